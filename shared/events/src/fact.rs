@@ -1,0 +1,110 @@
+//! `dds_topic`: orders with the names that staging looked up.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::order::{OBJECT_TYPE, check_products, unknown_type};
+use crate::text::{check_date, check_hex_id, check_name};
+use crate::{Contract, Money, OrderStatus, Reject, parse};
+
+/// A message of `dds_topic`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FactMessage {
+    /// Business key of the order.
+    pub object_id: i64,
+    /// Always `order`.
+    pub object_type: String,
+    /// The enriched order.
+    pub payload: FactPayload,
+}
+
+/// An order as the vault stores it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FactPayload {
+    /// Business key of the order, as in the envelope.
+    pub id: i64,
+    /// When it was ordered.
+    pub date: DateTime<Utc>,
+    /// Sum of the order.
+    pub cost: Money,
+    /// Sum paid.
+    pub payment: Money,
+    /// Where the order stands with this message.
+    pub status: OrderStatus,
+    /// Where it was ordered.
+    pub restaurant: NamedRef,
+    /// Who ordered.
+    pub user: UserRef,
+    /// The products, each once.
+    pub products: Vec<FactProduct>,
+}
+
+/// A business key with its name.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NamedRef {
+    /// 24 hexadecimal characters.
+    pub id: String,
+    /// Name from the reference data.
+    pub name: String,
+}
+
+/// A user with the names at the time of the event.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UserRef {
+    /// 24 hexadecimal characters.
+    pub id: String,
+    /// Full name.
+    pub name: String,
+    /// Login.
+    pub login: String,
+}
+
+/// One product with its menu entry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FactProduct {
+    /// 24 hexadecimal characters.
+    pub id: String,
+    /// Price of one piece: the order's, else the menu's.
+    pub price: Money,
+    /// Pieces ordered.
+    pub quantity: u32,
+    /// Name from the menu.
+    pub name: String,
+    /// Category from the menu.
+    pub category: String,
+}
+
+impl Contract for FactMessage {
+    fn decode(bytes: &[u8]) -> Result<Self, Reject> {
+        let message: Self = parse(bytes)?;
+        if message.object_type != OBJECT_TYPE {
+            return Err(unknown_type(OBJECT_TYPE, &message.object_type));
+        }
+        message.payload.check(message.object_id)?;
+        Ok(message)
+    }
+}
+
+impl FactPayload {
+    fn check(&self, object_id: i64) -> Result<(), Reject> {
+        if self.id != object_id {
+            let detail = format!("object_id is {object_id}, payload.id is {}", self.id);
+            return Err(Reject::new("invalid_id", detail));
+        }
+        check_date("payload.date", self.date)?;
+        self.cost.check_not_negative("cost")?;
+        self.payment.check_not_negative("payment")?;
+        check_hex_id("payload.restaurant.id", &self.restaurant.id)?;
+        check_name("payload.restaurant.name", &self.restaurant.name)?;
+        check_hex_id("payload.user.id", &self.user.id)?;
+        check_name("payload.user.name", &self.user.name)?;
+        check_name("payload.user.login", &self.user.login)?;
+        check_products(self.products.iter().map(|product| product.id.as_str()))?;
+        for product in &self.products {
+            product.price.check_not_negative("price")?;
+            check_name("product name", &product.name)?;
+            check_name("product category", &product.category)?;
+        }
+        Ok(())
+    }
+}

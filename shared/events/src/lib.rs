@@ -1,0 +1,57 @@
+//! The message contracts: one module a topic, plain types, validation without I/O.
+//!
+//! Every stage decodes through [`Contract::decode`], so a record that one stage accepts means the
+//! same to all of them. What cannot be used is a [`Reject`]: a stable code and a sentence for people.
+//! Golden messages lie in `examples/`, one a topic.
+
+pub mod counted;
+pub mod fact;
+pub mod money;
+pub mod order;
+pub mod origin;
+pub mod reference;
+pub mod reject;
+pub mod stream;
+mod text;
+
+pub use counted::{CountedElement, CountedMessage, CountedPayload};
+pub use fact::{FactMessage, FactPayload, FactProduct, NamedRef, UserRef};
+pub use money::Money;
+pub use order::{Order, OrderItem, OrderMessage, OrderPayload, OrderStatus};
+pub use origin::Origin;
+pub use reference::{MenuItem, Restaurant, User};
+pub use reject::Reject;
+pub use stream::{STREAMS, StreamSpec, TopicSpec};
+
+/// Largest event that is accepted, in bytes; larger ones are dead letters.
+///
+/// The fleet's topics allow eight times as much, so that what a stage makes of an event always fits.
+pub const MAX_EVENT_BYTES: usize = 1 << 20;
+
+/// Most products one order may hold; bounds what a single record can grow into downstream.
+pub const MAX_ORDER_ITEMS: usize = 1000;
+
+/// Longest name or category, in characters.
+pub const MAX_NAME_CHARS: usize = 500;
+
+/// A message type that can be read from the bytes of a Kafka record or an HTTP line.
+pub trait Contract: Sized {
+    /// Reads and validates one message.
+    ///
+    /// **Errors**: a [`Reject`] that says why these bytes can never be used; never panics.
+    fn decode(bytes: &[u8]) -> Result<Self, Reject>;
+}
+
+/// Parses JSON, telling text that is no JSON from JSON of another shape.
+fn parse<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Reject> {
+    if bytes.len() > MAX_EVENT_BYTES * 8 {
+        return Err(Reject::new(
+            "too_large",
+            format!("{} bytes are more than a record may have", bytes.len()),
+        ));
+    }
+    serde_json::from_slice(bytes).map_err(|e| match e.classify() {
+        serde_json::error::Category::Data => Reject::new("invalid_structure", e.to_string()),
+        _ => Reject::new("malformed_json", e.to_string()),
+    })
+}

@@ -1,0 +1,111 @@
+//! The golden messages, and what breaks them.
+
+use serde_json::{Value, json};
+use strata_events::{Contract, CountedMessage, FactMessage, Order, OrderStatus, Restaurant, User};
+
+fn golden(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/examples/{name}.json", env!("CARGO_MANIFEST_DIR"))).expect("golden message")
+}
+
+/// Decodes, encodes and compares with the golden message: nothing is lost or renamed on the way.
+fn assert_survives<T: Contract + serde::Serialize>(name: &str) {
+    let bytes = golden(name);
+    let decoded = T::decode(&bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let mut expected: Value = serde_json::from_slice(&bytes).expect("JSON");
+    let mut actual = serde_json::to_value(&decoded).expect("serialisable");
+    for value in [&mut expected, &mut actual] {
+        normalize_dates(value);
+    }
+    assert_eq!(actual, expected, "{name}");
+}
+
+/// `+00:00` and `Z` are the same moment.
+fn normalize_dates(value: &mut Value) {
+    match value {
+        Value::String(text) if text.ends_with("+00:00") => *text = text.replace("+00:00", "Z"),
+        Value::Array(items) => items.iter_mut().for_each(normalize_dates),
+        Value::Object(fields) => fields.values_mut().for_each(normalize_dates),
+        _ => {}
+    }
+}
+
+#[test]
+fn golden_messages_survive_decoding_and_encoding() {
+    assert_survives::<FactMessage>("dds_topic");
+    assert_survives::<CountedMessage>("cdm_topic");
+    assert_survives::<User>("reference_user");
+    assert_survives::<Restaurant>("reference_restaurant");
+}
+
+#[test]
+fn the_golden_order_keeps_its_payload_as_received() {
+    let bytes = golden("stg_topic");
+    let order = Order::decode(&bytes).expect("valid");
+    assert_eq!(order.object_id, 7_608_298);
+    assert_eq!(order.payload.final_status, OrderStatus::Closed);
+    assert_eq!(order.payload.order_items.len(), 2);
+    let whole: Value = serde_json::from_slice(&bytes).expect("JSON");
+    let payload: Value = serde_json::from_str(order.raw_payload.get()).expect("JSON");
+    assert_eq!(payload, whole["payload"]);
+}
+
+#[test]
+fn extra_fields_are_allowed() {
+    let mut order: Value = serde_json::from_slice(&golden("stg_topic")).expect("JSON");
+    order["channel"] = json!("web");
+    order["payload"]["coupon"] = json!({"code": "X"});
+    let decoded = Order::decode(order.to_string().as_bytes()).expect("valid");
+    assert!(decoded.raw_payload.get().contains("coupon"));
+}
+
+#[test]
+fn what_cannot_be_used_is_rejected_with_its_reason() {
+    let cases: Vec<(&str, &str, Value)> = vec![
+        ("invalid_structure", "/object_id", json!("seven")),
+        ("invalid_structure", "/object_id", json!(1.5)),
+        ("invalid_structure", "/object_id", Value::Null),
+        ("unknown_object_type", "/object_type", json!("invoice")),
+        ("invalid_structure", "/sent_dttm", json!("yesterday")),
+        ("absurd_date", "/sent_dttm", json!("9999-01-01T00:00:00Z")),
+        ("absurd_date", "/payload/date", json!("0001-01-01T00:00:00Z")),
+        ("invalid_id", "/payload/user/id", json!("short")),
+        ("invalid_id", "/payload/restaurant/id", json!("zf69ef12f4f34c6d86441c69")),
+        ("negative_amount", "/payload/cost", json!(-1)),
+        ("negative_amount", "/payload/order_items/0/price", json!(-0.01)),
+        ("invalid_structure", "/payload/payment", json!("12")),
+        ("empty_order", "/payload/order_items", json!([])),
+        ("invalid_quantity", "/payload/order_items/0/quantity", json!(0)),
+        ("invalid_structure", "/payload/order_items/0/quantity", json!(-1)),
+        ("duplicate_product", "/payload/order_items/1/id", json!("97a91f3df3b44224bb8d67a4")),
+        ("invalid_structure", "/payload/final_status", json!("EATEN")),
+        ("invalid_text", "/payload/order_items/0/name", json!("a\u{0}b")),
+        ("invalid_structure", "/payload", json!([])),
+    ];
+    for (code, pointer, value) in cases {
+        let mut order: Value = serde_json::from_slice(&golden("stg_topic")).expect("JSON");
+        *order.pointer_mut(pointer).expect(pointer) = value.clone();
+        let reject = Order::decode(order.to_string().as_bytes()).expect_err(pointer);
+        assert_eq!(reject.code, code, "{pointer} = {value}: {reject}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_json_are_rejected() {
+    for bytes in [&b""[..], b"{", b"\xff\xfe", b"nul"] {
+        assert_eq!(Order::decode(bytes).expect_err("garbage").code, "malformed_json");
+    }
+    let deep = "[".repeat(100_000);
+    assert!(CountedMessage::decode(deep.as_bytes()).is_err());
+    let large = vec![b' '; strata_events::MAX_EVENT_BYTES + 1];
+    assert_eq!(Order::decode(&large).expect_err("too large").code, "too_large");
+}
+
+#[test]
+fn missing_fields_are_rejected() {
+    for pointer in ["/payload/user", "/payload/cost", "/payload/order_items", "/payload", "/object_id"] {
+        let mut order: Value = serde_json::from_slice(&golden("stg_topic")).expect("JSON");
+        let (parent, field) = pointer.rsplit_once('/').expect("pointer");
+        order.pointer_mut(parent).and_then(Value::as_object_mut).expect(parent).remove(field);
+        assert_eq!(Order::decode(order.to_string().as_bytes()).expect_err(pointer).code, "invalid_structure");
+    }
+}

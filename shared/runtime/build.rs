@@ -1,0 +1,4 @@
+//! Rebuilds when a migration is added: the migrations are embedded.
+fn main() {
+    println!("cargo:rerun-if-changed=../../migrations");
+}

@@ -1,0 +1,11 @@
+-- Keeps the outputs of a batch until Kafka has them; replaces those of the batch before, which it has.
+-- $1 stage text · $2 topic text · $3 partition int[] · $4 outputs bytea[]
+insert into ops.pending_outputs (stage, topic, partition, outputs)
+select
+    $1,
+    $2,
+    n.partition,
+    n.outputs
+from unnest($3::int[], $4::bytea[]) as n (partition, outputs)
+on conflict (stage, topic, partition) do update
+set outputs = excluded.outputs

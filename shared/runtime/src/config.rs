@@ -1,0 +1,277 @@
+//! Configuration from the environment, read once at start.
+//!
+//! [`VARIABLES`] is the only list of names and defaults; `.env_template` is compared with it by a test.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use strata_events::{STREAMS, StreamSpec, TopicSpec};
+
+/// A variable of the environment.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// Its default; without one the variable is optional.
+    pub default: Option<&'static str>,
+}
+
+const fn var(name: &'static str, default: &'static str) -> Variable {
+    Variable { name, default: Some(default) }
+}
+
+const fn optional(name: &'static str) -> Variable {
+    Variable { name, default: None }
+}
+
+/// Every variable that the programs read, the topics of [`STREAMS`] aside.
+pub const VARIABLES: &[Variable] = &[
+    var("HTTP_HOST", "127.0.0.1"),
+    var("DATA_SOURCE_PORT", "5011"),
+    var("STG_PORT", "5012"),
+    var("DDS_PORT", "5013"),
+    var("CDM_PORT", "5014"),
+    optional("APIKEY"),
+    var("LOG_LEVEL", "info"),
+    var("LOG_FORMAT", "text"),
+    var("POSTGRES_HOST", "localhost"),
+    var("POSTGRES_PORT", "6432"),
+    var("POSTGRES_USER", "de"),
+    var("POSTGRES_PASSWORD", "engineer"),
+    var("POSTGRES_DB", "dwh"),
+    optional("DATABASE_URL"),
+    var("REDIS_HOST", "localhost"),
+    var("REDIS_PORT", "6379"),
+    optional("REDIS_URL"),
+    var("REDIS_PREFIX", ""),
+    var("KAFKA_BROKERS", "localhost:29092"),
+    var("KAFKA_PARTITIONS", "6"),
+    var("KAFKA_REPLICATION", "1"),
+    var("KAFKA_GROUP_PREFIX", ""),
+    var("KAFKA_SESSION_TIMEOUT_MS", "10000"),
+    var("BATCH_MAX_ROWS", "2000"),
+    var("BATCH_MAX_BYTES", "4194304"),
+    var("BATCH_LINGER_MS", "5"),
+];
+
+/// A variable that is missing or does not fit.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}={value:?} does not fit: {why}")]
+pub struct ConfigError {
+    name: &'static str,
+    value: String,
+    why: String,
+}
+
+/// A value that must not show in logs.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<hidden>")
+    }
+}
+
+/// Everything a service is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Address the HTTP server binds to.
+    pub http_host: String,
+    /// Port of this service.
+    pub http_port: u16,
+    /// Key that requests which change state must carry; none means open.
+    pub api_key: Option<Secret>,
+    /// Filter for log lines, for example `info` or `strata_runtime=debug`.
+    pub log_level: String,
+    /// True for JSON lines, false for text.
+    pub log_json: bool,
+    /// Connection URL of Postgres.
+    pub database_url: Secret,
+    /// Connection URL of Redis.
+    pub redis_url: Secret,
+    /// Put before every Redis key, so that several fleets can share a server.
+    pub redis_prefix: String,
+    /// Kafka.
+    pub kafka: KafkaSettings,
+    /// Names of the topics.
+    pub topics: Topics,
+    /// Size of batches.
+    pub batch: BatchSettings,
+}
+
+/// How to reach Kafka and how to lay out topics.
+#[derive(Debug, Clone)]
+pub struct KafkaSettings {
+    /// Bootstrap servers, comma separated.
+    pub brokers: String,
+    /// Partitions of a topic that the fleet creates.
+    pub partitions: i32,
+    /// Replicas of a topic that the fleet creates.
+    pub replication: i32,
+    /// Put before every consumer group, so that several fleets can share a broker.
+    pub group_prefix: String,
+    /// After this silence a consumer is taken for dead, in milliseconds.
+    pub session_timeout_ms: u32,
+}
+
+/// When a batch is complete: whatever comes first.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchSettings {
+    /// Records.
+    pub max_rows: usize,
+    /// Bytes of payload.
+    pub max_bytes: usize,
+    /// Time since the first record.
+    pub linger: Duration,
+}
+
+/// Names of the topics in force.
+#[derive(Debug, Clone)]
+pub struct Topics(Vec<(TopicSpec, String)>);
+
+impl Topics {
+    /// The name of a topic.
+    pub fn name(&self, spec: TopicSpec) -> &str {
+        self.0.iter().find(|(known, _)| *known == spec).map_or(spec.default, |(_, name)| name)
+    }
+
+    /// The three topics of a stream, in the order of the layers.
+    pub fn of(&self, stream: &StreamSpec) -> [&str; 3] {
+        [stream.into_stg, stream.into_dds, stream.into_cdm].map(|spec| self.name(spec))
+    }
+}
+
+impl Settings {
+    /// Reads the environment; `port_variable` names the port of this service.
+    pub fn from_env(port_variable: &'static str) -> Result<Self, ConfigError> {
+        Self::from_lookup(port_variable, |name| std::env::var(name).ok())
+    }
+
+    /// Reads variables from `lookup`, an empty one being taken as absent.
+    pub fn from_lookup(
+        port_variable: &'static str,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let reader = Reader(&lookup);
+        let postgres = ["USER", "PASSWORD", "HOST", "PORT", "DB"].map(|part| {
+            let name = VARIABLES.iter().find(|v| v.name == format!("POSTGRES_{part}"));
+            name.map(|v| reader.text(v.name)).unwrap_or_default()
+        });
+        let [user, password, host, port, database] = postgres;
+        let topics = STREAMS
+            .iter()
+            .flat_map(|stream| [stream.into_stg, stream.into_dds, stream.into_cdm])
+            .map(|spec| (spec, reader.value(spec.env).unwrap_or_else(|| spec.default.to_owned())))
+            .collect();
+        Ok(Self {
+            http_host: reader.text("HTTP_HOST"),
+            http_port: reader.parsed(port_variable)?,
+            api_key: reader.value("APIKEY").map(Secret),
+            log_level: reader.text("LOG_LEVEL"),
+            log_json: reader.text("LOG_FORMAT") == "json",
+            database_url: Secret(
+                reader
+                    .value("DATABASE_URL")
+                    .unwrap_or_else(|| format!("postgres://{user}:{password}@{host}:{port}/{database}")),
+            ),
+            redis_url: Secret(reader.value("REDIS_URL").unwrap_or_else(|| {
+                format!("redis://{}:{}", reader.text("REDIS_HOST"), reader.text("REDIS_PORT"))
+            })),
+            redis_prefix: reader.text("REDIS_PREFIX"),
+            kafka: KafkaSettings {
+                brokers: reader.text("KAFKA_BROKERS"),
+                partitions: reader.parsed("KAFKA_PARTITIONS")?,
+                replication: reader.parsed("KAFKA_REPLICATION")?,
+                group_prefix: reader.text("KAFKA_GROUP_PREFIX"),
+                session_timeout_ms: reader.parsed("KAFKA_SESSION_TIMEOUT_MS")?,
+            },
+            topics: Topics(topics),
+            batch: BatchSettings {
+                max_rows: reader.positive("BATCH_MAX_ROWS")?,
+                max_bytes: reader.positive("BATCH_MAX_BYTES")?,
+                linger: Duration::from_millis(reader.parsed("BATCH_LINGER_MS")?),
+            },
+        })
+    }
+}
+
+struct Reader<'a>(&'a dyn Fn(&str) -> Option<String>);
+
+impl Reader<'_> {
+    fn value(&self, name: &str) -> Option<String> {
+        (self.0)(name).filter(|value| !value.is_empty())
+    }
+
+    fn text(&self, name: &'static str) -> String {
+        let default = VARIABLES.iter().find(|v| v.name == name).and_then(|v| v.default).unwrap_or_default();
+        self.value(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn parsed<T: FromStr>(&self, name: &'static str) -> Result<T, ConfigError>
+    where
+        T::Err: fmt::Display,
+    {
+        let value = self.text(name);
+        value.parse().map_err(|e: T::Err| ConfigError { name, value, why: e.to_string() })
+    }
+
+    fn positive(&self, name: &'static str) -> Result<usize, ConfigError> {
+        match self.parsed(name)? {
+            0 => Err(ConfigError { name, value: "0".into(), why: "it must be at least 1".into() }),
+            n => Ok(n),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_template_lists_what_the_programs_read() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.env_template");
+        let template = std::fs::read_to_string(path).expect(".env_template");
+        let (programs, _scripts) =
+            template.split_once("# --- local servers and docker compose only ---").expect("the section mark");
+        let mut listed = BTreeSet::new();
+        for line in programs.lines() {
+            let line = line.strip_prefix("# ").unwrap_or(line);
+            let Some((name, value)) = line.split_once('=') else { continue };
+            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') {
+                continue;
+            }
+            listed.insert((name.to_owned(), value.trim().to_owned()));
+        }
+        let topics = STREAMS.iter().flat_map(|s| [s.into_stg, s.into_dds, s.into_cdm]);
+        let read: BTreeSet<_> = VARIABLES
+            .iter()
+            .map(|v| (v.name.to_owned(), v.default.unwrap_or_default().to_owned()))
+            .chain(topics.map(|t| (t.env.to_owned(), t.default.to_owned())))
+            .collect();
+        assert_eq!(listed, read);
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_names_its_variable() {
+        let lookup = |name: &str| (name == "BATCH_MAX_ROWS").then(|| "many".to_owned());
+        let error = Settings::from_lookup("STG_PORT", lookup).expect_err("not a number").to_string();
+        assert!(error.contains("BATCH_MAX_ROWS") && error.contains("many"), "{error}");
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let settings = Settings::from_lookup("STG_PORT", |_| None).expect("defaults fit");
+        assert!(!format!("{settings:?}").contains("engineer"));
+    }
+}

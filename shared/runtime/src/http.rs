@@ -1,0 +1,93 @@
+//! The HTTP surface that all services share, and how errors are answered.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use subtle::ConstantTimeEq;
+
+use crate::config::Secret;
+use crate::health::Health;
+
+/// An error answer: a status and `{"error": "<what and why>"}`.
+#[derive(Debug)]
+pub struct ApiError {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// What is wrong and what to do, without a word of a database.
+    pub message: String,
+}
+
+impl ApiError {
+    /// Builds an error answer.
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    /// 503: a dependency is down; the cause goes to the log, not to the caller.
+    pub fn unavailable(dependency: &str, cause: &dyn std::fmt::Display) -> Self {
+        tracing::warn!(error = %cause, dependency, "request failed");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("{dependency} is not reachable now; try again"))
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'a str,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, axum::Json(ErrorBody { error: &self.message })).into_response()
+    }
+}
+
+/// Adds health, metrics and API description to a service's own routes, and JSON for unknown paths.
+pub fn with_base_routes(
+    routes: Router,
+    health: Health,
+    metrics: PrometheusHandle,
+    openapi: &'static str,
+) -> Router {
+    let report = |State(health): State<Health>| async move {
+        let report = health.report().await;
+        let status = if report.is_healthy() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (status, axum::Json(report)).into_response()
+    };
+    Router::new()
+        .route("/health", get(report))
+        .route("/readyz", get(report))
+        .with_state(health)
+        .route("/livez", get(|| async { axum::Json(serde_json::json!({"status": "ok"})) }))
+        .route(
+            "/metrics",
+            get(move || async move {
+                ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()).into_response()
+            }),
+        )
+        .route(
+            "/openapi.json",
+            get(move || async move { ([(header::CONTENT_TYPE, "application/json")], openapi) }),
+        )
+        .merge(routes)
+        .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "no such path; see /openapi.json") })
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method; see /openapi.json")
+        })
+}
+
+/// Middleware for routes that change state: lets a request pass when it carries the key.
+pub async fn require_api_key(State(key): State<Option<Secret>>, request: Request, next: Next) -> Response {
+    let Some(key) = key else { return next.run(request).await };
+    let given = request.headers().get("APIKEY").map(|value| value.as_bytes()).unwrap_or_default();
+    // Constant time, so that the answer's delay tells nothing about the key.
+    if bool::from(given.ct_eq(key.expose().as_bytes())) {
+        return next.run(request).await;
+    }
+    let body = serde_json::json!({"message": "Error: Unauthorised with 'APIKEY'"});
+    (StatusCode::UNAUTHORIZED, axum::Json(body)).into_response()
+}

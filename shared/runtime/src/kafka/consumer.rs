@@ -1,0 +1,190 @@
+//! A consumer that tells about its assignment instead of starting to read by itself.
+//!
+//! librdkafka would begin at Kafka's committed offset; here the loop first asks the store where it
+//! stands and only then starts the partitions. Assignments and revocations arrive inside `poll`, on
+//! the loop's own thread, when no batch is in hand.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::record::Record;
+use crate::config::{BatchSettings, KafkaSettings};
+
+/// Longest wait for a first record; bounds how late a stop is noticed.
+const IDLE_POLL: Duration = Duration::from_millis(100);
+
+/// What the group gave this consumer, counted up with every change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// Grows with every assignment and revocation.
+    pub epoch: u64,
+    /// Partitions; none before the first assignment and after a revocation.
+    pub partitions: Option<Vec<i32>>,
+}
+
+#[derive(Default)]
+struct Context(Mutex<Assignment>);
+
+impl Context {
+    fn change(&self, partitions: Option<Vec<i32>>) {
+        let mut assignment = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        assignment.epoch += 1;
+        assignment.partitions = partitions;
+    }
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(error = %error, reason, "kafka consumer");
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            let mut partitions: Vec<i32> = list.elements().iter().map(|e| e.partition()).collect();
+            partitions.sort_unstable();
+            self.change(Some(partitions));
+            return;
+        }
+        self.change(None);
+        if let Err(e) = consumer.unassign() {
+            tracing::error!(error = %e, "partitions cannot be given back");
+        }
+    }
+}
+
+/// What one collection brought.
+pub enum Collected {
+    /// Records, possibly none.
+    Records(Vec<Record>),
+    /// Kafka does not hold the offset that was asked for.
+    OutOfRange,
+}
+
+/// A consumer of one topic.
+pub struct Source {
+    topic: Arc<str>,
+    consumer: BaseConsumer<Context>,
+}
+
+impl Source {
+    /// Joins the group.
+    pub fn subscribe(settings: &KafkaSettings, group: &str, topic: &str) -> KafkaResult<Self> {
+        let consumer: BaseConsumer<Context> = ClientConfig::new()
+            .set("bootstrap.servers", &settings.brokers)
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            // The store decides where to start; an offset that is gone must be an error.
+            .set("auto.offset.reset", "error")
+            .set("partition.assignment.strategy", "range")
+            .set("session.timeout.ms", settings.session_timeout_ms.to_string())
+            .set("heartbeat.interval.ms", (settings.session_timeout_ms / 4).to_string())
+            .set("fetch.queue.backoff.ms", "5")
+            .set("fetch.wait.max.ms", "100")
+            .set("queued.max.messages.kbytes", "8192")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("topic.metadata.refresh.interval.ms", "30000")
+            .create_with_context(Context::default())?;
+        consumer.subscribe(&[topic])?;
+        Ok(Self { topic: topic.into(), consumer })
+    }
+
+    /// The assignment in force.
+    pub fn assignment(&self) -> Assignment {
+        self.consumer.context().0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Serves rebalances for about `duration` without taking records.
+    pub fn idle(&self, duration: Duration) {
+        let end = Instant::now() + duration;
+        loop {
+            drop(self.consumer.poll(end.saturating_duration_since(Instant::now()).min(IDLE_POLL)));
+            if Instant::now() >= end {
+                return;
+            }
+        }
+    }
+
+    /// Starts the assigned partitions at these offsets.
+    pub fn start_at(&self, offsets: impl Iterator<Item = (i32, i64)>) -> KafkaResult<()> {
+        let list = self.list(offsets)?;
+        self.consumer.assign(&list)?;
+        self.consumer.resume(&list)
+    }
+
+    /// Stops fetching, so that nothing piles up in memory while the store is away.
+    pub fn pause(&self) {
+        if let Err(e) = self.consumer.assignment().and_then(|list| self.consumer.pause(&list)) {
+            tracing::debug!(error = %e, "partitions cannot be paused");
+        }
+    }
+
+    /// First offset that Kafka holds, and the one after its last.
+    pub fn watermarks(&self, partition: i32) -> KafkaResult<(i64, i64)> {
+        self.consumer.fetch_watermarks(&self.topic, partition, Duration::from_secs(5))
+    }
+
+    /// Tells Kafka where we stand, for lag monitors only.
+    pub fn commit(&self, offsets: impl Iterator<Item = (i32, i64)>) {
+        let committed = self.list(offsets).and_then(|list| self.consumer.commit(&list, CommitMode::Async));
+        if let Err(e) = committed {
+            tracing::debug!(error = %e, "offsets for lag monitors were not taken");
+        }
+    }
+
+    fn list(&self, offsets: impl Iterator<Item = (i32, i64)>) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in offsets {
+            list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
+        }
+        Ok(list)
+    }
+
+    /// Takes what has arrived: at most a batch, waiting no longer than the linger after the first record.
+    ///
+    /// Returns nothing of an assignment that changed meanwhile.
+    pub fn collect(&self, limits: &BatchSettings, epoch: u64) -> Collected {
+        let mut records = Vec::new();
+        let (mut bytes, mut deadline) = (0, None::<Instant>);
+        while records.len() < limits.max_rows && bytes < limits.max_bytes {
+            let wait = deadline.map_or(IDLE_POLL, |end| end.saturating_duration_since(Instant::now()));
+            let polled = self.consumer.poll(wait);
+            if self.assignment_changed(epoch) {
+                return Collected::Records(Vec::new());
+            }
+            match polled {
+                Some(Ok(message)) => {
+                    let record = Record::copy(&self.topic, &message);
+                    bytes += record.payload.len();
+                    records.push(record);
+                    deadline.get_or_insert_with(|| Instant::now() + limits.linger);
+                }
+                Some(Err(error)) if is_out_of_range(&error) => return Collected::OutOfRange,
+                Some(Err(error)) => tracing::debug!(error = %error, "kafka consumer"),
+                None if deadline.is_none_or(|end| Instant::now() >= end) => break,
+                None => {}
+            }
+        }
+        Collected::Records(records)
+    }
+
+    fn assignment_changed(&self, epoch: u64) -> bool {
+        self.consumer.context().0.lock().unwrap_or_else(PoisonError::into_inner).epoch != epoch
+    }
+}
+
+fn is_out_of_range(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
+    )
+}

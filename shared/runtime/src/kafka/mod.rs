@@ -1,0 +1,19 @@
+//! Kafka: producing with acknowledgements, and the one consumer loop of the fleet.
+//!
+//! [`worker`] turns the loop, a [`stage::Stage`] keeps offset and data together, a
+//! [`stage::Handler`] knows what the rows mean.
+
+pub mod admin;
+pub mod consumer;
+pub mod pending;
+pub mod pg_stage;
+pub mod producer;
+pub mod record;
+pub mod stage;
+pub mod worker;
+
+pub use pg_stage::PgStage;
+pub use producer::Producer;
+pub use record::{Output, Record};
+pub use stage::{Effects, Handler, Input, StageError};
+pub use worker::Worker;

@@ -1,0 +1,90 @@
+//! Records in and out, free of librdkafka's types.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use rdkafka::Message;
+use rdkafka::message::{BorrowedMessage, Headers};
+use serde::{Deserialize, Serialize};
+use strata_events::{Origin, origin};
+
+/// A record as it was read.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Topic it was read from.
+    pub topic: Arc<str>,
+    /// Partition it was read from.
+    pub partition: i32,
+    /// Offset in the partition.
+    pub offset: i64,
+    /// Kafka timestamp, Unix milliseconds.
+    pub timestamp_ms: i64,
+    /// Key, where it has one.
+    pub key: Option<Vec<u8>>,
+    /// Body; empty for a tombstone.
+    pub payload: Vec<u8>,
+    /// The record it was made from, where it says so.
+    pub origin: Option<Origin>,
+}
+
+impl Record {
+    /// Copies a message out of librdkafka's buffers.
+    pub fn copy(topic: &Arc<str>, message: &BorrowedMessage<'_>) -> Self {
+        let origin = message.headers().and_then(|headers| {
+            let header = headers.iter().find(|header| header.key == origin::HEADER)?;
+            std::str::from_utf8(header.value?).ok()?.parse().ok()
+        });
+        Self {
+            topic: Arc::clone(topic),
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
+            key: message.key().map(<[u8]>::to_vec),
+            payload: message.payload().unwrap_or_default().to_vec(),
+            origin,
+        }
+    }
+
+    /// The coordinates of this record, as its outputs carry them.
+    pub fn coordinates(&self) -> Origin {
+        Origin { topic: self.topic.to_string(), partition: self.partition, offset: self.offset }
+    }
+
+    /// The record that started this one's way: its `origin`, or itself where it was sent by hand.
+    pub fn source(&self) -> Origin {
+        self.origin.clone().unwrap_or_else(|| self.coordinates())
+    }
+
+    /// The Kafka timestamp as the vault's `load_dt`.
+    pub fn load_dt(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.timestamp_ms).unwrap_or_default()
+    }
+}
+
+/// A record to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Topic it goes to.
+    pub topic: String,
+    /// Key that chooses the partition.
+    pub key: Option<Vec<u8>>,
+    /// Body.
+    pub payload: Vec<u8>,
+    /// Kafka timestamp, Unix milliseconds.
+    pub timestamp_ms: i64,
+    /// Headers in order.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Output {
+    /// An output made from `input`: keeps its timestamp and names it as the origin.
+    pub fn from_input(input: &Record, topic: &str, key: Vec<u8>, payload: Vec<u8>) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            key: Some(key),
+            payload,
+            timestamp_ms: input.timestamp_ms,
+            headers: vec![(origin::HEADER.to_owned(), input.coordinates().to_string())],
+        }
+    }
+}

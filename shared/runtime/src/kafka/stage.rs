@@ -1,0 +1,127 @@
+//! What the loop needs of a layer, and what a layer's handler needs to know.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use sqlx::PgConnection;
+use strata_events::Reject;
+
+use super::record::{Output, Record};
+
+/// Why a batch was not applied. Nothing of it is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// Another instance moved the offset: it owns the partition, or did.
+    #[error(
+        "the stored offset of partition {partition} is {stored}, expected {expected}: another instance was here"
+    )]
+    Fenced {
+        /// Partition concerned.
+        partition: i32,
+        /// Offset in the store.
+        stored: i64,
+        /// Offset this instance had reached.
+        expected: i64,
+    },
+    /// A dependency failed; the same batch will do later.
+    #[error("{dependency} failed")]
+    Transient {
+        /// What failed, for people.
+        dependency: &'static str,
+        /// The cause.
+        #[source]
+        source: anyhow::Error,
+    },
+    /// The store refuses values of the batch; repeating cannot help.
+    #[error("the store refuses a value")]
+    Data(#[source] anyhow::Error),
+}
+
+impl From<sqlx::Error> for StageError {
+    fn from(error: sqlx::Error) -> Self {
+        if crate::pg::is_data_error(&error) {
+            return Self::Data(error.into());
+        }
+        Self::Transient { dependency: "postgres", source: error.into() }
+    }
+}
+
+impl From<redis::RedisError> for StageError {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Transient { dependency: "redis", source: error.into() }
+    }
+}
+
+/// Where a stage stands in one partition.
+#[derive(Debug, Clone)]
+pub struct Position {
+    /// Partition.
+    pub partition: i32,
+    /// Offset to read next; none where the stage never read the partition.
+    pub next_offset: Option<i64>,
+    /// Outputs of the last batch that may not have reached Kafka.
+    pub pending: Vec<Output>,
+}
+
+/// Offsets a batch spans: partition → (expected now, stored afterwards).
+pub type Span = BTreeMap<i32, (i64, i64)>;
+
+/// One layer's consumption of one topic: keeps data, offset and outputs together.
+pub trait Stage: Send + 'static {
+    /// Reads where the stage stands.
+    fn positions(&mut self, partitions: &[i32]) -> impl Future<Output = Result<Vec<Position>, StageError>>;
+
+    /// Records the first offset of partitions that were never read.
+    fn initialize(&mut self, offsets: &[(i32, i64)]) -> impl Future<Output = Result<(), StageError>>;
+
+    /// Applies a batch, moves the offsets and keeps the outputs, all or nothing.
+    ///
+    /// Returns the outputs, to be sent now that they are safe. `condemned` makes every record of the
+    /// batch a dead letter for that reason.
+    fn apply(
+        &mut self,
+        records: &[Record],
+        span: &Span,
+        condemned: Option<Reject>,
+    ) -> impl Future<Output = Result<Vec<Output>, StageError>>;
+
+    /// Forgets kept outputs that Kafka has acknowledged.
+    fn settle(&mut self, partitions: &[i32]) -> impl Future<Output = Result<(), StageError>>;
+}
+
+/// A decoded record.
+#[derive(Debug)]
+pub struct Input<'a, E> {
+    /// The record it was decoded from.
+    pub record: &'a Record,
+    /// What it says.
+    pub event: E,
+}
+
+/// What a handler made of a batch besides rows.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Records for the next layer, each with the index of its input, in the order of the inputs.
+    pub outputs: Vec<(usize, Output)>,
+    /// Inputs, by index, that turned out to be unusable.
+    pub rejects: Vec<(usize, Reject)>,
+}
+
+/// What a service brings to the loop: the meaning of its rows.
+pub trait Handler: Send + 'static {
+    /// A decoded message.
+    type Event: Send + Sync;
+
+    /// Reads one record; what cannot be used becomes a dead letter.
+    fn decode(&self, record: &Record) -> Result<Self::Event, Reject>;
+
+    /// Writes a batch within the transaction that also moves the offsets.
+    ///
+    /// **Idempotent** where the transaction repeats: it may run again after a rollback, and must not
+    /// remember anything of a run that was not committed.
+    fn apply(
+        &mut self,
+        transaction: &mut PgConnection,
+        inputs: &[Input<'_, Self::Event>],
+    ) -> impl Future<Output = Result<Effects, StageError>>;
+}

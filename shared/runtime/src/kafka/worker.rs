@@ -1,0 +1,373 @@
+//! The consumer loop: assignment → batch → one transaction → outputs → lag commit, and again.
+//!
+//! One thread, one batch in hand. Rebalances are served only between batches, so a revoked partition
+//! is always drained, and the locked offset row fences an instance that does not know yet. Any
+//! failure ends in the same place: ask the store where it stands, send what it kept, start there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::error::KafkaError;
+use strata_events::Reject;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::admin::ensure_topics;
+use super::consumer::{Collected, Source};
+use super::producer::Producer;
+use super::record::{Output, Record};
+use super::stage::{Position, Span, Stage, StageError};
+use crate::config::{BatchSettings, KafkaSettings};
+use crate::health::WorkerStatus;
+use crate::metrics as names;
+
+/// A transaction that takes longer is given up; well below Kafka's limit between two polls.
+const APPLY_TIMEOUT: Duration = Duration::from_secs(90);
+/// Acknowledgements that take longer let the loop poll in between, to stay in the group.
+const ACK_SLICE: Duration = Duration::from_millis(500);
+/// Pause before the first retry; doubles up to [`BACKOFF_MAX`].
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// Longest pause between retries: recovery shows soon after the cause is gone.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// A loop that the service's frame can start and watch.
+pub trait Runnable: Send {
+    /// What `/health` shows of it.
+    fn status(&self) -> Arc<WorkerStatus>;
+    /// Runs until `token` is cancelled; blocks the thread it is called on.
+    fn run(self: Box<Self>, handle: &Handle, token: &CancellationToken) -> anyhow::Result<()>;
+}
+
+/// Why the loop has to find its position again.
+enum Trouble {
+    Stage(StageError),
+    Kafka(anyhow::Error),
+    /// Kafka does not hold the next offset any more, or never did.
+    Lost(String),
+    /// The group moved the partitions, or the service stops.
+    Interrupted,
+}
+
+impl From<StageError> for Trouble {
+    fn from(error: StageError) -> Self {
+        Self::Stage(error)
+    }
+}
+
+/// Names and limits of one loop.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// Layer, for the consumer group.
+    pub stage: &'static str,
+    /// Stream, for metrics.
+    pub stream: &'static str,
+    /// Topic to read.
+    pub topic: String,
+    /// Topics to create where missing: inputs, outputs, dead letters.
+    pub topics: Vec<String>,
+    /// Kafka.
+    pub kafka: KafkaSettings,
+    /// Batches.
+    pub batch: BatchSettings,
+}
+
+/// One layer's loop over one topic.
+pub struct Worker<S> {
+    settings: WorkerSettings,
+    stage: S,
+    producer: Producer,
+    status: Arc<WorkerStatus>,
+}
+
+impl<S: Stage> Worker<S> {
+    /// Makes a loop that is not running yet.
+    pub fn new(settings: WorkerSettings, stage: S, producer: Producer) -> Self {
+        Self { settings, stage, producer, status: Arc::default() }
+    }
+}
+
+impl<S: Stage> Runnable for Worker<S> {
+    fn status(&self) -> Arc<WorkerStatus> {
+        Arc::clone(&self.status)
+    }
+
+    fn run(self: Box<Self>, handle: &Handle, token: &CancellationToken) -> anyhow::Result<()> {
+        let worker = *self;
+        while let Err(e) = handle.block_on(ensure_topics(&worker.settings.kafka, &worker.settings.topics)) {
+            tracing::warn!(error = %e, "waiting for kafka to create topics");
+            worker.status.waiting("waiting for kafka");
+            if handle.block_on(timeout(BACKOFF_MAX, token.cancelled())).is_ok() {
+                return Ok(());
+            }
+        }
+        let WorkerSettings { stage, topic, kafka, .. } = &worker.settings;
+        let group = format!("{}{stage}-{topic}", kafka.group_prefix);
+        let source = Source::subscribe(kafka, &group, topic)?;
+        Loop {
+            source,
+            worker,
+            handle,
+            token,
+            epoch: 0,
+            positions: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
+            backoff: BACKOFF_MIN,
+        }
+        .turn();
+        Ok(())
+    }
+}
+
+/// A running loop: the worker and where it stands.
+struct Loop<'a, S> {
+    worker: Worker<S>,
+    source: Source,
+    handle: &'a Handle,
+    token: &'a CancellationToken,
+    /// Assignment that `positions` belongs to; 0 when the position must be found.
+    epoch: u64,
+    /// Next offset by partition, as the store has it.
+    positions: BTreeMap<i32, i64>,
+    /// Partitions whose acknowledged outputs the store still keeps.
+    unsettled: BTreeSet<i32>,
+    backoff: Duration,
+}
+
+impl<S: Stage> Loop<'_, S> {
+    fn turn(mut self) {
+        while !self.token.is_cancelled() {
+            let assignment = self.source.assignment();
+            let Some(partitions) = assignment.partitions else {
+                self.worker.status.ok();
+                self.source.idle(Duration::from_millis(100));
+                continue;
+            };
+            let outcome = if self.epoch == assignment.epoch {
+                self.step()
+            } else {
+                self.find_position(&partitions).map(|()| self.epoch = assignment.epoch)
+            };
+            match outcome {
+                Ok(()) => {
+                    self.backoff = BACKOFF_MIN;
+                    self.worker.status.ok();
+                }
+                Err(trouble) => self.recover(trouble),
+            }
+        }
+        self.settle();
+    }
+
+    /// One batch, or one idle moment.
+    fn step(&mut self) -> Result<(), Trouble> {
+        let mut records = match self.source.collect(&self.worker.settings.batch, self.epoch) {
+            Collected::Records(records) => records,
+            Collected::OutOfRange => return Err(Trouble::Interrupted),
+        };
+        records.retain(|record| self.positions.get(&record.partition).is_some_and(|&at| record.offset >= at));
+        if records.is_empty() {
+            self.settle();
+            return Ok(());
+        }
+        let started = Instant::now();
+        let stream = self.worker.settings.stream;
+        metrics::histogram!(names::BATCH_ROWS, "stream" => stream).record(records.len() as f64);
+        self.process(&records)?;
+        metrics::histogram!(names::BATCH_SECONDS, "stream" => stream).record(started.elapsed().as_secs_f64());
+        tracing::debug!(
+            batch.rows = records.len(),
+            duration_ms = started.elapsed().as_millis(),
+            "batch applied"
+        );
+        self.source.commit(self.positions.iter().map(|(&partition, &offset)| (partition, offset)));
+        Ok(())
+    }
+
+    /// Applies records in order; where the store refuses a value, halves until the culprit stands alone.
+    fn process(&mut self, records: &[Record]) -> Result<(), Trouble> {
+        match self.apply(records, None) {
+            Err(Trouble::Stage(StageError::Data(cause))) => match records {
+                [_] => {
+                    let detail = format!("{cause:#}");
+                    self.apply(records, Some(Reject::new("refused_by_store", detail)))
+                }
+                _ => {
+                    let (first, second) = records.split_at(records.len() / 2);
+                    self.process(first)?;
+                    self.process(second)
+                }
+            },
+            outcome => outcome,
+        }
+    }
+
+    fn apply(&mut self, records: &[Record], condemned: Option<Reject>) -> Result<(), Trouble> {
+        let mut span = Span::new();
+        for record in records {
+            let expected = self.positions.get(&record.partition).copied().unwrap_or_default();
+            span.entry(record.partition).or_insert((expected, expected)).1 = record.offset + 1;
+        }
+        let applied =
+            self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.stage.apply(records, &span, condemned)));
+        let outputs = applied
+            .map_err(|elapsed| StageError::Transient { dependency: "the store", source: elapsed.into() })??;
+        for (&partition, &(_, next)) in &span {
+            self.positions.insert(partition, next);
+        }
+        if outputs.is_empty() {
+            return Ok(());
+        }
+        self.deliver(&outputs)?;
+        self.unsettled.extend(span.keys());
+        Ok(())
+    }
+
+    /// Sends committed outputs and waits until Kafka holds them all, staying in the group meanwhile.
+    fn deliver(&mut self, outputs: &[Output]) -> Result<(), Trouble> {
+        let before = self.source.assignment().epoch;
+        let producer = self.worker.producer.clone();
+        let mut sending = pin!(producer.send_all(outputs));
+        let mut slow = false;
+        loop {
+            match self.handle.block_on(async { timeout(ACK_SLICE, &mut sending).await }) {
+                Ok(Ok(())) if slow => {
+                    // Records were skipped while waiting: find the position again, without a resend.
+                    self.unsettled.extend(self.positions.keys());
+                    self.settle();
+                    return Err(Trouble::Interrupted);
+                }
+                Ok(result) => return result.map_err(|e| Trouble::Kafka(e.into())),
+                Err(_) => {
+                    if !slow {
+                        self.source.pause();
+                        slow = true;
+                    }
+                    self.worker.status.waiting("waiting for kafka to acknowledge outputs");
+                    self.source.idle(Duration::ZERO);
+                    // Whoever owns the partition now sends the kept outputs again.
+                    if self.token.is_cancelled() || self.source.assignment().epoch != before {
+                        return Err(Trouble::Interrupted);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks the store where it stands, sends the outputs it kept, and starts there.
+    fn find_position(&mut self, partitions: &[i32]) -> Result<(), Trouble> {
+        let found = self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.stage.positions(partitions)));
+        let found = found
+            .map_err(|elapsed| StageError::Transient { dependency: "the store", source: elapsed.into() })??;
+        let mut fresh = Vec::new();
+        self.positions.clear();
+        self.unsettled.clear();
+        let mut kept = Vec::new();
+        for Position { partition, next_offset, pending } in found {
+            let (low, high) = self.source.watermarks(partition).map_err(kafka_trouble)?;
+            let next = match next_offset {
+                Some(next) if next < low => {
+                    return Err(self.lost(partition, next, low, "it was deleted before it was read"));
+                }
+                Some(next) if next > high => {
+                    return Err(self.lost(partition, next, low, "the topic was recreated"));
+                }
+                Some(next) => next,
+                None => {
+                    fresh.push((partition, low));
+                    low
+                }
+            };
+            self.positions.insert(partition, next);
+            if !pending.is_empty() {
+                self.unsettled.insert(partition);
+                kept.extend(pending);
+            }
+        }
+        if !fresh.is_empty() {
+            self.handle.block_on(self.worker.stage.initialize(&fresh))?;
+        }
+        if !kept.is_empty() {
+            tracing::info!(output.count = kept.len(), "sending outputs of the last batch again");
+            self.deliver(&kept)?;
+            self.settle();
+        }
+        self.source.start_at(self.positions.iter().map(|(&p, &o)| (p, o))).map_err(kafka_trouble)?;
+        tracing::info!(positions = ?self.positions, kafka.topic = self.worker.settings.topic, "reading");
+        Ok(())
+    }
+
+    fn lost(&self, partition: i32, next: i64, low: i64, why: &str) -> Trouble {
+        let WorkerSettings { stage, topic, .. } = &self.worker.settings;
+        Trouble::Lost(format!(
+            "data loss: kafka does not hold offset {next} of {topic}/{partition}: {why}. Restore the records, or \
+             accept the loss with: update ops.consumer_offsets set next_offset = {low} where stage = '{stage}' \
+             and topic = '{topic}' and partition = {partition}"
+        ))
+    }
+
+    /// Lets the store forget acknowledged outputs; a failure costs a few duplicates, never a loss.
+    fn settle(&mut self) {
+        if self.unsettled.is_empty() {
+            return;
+        }
+        let partitions: Vec<i32> = std::mem::take(&mut self.unsettled).into_iter().collect();
+        match self.handle.block_on(timeout(Duration::from_secs(2), self.worker.stage.settle(&partitions))) {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::debug!(error = %e, "acknowledged outputs stay kept"),
+            Err(_) => tracing::debug!("acknowledged outputs stay kept"),
+        }
+    }
+
+    /// Reports the trouble, waits a little while serving the group, and has the position found again.
+    fn recover(&mut self, trouble: Trouble) {
+        self.epoch = 0;
+        let (cause, message) = match &trouble {
+            Trouble::Interrupted => return,
+            Trouble::Stage(StageError::Fenced { .. }) => {
+                ("fenced", "checking who owns the partition".to_owned())
+            }
+            Trouble::Stage(StageError::Transient { dependency, .. }) => {
+                ("transient", format!("waiting for {dependency}"))
+            }
+            Trouble::Stage(StageError::Data(_)) => {
+                ("data", "the store refuses what the stage itself keeps".to_owned())
+            }
+            Trouble::Kafka(_) => ("kafka", "waiting for kafka".to_owned()),
+            Trouble::Lost(message) => ("lost", message.clone()),
+        };
+        let error = match &trouble {
+            Trouble::Stage(e) => format!("{:#}", anyhow::Error::msg(chain(e))),
+            Trouble::Kafka(e) => format!("{e:#}"),
+            Trouble::Lost(_) | Trouble::Interrupted => String::new(),
+        };
+        metrics::counter!(names::RETRIES, "stream" => self.worker.settings.stream, "cause" => cause)
+            .increment(1);
+        if cause == "lost" {
+            tracing::error!("{message}");
+        } else {
+            tracing::warn!(error, retry_ms = self.backoff.as_millis(), "{message}");
+        }
+        self.worker.status.waiting(message);
+        self.source.pause();
+        self.source.idle(self.backoff);
+        self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+    }
+}
+
+fn kafka_trouble(error: KafkaError) -> Trouble {
+    Trouble::Kafka(error.into())
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}

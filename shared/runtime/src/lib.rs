@@ -1,0 +1,15 @@
+//! What every service needs and nothing about orders or searches: configuration, logs, health,
+//! HTTP, connections, shutdown, and the consumer loop in [`kafka`].
+
+pub mod config;
+pub mod health;
+pub mod http;
+pub mod kafka;
+pub mod metrics;
+pub mod pg;
+pub mod redis;
+pub mod service;
+pub mod telemetry;
+
+pub use config::{Settings, Topics};
+pub use service::{App, Assembled, ServiceSpec, run};

@@ -1,0 +1,218 @@
+//! The frame of a service: commands, boot order, shutdown.
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use redis::aio::ConnectionManager;
+use sqlx::PgPool;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::health::Health;
+use crate::kafka::Producer;
+use crate::kafka::worker::Runnable;
+use crate::{Settings, http, metrics, pg, redis as redis_client, telemetry};
+
+/// Time a stopping service has for the batch in hand and open requests.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
+
+/// What distinguishes one service from another before it is built.
+#[derive(Debug, Clone, Copy)]
+pub struct ServiceSpec {
+    /// Name in `/health` and in Postgres' list of connections.
+    pub name: &'static str,
+    /// Variable that holds its port.
+    pub port_variable: &'static str,
+    /// OpenAPI description, JSON.
+    pub openapi: &'static str,
+}
+
+/// Connections and settings that a service is built from; nothing is connected yet.
+pub struct App {
+    /// Settings in force.
+    pub settings: Settings,
+    /// Postgres.
+    pub postgres: PgPool,
+    /// Redis.
+    pub redis: ConnectionManager,
+    /// Kafka producer.
+    pub producer: Producer,
+    /// Cancelled when the service is told to stop.
+    pub shutdown: CancellationToken,
+}
+
+/// A built service.
+#[derive(Default)]
+pub struct Assembled {
+    /// Its own routes.
+    pub routes: Router,
+    /// Its consumer loops.
+    pub workers: Vec<Box<dyn Runnable>>,
+    /// True when health depends on Postgres.
+    pub needs_postgres: bool,
+    /// True when health depends on Redis.
+    pub needs_redis: bool,
+}
+
+/// Runs the command given on the command line: `serve` (default), `migrate` or `healthcheck`.
+pub fn run<B, F>(spec: ServiceSpec, build: B) -> ExitCode
+where
+    B: FnOnce(App) -> F,
+    F: Future<Output = anyhow::Result<Assembled>>,
+{
+    let settings = match Settings::from_env(spec.port_variable) {
+        Ok(settings) => settings,
+        Err(e) => {
+            eprintln!("{}: {e}; see .env_template", spec.name);
+            return ExitCode::from(2);
+        }
+    };
+    telemetry::init(&settings);
+    let command = std::env::args().nth(1).unwrap_or_else(|| "serve".to_owned());
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the async runtime does not start")
+        .and_then(|runtime| {
+            let result = runtime.block_on(async {
+                match command.as_str() {
+                    "serve" => serve(spec, settings, build).await,
+                    "migrate" => pg::migrate(&settings.database_url).await.context("migration failed"),
+                    "healthcheck" => healthcheck(&settings).await,
+                    other => anyhow::bail!("unknown command {other:?}: use serve, migrate or healthcheck"),
+                }
+            });
+            runtime.shutdown_timeout(Duration::from_secs(1));
+            result
+        });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            tracing::error!(error = format!("{e:#}"), "{} failed", spec.name);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve<B, F>(spec: ServiceSpec, settings: Settings, build: B) -> anyhow::Result<()>
+where
+    B: FnOnce(App) -> F,
+    F: Future<Output = anyhow::Result<Assembled>>,
+{
+    let metrics = metrics::install()?;
+    let shutdown = CancellationToken::new();
+    let postgres = pg::pool(&settings.database_url, spec.name)?;
+    let redis = redis_client::connect(&settings.redis_url)?;
+    let producer = Producer::new(&settings.kafka)?;
+    let address = format!("{}:{}", settings.http_host, settings.http_port);
+    tracing::info!(?settings, "{} starts", spec.name);
+    let api_key = settings.api_key.clone();
+    let app = App {
+        settings,
+        postgres: postgres.clone(),
+        redis: redis.clone(),
+        producer: producer.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let assembled = build(app).await?;
+    let health = Health {
+        service: spec.name,
+        postgres: assembled.needs_postgres.then_some(postgres),
+        redis: assembled.needs_redis.then_some(redis),
+        kafka: Some(producer),
+        workers: assembled.workers.iter().map(|worker| worker.status()).collect(),
+    };
+    if api_key.is_none() {
+        tracing::info!("APIKEY is not set: requests that change state are open to whoever reaches the port");
+    }
+    let router = http::with_base_routes(assembled.routes, health, metrics, spec.openapi);
+    let listener = tokio::net::TcpListener::bind(&address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; set {} to a free port", spec.port_variable))?;
+    tracing::info!(%address, "{} listens", spec.name);
+    run_until_stopped(router, listener, assembled.workers, shutdown).await
+}
+
+/// Serves and works until a signal arrives or a part fails; then gives the rest its deadline.
+async fn run_until_stopped(
+    router: Router,
+    listener: tokio::net::TcpListener,
+    workers: Vec<Box<dyn Runnable>>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let (ended_tx, mut ended) = mpsc::channel::<anyhow::Result<()>>(workers.len() + 1);
+    let parts = workers.len() + 1;
+    for worker in workers {
+        let (token, ended_tx) = (shutdown.clone(), ended_tx.clone());
+        let handle = tokio::runtime::Handle::current();
+        std::thread::Builder::new().name("consumer".into()).spawn(move || {
+            let result =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.run(&handle, &token)));
+            let result = result.unwrap_or_else(|_| Err(anyhow::anyhow!("a consumer loop panicked")));
+            // The receiver outlives the loops, or the process is ending anyway.
+            drop(handle.block_on(ended_tx.send(result)));
+        })?;
+    }
+    let (token, http_ended) = (shutdown.clone(), ended_tx);
+    tokio::spawn(async move {
+        let result = axum::serve(listener, router).with_graceful_shutdown(token.cancelled_owned()).await;
+        drop(http_ended.send(result.context("the HTTP server failed")).await);
+    });
+
+    let mut stopped = 0;
+    let first = tokio::select! {
+        biased;
+        result = stop_signal() => result.map(|()| tracing::info!("stopping: the batch in hand is finished first")),
+        Some(result) = ended.recv() => {
+            stopped += 1;
+            result.and_then(|()| Err(anyhow::anyhow!("a part of the service ended without being told to")))
+        }
+    };
+    shutdown.cancel();
+    let drain = async {
+        while stopped < parts {
+            match ended.recv().await {
+                Some(result) => result?,
+                None => break,
+            }
+            stopped += 1;
+        }
+        anyhow::Ok(())
+    };
+    match tokio::time::timeout(SHUTDOWN_DEADLINE, drain).await {
+        Ok(result) => result?,
+        // Safe: what is not committed is consumed again.
+        Err(_) => tracing::warn!("not everything ended within {} s; leaving", SHUTDOWN_DEADLINE.as_secs()),
+    }
+    first
+}
+
+async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}
+
+/// Asks the service on this machine for its health; for container health checks without curl.
+async fn healthcheck(settings: &Settings) -> anyhow::Result<()> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let exchange = async {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", settings.http_port)).await?;
+        stream.write_all(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        anyhow::Ok(answer)
+    };
+    let answer =
+        tokio::time::timeout(Duration::from_secs(4), exchange).await.context("no answer in 4 s")??;
+    anyhow::ensure!(answer.split_whitespace().nth(1) == Some("200"), "unhealthy: {answer}");
+    Ok(())
+}
