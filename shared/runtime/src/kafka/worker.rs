@@ -272,7 +272,7 @@ impl<S: Stage> Loop<'_, S> {
                     return Err(self.lost(partition, next, low, "it was deleted before it was read"));
                 }
                 Some(next) if next > high => {
-                    return Err(self.lost(partition, next, low, "the topic was recreated"));
+                    return Err(self.recreated(partition, next, low));
                 }
                 Some(next) => next,
                 None => {
@@ -306,6 +306,18 @@ impl<S: Stage> Loop<'_, S> {
              accept the loss with: update ops.consumer_offsets set next_offset = {low} where stage = '{stage}' \
              and topic = '{topic}' and partition = {partition}"
         ))
+    }
+
+    /// Offsets of a recreated topic start over, so the next layer must forget what it saw of the old one.
+    fn recreated(&self, partition: i32, next: i64, low: i64) -> Trouble {
+        let topic = &self.worker.settings.topic;
+        match self.lost(partition, next, low, "the topic was recreated") {
+            Trouble::Lost(message) => Trouble::Lost(format!(
+                "{message}; delete from ops.origin_watermarks where origin_topic = '{topic}' \
+                 and origin_partition = {partition}"
+            )),
+            other => other,
+        }
     }
 
     /// Lets the store forget acknowledged outputs; a failure costs a few duplicates, never a loss.

@@ -1,0 +1,43 @@
+//! The order stream in the data marts: skip what was applied, add up the rest.
+
+use std::collections::BTreeSet;
+
+use sqlx::PgConnection;
+use strata_events::{Contract, CountedMessage, Reject};
+use strata_runtime::kafka::{Effects, Handler, Input, Record, StageError};
+
+use crate::counters::Counted;
+use crate::store;
+
+/// Handles `cdm_topic`.
+pub struct OrderHandler;
+
+impl Handler for OrderHandler {
+    type Event = CountedMessage;
+
+    fn decode(&self, record: &Record) -> Result<CountedMessage, Reject> {
+        CountedMessage::decode(&record.payload)
+    }
+
+    async fn apply(
+        &mut self,
+        tx: &mut PgConnection,
+        inputs: &[Input<'_, CountedMessage>],
+    ) -> Result<Effects, StageError> {
+        let Some(topic) = inputs.first().map(|input| &input.record.topic) else {
+            return Ok(Effects::default());
+        };
+        let partitions: BTreeSet<i32> = inputs.iter().map(|input| input.record.partition).collect();
+        let mut watermarks = store::read_watermarks(tx, topic, partitions.into_iter().collect()).await?;
+        let mut counted = Counted::default();
+        for input in inputs {
+            if watermarks.advance(input.record.partition, &input.record.source()) {
+                counted.add(&input.event);
+            }
+        }
+        store::add_products(tx, &counted.products).await?;
+        store::add_categories(tx, &counted.categories).await?;
+        store::write_watermarks(tx, topic, &watermarks).await?;
+        Ok(Effects::default())
+    }
+}

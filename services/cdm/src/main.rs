@@ -1,0 +1,7 @@
+//! The cdm service.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    strata_runtime::run(cdm::app::SPEC, cdm::app::build)
+}

@@ -1,0 +1,87 @@
+//! Statements of the data marts.
+
+use sqlx::{PgConnection, PgPool};
+use strata_runtime::kafka::StageError;
+use uuid::Uuid;
+
+use crate::app::STAGE;
+use crate::counters::Increments;
+use crate::watermark::{Lane, Watermarks};
+
+/// Reads the watermarks of the partitions in a batch; their offset rows are locked by now.
+pub async fn read_watermarks(
+    tx: &mut PgConnection,
+    topic: &str,
+    partitions: Vec<i32>,
+) -> Result<Watermarks, StageError> {
+    let rows: Vec<(i32, String, i32, i64)> =
+        sqlx::query_as(include_str!("../sql/select_origin_watermarks.sql"))
+            .bind(STAGE)
+            .bind(topic)
+            .bind(partitions)
+            .fetch_all(tx)
+            .await?;
+    Ok(Watermarks::new(
+        rows.into_iter().map(|(read, origin, partition, last)| ((read, origin, partition), last)),
+    ))
+}
+
+/// Stores the watermarks that moved.
+pub async fn write_watermarks(
+    tx: &mut PgConnection,
+    topic: &str,
+    watermarks: &Watermarks,
+) -> Result<(), StageError> {
+    if watermarks.moved().is_empty() {
+        return Ok(());
+    }
+    let lanes: Vec<&Lane> = watermarks.moved().keys().collect();
+    sqlx::query(include_str!("../sql/upsert_origin_watermarks.sql"))
+        .bind(STAGE)
+        .bind(topic)
+        .bind(lanes.iter().map(|(read, ..)| *read).collect::<Vec<_>>())
+        .bind(lanes.iter().map(|(_, origin, _)| origin.as_str()).collect::<Vec<_>>())
+        .bind(lanes.iter().map(|(.., partition)| *partition).collect::<Vec<_>>())
+        .bind(watermarks.moved().values().copied().collect::<Vec<_>>())
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Adds to `cdm.user_product_counters`. Not idempotent: the watermarks guard it.
+pub async fn add_products(tx: &mut PgConnection, increments: &Increments) -> Result<(), StageError> {
+    add(tx, include_str!("../sql/upsert_user_product_counters.sql"), increments).await
+}
+
+/// Adds to `cdm.user_category_counters`. Not idempotent: the watermarks guard it.
+pub async fn add_categories(tx: &mut PgConnection, increments: &Increments) -> Result<(), StageError> {
+    add(tx, include_str!("../sql/upsert_user_category_counters.sql"), increments).await
+}
+
+async fn add(
+    tx: &mut PgConnection,
+    statement: &'static str,
+    increments: &Increments,
+) -> Result<(), StageError> {
+    if increments.is_empty() {
+        return Ok(());
+    }
+    let (users, things): (Vec<Uuid>, Vec<Uuid>) = increments.keys().copied().unzip();
+    let (names, counts): (Vec<&str>, Vec<i64>) =
+        increments.values().map(|(name, n)| (name.as_str(), *n)).unzip();
+    sqlx::query(statement).bind(users).bind(things).bind(names).bind(counts).execute(tx).await?;
+    Ok(())
+}
+
+/// A page of a user's counters: (key, name, orders), most ordered first, and how many there are in all.
+pub async fn read_counters(
+    pool: &PgPool,
+    statement: &'static str,
+    user: Uuid,
+    limit: i64,
+) -> Result<(i64, Vec<(Uuid, String, i64)>), sqlx::Error> {
+    let rows: Vec<(Uuid, String, i64, i64)> =
+        sqlx::query_as(statement).bind(user).bind(limit).fetch_all(pool).await?;
+    let total = rows.first().map_or(0, |row| row.3);
+    Ok((total, rows.into_iter().map(|(key, name, orders, _)| (key, name, orders)).collect()))
+}

@@ -1,0 +1,63 @@
+//! Which messages were applied before: the last origin by partition read and partition of origin.
+//!
+//! dds sends the outputs of a partition in the order of its inputs and commits them before it sends
+//! them, so within one (partition read, origin partition) origins only grow, and one that does not was
+//! here already.
+
+use std::collections::BTreeMap;
+
+use strata_events::Origin;
+
+/// Identity of a watermark: partition read, topic and partition of the origin.
+pub type Lane = (i32, String, i32);
+
+/// Last applied origin offsets.
+#[derive(Debug, Default)]
+pub struct Watermarks {
+    stored: BTreeMap<Lane, i64>,
+    moved: BTreeMap<Lane, i64>,
+}
+
+impl Watermarks {
+    /// Starts from what is stored.
+    pub fn new(stored: impl IntoIterator<Item = (Lane, i64)>) -> Self {
+        Self { stored: stored.into_iter().collect(), moved: BTreeMap::new() }
+    }
+
+    /// Moves the watermark to `origin`, or tells by `false` that it was applied before.
+    pub fn advance(&mut self, partition: i32, origin: &Origin) -> bool {
+        let lane = (partition, origin.topic.clone(), origin.partition);
+        let last = self.moved.get(&lane).or_else(|| self.stored.get(&lane));
+        if last.is_some_and(|&last| origin.offset <= last) {
+            return false;
+        }
+        self.moved.insert(lane, origin.offset);
+        true
+    }
+
+    /// The watermarks that moved, sorted.
+    pub fn moved(&self) -> &BTreeMap<Lane, i64> {
+        &self.moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(partition: i32, offset: i64) -> Origin {
+        Origin { topic: "dds_topic".into(), partition, offset }
+    }
+
+    #[test]
+    fn an_origin_is_applied_once_per_lane() {
+        let mut marks = Watermarks::new([((0, "dds_topic".to_owned(), 1), 10)]);
+        assert!(!marks.advance(0, &origin(1, 9)));
+        assert!(!marks.advance(0, &origin(1, 10)));
+        assert!(marks.advance(0, &origin(1, 11)));
+        assert!(!marks.advance(0, &origin(1, 11)));
+        assert!(marks.advance(0, &origin(2, 0)));
+        assert!(marks.advance(5, &origin(1, 0)));
+        assert_eq!(marks.moved().len(), 3);
+    }
+}

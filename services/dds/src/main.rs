@@ -1,0 +1,7 @@
+//! The dds service.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    strata_runtime::run(dds::app::SPEC, dds::app::build)
+}

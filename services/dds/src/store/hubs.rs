@@ -1,0 +1,81 @@
+//! Hubs: the first sighting of a business key wins.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use strata_runtime::kafka::StageError;
+use uuid::Uuid;
+
+use crate::rows::{HubRows, Load, VaultRows};
+
+/// Safe to repeat. `$1` key uuid[] (sorted, each once) · `$2` business key text[] · `$3` load_dt · `$4` load_src.
+macro_rules! insert_hub {
+    ($table:literal, $key:literal, $business_key:literal) => {
+        concat!(
+            "insert into dds.",
+            $table,
+            " (",
+            $key,
+            ", ",
+            $business_key,
+            ", load_dt, load_src) ",
+            "select * from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[]) ",
+            "on conflict (",
+            $key,
+            ") do nothing"
+        )
+    };
+}
+
+/// Columns that every vault row carries.
+pub(super) fn load_columns<'a>(loads: impl Iterator<Item = &'a Load>) -> (Vec<DateTime<Utc>>, Vec<&'a str>) {
+    loads.map(|load| (load.at.load_dt, load.src.as_str())).unzip()
+}
+
+/// Inserts orders and returns the keys of those that were not there.
+///
+/// Two writers that bring the same new order meet here: the second waits for the first and then finds
+/// the order known.
+pub async fn insert_orders(
+    tx: &mut PgConnection,
+    rows: &HubRows<(i64, DateTime<Utc>)>,
+) -> Result<BTreeSet<Uuid>, StageError> {
+    let keys: Vec<Uuid> = rows.keys().copied().collect();
+    let (ids, dates): (Vec<i64>, Vec<DateTime<Utc>>) = rows.values().map(|(order, _)| *order).unzip();
+    let (load_dt, load_src) = load_columns(rows.values().map(|(_, load)| load));
+    let created: Vec<Uuid> = sqlx::query_scalar(
+        "insert into dds.h_order (h_order_pk, order_id, order_dt, load_dt, load_src) \
+         select * from unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::text[]) \
+         on conflict (h_order_pk) do nothing \
+         returning h_order_pk",
+    )
+    .bind(keys)
+    .bind(ids)
+    .bind(dates)
+    .bind(load_dt)
+    .bind(load_src)
+    .fetch_all(tx)
+    .await?;
+    Ok(created.into_iter().collect())
+}
+
+/// Inserts users, products, categories and restaurants.
+pub async fn insert_others(tx: &mut PgConnection, rows: &VaultRows) -> Result<(), StageError> {
+    insert(tx, insert_hub!("h_user", "h_user_pk", "user_id"), &rows.users).await?;
+    insert(tx, insert_hub!("h_product", "h_product_pk", "product_id"), &rows.products).await?;
+    insert(tx, insert_hub!("h_category", "h_category_pk", "category_name"), &rows.categories).await?;
+    insert(tx, insert_hub!("h_restaurant", "h_restaurant_pk", "restaurant_id"), &rows.restaurants).await
+}
+
+async fn insert(
+    tx: &mut PgConnection,
+    statement: &'static str,
+    rows: &HubRows<String>,
+) -> Result<(), StageError> {
+    let keys: Vec<Uuid> = rows.keys().copied().collect();
+    let business_keys: Vec<&str> = rows.values().map(|(key, _)| key.as_str()).collect();
+    let (load_dt, load_src) = load_columns(rows.values().map(|(_, load)| load));
+    sqlx::query(statement).bind(keys).bind(business_keys).bind(load_dt).bind(load_src).execute(tx).await?;
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! Satellites: only changes, each in its place in time.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+use strata_runtime::kafka::StageError;
+use strata_vault::{LoadPosition, SatelliteRecord, StoredVersion, changes};
+use uuid::Uuid;
+
+use crate::rows::{Load, OrderCost, UserNames};
+
+/// A record with its attributes and where it came from.
+type Candidate<T> = SatelliteRecord<(T, Load)>;
+
+/// Statements of one satellite.
+struct Satellite {
+    /// Versions in force at the earliest candidate and all later ones.
+    /// `$1` parent uuid[] · `$2` load_dt timestamptz[] · `$3` load_seq bigint[].
+    select: &'static str,
+    /// Locks parents in key order. `$1` parent uuid[].
+    lock: &'static str,
+    /// Safe to repeat. `$1` parent · `$2` load_dt · `$3` load_seq · `$4` load_src · `$5` hashdiff · attributes.
+    insert: &'static str,
+}
+
+macro_rules! satellite {
+    ($table:literal, $hub:literal, $parent:literal, $hashdiff:literal, $columns:literal, $arrays:literal) => {
+        Satellite {
+            select: concat!(
+                "select v.* from unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) as c (parent, load_dt, load_seq) ",
+                "cross join lateral (",
+                "(select s.", $parent, ", s.load_dt, s.load_seq, s.", $hashdiff, " from dds.", $table, " as s ",
+                "where s.", $parent, " = c.parent and (s.load_dt, s.load_seq) <= (c.load_dt, c.load_seq) ",
+                "order by s.load_dt desc, s.load_seq desc limit 1) ",
+                "union all ",
+                "(select s.", $parent, ", s.load_dt, s.load_seq, s.", $hashdiff, " from dds.", $table, " as s ",
+                "where s.", $parent, " = c.parent and (s.load_dt, s.load_seq) > (c.load_dt, c.load_seq))",
+                ") as v"
+            ),
+            lock: concat!(
+                "select from dds.", $hub, " where ", $parent, " = any($1) order by ", $parent, " for no key update"
+            ),
+            insert: concat!(
+                "insert into dds.", $table, " (", $parent, ", load_dt, load_seq, load_src, ", $hashdiff, ", ", $columns, ") ",
+                "select * from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::text[], $5::uuid[], ", $arrays, ") ",
+                "on conflict do nothing"
+            ),
+        }
+    };
+}
+
+const USER_NAMES: Satellite = satellite!(
+    "s_user_names",
+    "h_user",
+    "h_user_pk",
+    "hk_user_names_hashdiff",
+    "username, userlogin",
+    "$6::text[], $7::text[]"
+);
+const PRODUCT_NAMES: Satellite = satellite!(
+    "s_product_names",
+    "h_product",
+    "h_product_pk",
+    "hk_product_names_hashdiff",
+    "name",
+    "$6::text[]"
+);
+const RESTAURANT_NAMES: Satellite = satellite!(
+    "s_restaurant_names",
+    "h_restaurant",
+    "h_restaurant_pk",
+    "hk_restaurant_names_hashdiff",
+    "name",
+    "$6::text[]"
+);
+const ORDER_COST: Satellite = satellite!(
+    "s_order_cost",
+    "h_order",
+    "h_order_pk",
+    "hk_order_cost_hashdiff",
+    "cost, payment",
+    "$6::numeric[], $7::numeric[]"
+);
+const ORDER_STATUS: Satellite =
+    satellite!("s_order_status", "h_order", "h_order_pk", "hk_order_status_hashdiff", "status", "$6::text[]");
+
+/// Inserts the names that changed.
+///
+/// Names rarely change, so they are compared without a lock first; parents that do change are locked
+/// and compared again, so that two writers never store the same change twice.
+pub async fn insert_names(
+    tx: &mut PgConnection,
+    users: Vec<Candidate<UserNames>>,
+    products: Vec<Candidate<String>>,
+    restaurants: Vec<Candidate<String>>,
+) -> Result<(), StageError> {
+    let users = changed_under_lock(tx, &USER_NAMES, users).await?;
+    if let Some(columns) = Columns::of(&users) {
+        let (names, logins): (Vec<&str>, Vec<&str>) =
+            users.iter().map(|r| (r.value.0.0.as_str(), r.value.0.1.as_str())).unzip();
+        columns.bind(USER_NAMES.insert).bind(names).bind(logins).execute(&mut *tx).await?;
+    }
+    for (satellite, candidates) in [(&PRODUCT_NAMES, products), (&RESTAURANT_NAMES, restaurants)] {
+        let changed = changed_under_lock(tx, satellite, candidates).await?;
+        if let Some(columns) = Columns::of(&changed) {
+            let names: Vec<&str> = changed.iter().map(|r| r.value.0.as_str()).collect();
+            columns.bind(satellite.insert).bind(names).execute(&mut *tx).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Inserts costs and statuses that changed. `known` orders are locked already; the others are new.
+pub async fn insert_orders(
+    tx: &mut PgConnection,
+    known: &[Uuid],
+    costs: Vec<Candidate<OrderCost>>,
+    statuses: Vec<Candidate<&'static str>>,
+) -> Result<(), StageError> {
+    let stored = stored_versions(tx, &ORDER_COST, &costs, |key| known.binary_search(key).is_ok()).await?;
+    let costs = changes(costs, &stored);
+    if let Some(columns) = Columns::of(&costs) {
+        let (cost, payment): (Vec<Decimal>, Vec<Decimal>) =
+            costs.iter().map(|r| (r.value.0.0.decimal(), r.value.0.1.decimal())).unzip();
+        columns.bind(ORDER_COST.insert).bind(cost).bind(payment).execute(&mut *tx).await?;
+    }
+    let stored =
+        stored_versions(tx, &ORDER_STATUS, &statuses, |key| known.binary_search(key).is_ok()).await?;
+    let statuses = changes(statuses, &stored);
+    if let Some(columns) = Columns::of(&statuses) {
+        let values: Vec<&str> = statuses.iter().map(|r| r.value.0).collect();
+        columns.bind(ORDER_STATUS.insert).bind(values).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+async fn changed_under_lock<T>(
+    tx: &mut PgConnection,
+    satellite: &Satellite,
+    candidates: Vec<Candidate<T>>,
+) -> Result<Vec<Candidate<T>>, StageError> {
+    let stored = stored_versions(tx, satellite, &candidates, |_| true).await?;
+    let changed = changes(candidates, &stored);
+    if changed.is_empty() {
+        return Ok(changed);
+    }
+    let mut parents: Vec<Uuid> = changed.iter().map(|record| record.parent).collect();
+    parents.dedup();
+    sqlx::query(satellite.lock).bind(&parents).execute(&mut *tx).await?;
+    let stored = stored_versions(tx, satellite, &changed, |_| true).await?;
+    Ok(changes(changed, &stored))
+}
+
+/// Reads the versions that the candidates must be compared with, for the parents that `wanted` picks.
+async fn stored_versions<T>(
+    tx: &mut PgConnection,
+    satellite: &Satellite,
+    candidates: &[Candidate<T>],
+    wanted: impl Fn(&Uuid) -> bool,
+) -> Result<Vec<StoredVersion>, StageError> {
+    let mut earliest: std::collections::BTreeMap<Uuid, LoadPosition> = std::collections::BTreeMap::new();
+    for record in candidates.iter().filter(|record| wanted(&record.parent)) {
+        earliest.entry(record.parent).and_modify(|at| *at = record.at.min(*at)).or_insert(record.at);
+    }
+    if earliest.is_empty() {
+        return Ok(Vec::new());
+    }
+    let parents: Vec<Uuid> = earliest.keys().copied().collect();
+    let (load_dt, load_seq): (Vec<DateTime<Utc>>, Vec<i64>) =
+        earliest.values().map(|at| (at.load_dt, at.load_seq)).unzip();
+    let rows: Vec<(Uuid, DateTime<Utc>, i64, Uuid)> =
+        sqlx::query_as(satellite.select).bind(parents).bind(load_dt).bind(load_seq).fetch_all(tx).await?;
+    let version = |(parent, load_dt, load_seq, hashdiff)| StoredVersion {
+        parent,
+        at: LoadPosition { load_dt, load_seq },
+        hashdiff,
+    };
+    Ok(rows.into_iter().map(version).collect())
+}
+
+/// The columns that all satellites share.
+struct Columns<'a> {
+    parent: Vec<Uuid>,
+    load_dt: Vec<DateTime<Utc>>,
+    load_seq: Vec<i64>,
+    load_src: Vec<&'a str>,
+    hashdiff: Vec<Uuid>,
+}
+
+impl<'a> Columns<'a> {
+    /// The columns of the records; none where there is nothing to insert.
+    fn of<T>(records: &'a [Candidate<T>]) -> Option<Self> {
+        if records.is_empty() {
+            return None;
+        }
+        Some(Self {
+            parent: records.iter().map(|r| r.parent).collect(),
+            load_dt: records.iter().map(|r| r.at.load_dt).collect(),
+            load_seq: records.iter().map(|r| r.at.load_seq).collect(),
+            load_src: records.iter().map(|r| r.value.1.src.as_str()).collect(),
+            hashdiff: records.iter().map(|r| r.hashdiff).collect(),
+        })
+    }
+
+    fn bind(
+        self,
+        statement: &'static str,
+    ) -> sqlx::query::Query<'a, sqlx::Postgres, sqlx::postgres::PgArguments> {
+        sqlx::query(statement)
+            .bind(self.parent)
+            .bind(self.load_dt)
+            .bind(self.load_seq)
+            .bind(self.load_src)
+            .bind(self.hashdiff)
+    }
+}

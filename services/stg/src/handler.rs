@@ -1,0 +1,57 @@
+//! The order stream in the raw layer: enrich, stage, pass on.
+
+use sqlx::PgConnection;
+use strata_events::{Contract, Order, Reject};
+use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError};
+
+use crate::enrich::enrich;
+use crate::reference::ReferenceCache;
+use crate::store::{OrderEventRows, upsert_order_events};
+
+/// Handles `stg_topic`.
+pub struct OrderHandler {
+    reference: ReferenceCache,
+    output_topic: String,
+}
+
+impl OrderHandler {
+    /// Writes enriched orders to `output_topic`.
+    pub fn new(reference: ReferenceCache, output_topic: String) -> Self {
+        Self { reference, output_topic }
+    }
+}
+
+impl Handler for OrderHandler {
+    type Event = Order;
+
+    fn decode(&self, record: &Record) -> Result<Order, Reject> {
+        Order::decode(&record.payload)
+    }
+
+    async fn apply(
+        &mut self,
+        transaction: &mut PgConnection,
+        inputs: &[Input<'_, Order>],
+    ) -> Result<Effects, StageError> {
+        let users = inputs.iter().map(|input| input.event.payload.user.id.as_str());
+        let restaurants = inputs.iter().map(|input| input.event.payload.restaurant.id.as_str());
+        let reference = self.reference.fetch(users, restaurants).await?;
+
+        let mut effects = Effects::default();
+        let mut staged: Vec<&Order> = Vec::with_capacity(inputs.len());
+        for (index, input) in inputs.iter().enumerate() {
+            match enrich(&input.event, &reference) {
+                Ok(fact) => {
+                    let key = fact.object_id.to_string().into_bytes();
+                    let payload = serde_json::to_vec(&fact).map_err(|e| StageError::Data(e.into()))?;
+                    let output = Output::from_input(input.record, &self.output_topic, key, payload);
+                    effects.outputs.push((index, output));
+                    staged.push(&input.event);
+                }
+                Err(reject) => effects.rejects.push((index, reject)),
+            }
+        }
+        upsert_order_events(transaction, &OrderEventRows::newest(staged)).await?;
+        Ok(effects)
+    }
+}

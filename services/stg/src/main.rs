@@ -1,0 +1,7 @@
+//! The stg service.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    strata_runtime::run(stg::app::SPEC, stg::app::build)
+}

@@ -1,0 +1,137 @@
+//! Users and restaurants from Redis, a batch at a time, remembered until they change.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use lru::LruCache;
+use redis::AsyncCommands;
+use redis::aio::ConnectionManager;
+use strata_events::{Contract, MenuItem, Restaurant, User};
+use strata_runtime::kafka::StageError;
+use strata_runtime::redis::ReferenceKeys;
+
+/// Users remembered at most.
+const USERS: NonZeroUsize = NonZeroUsize::new(20_000).unwrap();
+/// Restaurants remembered at most, each with its menu.
+const RESTAURANTS: NonZeroUsize = NonZeroUsize::new(2_000).unwrap();
+/// Keys asked for in one command.
+const KEYS_PER_COMMAND: usize = 500;
+
+/// A restaurant with its menu by product id.
+#[derive(Debug)]
+pub struct Menu {
+    /// Name of the restaurant.
+    pub name: String,
+    /// Dishes by id.
+    pub dishes: HashMap<String, MenuItem>,
+}
+
+impl From<Restaurant> for Menu {
+    fn from(restaurant: Restaurant) -> Self {
+        let dishes = restaurant.menu.into_iter().map(|dish| (dish.id.clone(), dish)).collect();
+        Self { name: restaurant.name, dishes }
+    }
+}
+
+/// The reference data that one batch needs; what is absent does not exist.
+#[derive(Debug, Default)]
+pub struct ReferenceData {
+    /// Users by id.
+    pub users: HashMap<String, Arc<User>>,
+    /// Restaurants by id.
+    pub restaurants: HashMap<String, Arc<Menu>>,
+}
+
+/// Looks reference data up and remembers it while its version stands.
+///
+/// What is missing is asked for again every time: it may arrive at any moment.
+pub struct ReferenceCache {
+    redis: ConnectionManager,
+    keys: ReferenceKeys,
+    version: Option<i64>,
+    users: LruCache<String, Arc<User>>,
+    restaurants: LruCache<String, Arc<Menu>>,
+}
+
+impl ReferenceCache {
+    /// Starts empty.
+    pub fn new(redis: ConnectionManager, keys: ReferenceKeys) -> Self {
+        Self {
+            redis,
+            keys,
+            version: None,
+            users: LruCache::new(USERS),
+            restaurants: LruCache::new(RESTAURANTS),
+        }
+    }
+
+    /// Looks up all of `user_ids` and `restaurant_ids`: one round trip when nothing changed, few otherwise.
+    ///
+    /// **Errors**: `Transient` when Redis does not answer; a missing entry is no error.
+    pub async fn fetch<'a>(
+        &mut self,
+        user_ids: impl Iterator<Item = &'a str>,
+        restaurant_ids: impl Iterator<Item = &'a str>,
+    ) -> Result<ReferenceData, StageError> {
+        // The version is read first: a value read after it may be newer, never older.
+        let version: Option<i64> = self.redis.get(self.keys.version()).await?;
+        if version != self.version {
+            self.users.clear();
+            self.restaurants.clear();
+            self.version = version;
+        }
+        let keys = self.keys.clone();
+        Ok(ReferenceData {
+            users: fetch_kind(&mut self.redis, &mut self.users, user_ids, |id| keys.user(id), |u: User| u)
+                .await?,
+            restaurants: fetch_kind(
+                &mut self.redis,
+                &mut self.restaurants,
+                restaurant_ids,
+                |id| keys.restaurant(id),
+                |restaurant: Restaurant| Menu::from(restaurant),
+            )
+            .await?,
+        })
+    }
+}
+
+/// Serves ids from the cache and asks Redis once for the rest.
+async fn fetch_kind<'a, S: Contract, T>(
+    redis: &mut ConnectionManager,
+    cache: &mut LruCache<String, Arc<T>>,
+    ids: impl Iterator<Item = &'a str>,
+    key: impl Fn(&str) -> String,
+    convert: impl Fn(S) -> T,
+) -> Result<HashMap<String, Arc<T>>, StageError> {
+    let mut found: HashMap<String, Arc<T>> = HashMap::new();
+    let mut missing: Vec<&str> = Vec::new();
+    for id in ids {
+        if found.contains_key(id) {
+            continue;
+        }
+        match cache.get(id) {
+            Some(value) => drop(found.insert(id.to_owned(), Arc::clone(value))),
+            None => missing.push(id),
+        }
+    }
+    missing.sort_unstable();
+    missing.dedup();
+    for chunk in missing.chunks(KEYS_PER_COMMAND) {
+        let keys: Vec<String> = chunk.iter().map(|id| key(id)).collect();
+        let values: Vec<Option<Vec<u8>>> = redis.mget(keys).await?;
+        for (id, value) in chunk.iter().zip(values) {
+            let Some(bytes) = value else { continue };
+            match S::decode(&bytes) {
+                Ok(source) => {
+                    let value = Arc::new(convert(source));
+                    cache.put((*id).to_owned(), Arc::clone(&value));
+                    found.insert((*id).to_owned(), value);
+                }
+                Err(reject) => tracing::warn!(id, reason = reject.code, "reference data is not readable"),
+            }
+        }
+    }
+    Ok(found)
+}
