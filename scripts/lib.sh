@@ -40,8 +40,12 @@ LOCAL_DIR=$(realpath -m -- "${STRATA_LOCAL_DIR:-$ROOT/.local}")
 LOG_DIR=$LOCAL_DIR/log
 RUN_DIR=$LOCAL_DIR/run
 # shellcheck disable=SC2034  # read by fleet.sh
-TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
-export ROOT LOCAL_DIR
+TARGET_DIR=$(realpath -m -- "${CARGO_TARGET_DIR:-$ROOT/target}")
+export STRATA_LOCAL_DIR="$LOCAL_DIR"
+
+# Where rustup puts cargo; a shell that was open before does not know it yet.
+CARGO_BIN=${CARGO_HOME:-${HOME-}/.cargo}/bin
+if ! command -v cargo >/dev/null && [[ -x $CARGO_BIN/cargo ]]; then export PATH="$CARGO_BIN:$PATH"; fi
 
 export POSTGRES_HOST="${POSTGRES_HOST:-localhost}"
 export POSTGRES_PORT="${POSTGRES_PORT:-6432}"
@@ -116,6 +120,17 @@ need_port() {
     die "port $port is in use by another program; set $1 to a free port"
 }
 
+# free_port: prints a port that nobody holds, below the range from which the
+# system takes ports for outgoing connections.
+free_port() {
+    local port tries
+    for ((tries = 0; tries < 200; tries++)); do
+        port=$((20000 + RANDOM % 12000))
+        if ! port_taken "$port"; then echo "$port" && return; fi
+    done
+    die "found no free port"
+}
+
 # --- processes ---------------------------------------------------------------
 # A process has a name, a pid file in .local/run and a mark: a text that its
 # command line holds. A pid whose command line lacks the mark was given to
@@ -135,11 +150,11 @@ running_pid() {
     echo "$pid"
 }
 
-# launch NAME COMMAND...: starts a process that outlives this shell. The log of
-# the run before is kept as NAME.log.1.
+# launch NAME LOG COMMAND...: starts a process that outlives this shell. The log
+# of the run before is kept as LOG.log.1.
 launch() {
-    local name=$1 log=$LOG_DIR/$1.log
-    shift
+    local name=$1 log=$LOG_DIR/$2.log
+    shift 2
     mkdir -p "$LOG_DIR" "$RUN_DIR"
     if [[ -s $log ]]; then mv -f "$log" "$log.1"; fi
     # 9 is the lock of servers.sh: a server that inherited it would hold it for ever.

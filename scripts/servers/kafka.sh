@@ -120,7 +120,7 @@ kafka_start() {
     kafka_format
     local heap
     read -ra heap <<<"${KAFKA_HEAP_OPTS:--Xms256m -Xmx512m}"
-    launch kafka "$(java_command)" "${heap[@]}" -XX:+UseG1GC -XX:MaxGCPauseMillis=20 \
+    launch kafka kafka "$(java_command)" "${heap[@]}" -XX:+UseG1GC -XX:MaxGCPauseMillis=20 \
         -XX:+ExplicitGCInvokesConcurrent -Djava.awt.headless=true \
         -Dlog4j2.configurationFile="$ROOT/scripts/kafka/log4j2.properties" \
         -cp "$(kafka_libs)/*" kafka.Kafka "$KAFKA_DIR/server.properties"

@@ -130,7 +130,7 @@ postgres_drop_stale_lock() {
 }
 
 postgres_launch() {
-    (cd "$POSTGRES_DIR" && launch postgres "${PG_AS[@]}" "$PG_BIN/postgres" -D "$POSTGRES_DATA")
+    (cd "$POSTGRES_DIR" && launch postgres postgres "${PG_AS[@]}" "$PG_BIN/postgres" -D "$POSTGRES_DATA")
 }
 
 postgres_start() {

@@ -33,7 +33,7 @@ END
 redis_start() {
     redis_install
     redis_write_config
-    launch redis redis-server "$REDIS_DIR/redis.conf"
+    launch redis redis redis-server "$REDIS_DIR/redis.conf"
 }
 
 redis_answers() { [[ $(redis-cli -h 127.0.0.1 -p "$REDIS_PORT" ping 2>/dev/null) == PONG ]]; }
