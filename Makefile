@@ -1,0 +1,50 @@
+# Thin targets; the work is in scripts/. Settings come from the environment,
+# then from .env, then from the defaults in .env_template.
+
+SHELL := /bin/bash
+ENV := scripts/with_env.sh
+# How many orders make up sends through the fleet.
+ORDERS ?= 10000
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help up down clean build setup servers status check test
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+up: servers build ## install, build and start everything, then send ORDERS orders through it
+	scripts/fleet.sh start
+	$(ENV) bash -c '"$${CARGO_TARGET_DIR:-target}"/release/strata push --orders $(ORDERS) --wait'
+	@scripts/fleet.sh urls
+
+down: ## stop the fleet and the local servers; their data stay
+	scripts/fleet.sh stop
+	scripts/servers.sh stop
+
+clean: ## stop everything and remove .local with all its data
+	scripts/fleet.sh stop
+	scripts/servers.sh clean
+	$(ENV) bash -c 'cd "$$STRATA_LOCAL_DIR" && rm -rf kafka postgres redis log run'
+	$(ENV) bash -c 'rmdir --ignore-fail-on-non-empty "$$STRATA_LOCAL_DIR"'
+
+status: ## what runs, and whether it is healthy
+	@scripts/servers.sh status; servers=$$?; scripts/fleet.sh status && exit $$servers
+
+setup: ## install what the build needs
+	scripts/setup.sh
+
+servers: setup ## start the local Kafka, Postgres and Redis only
+	scripts/servers.sh start
+
+build: setup ## build the release binaries
+	$(ENV) cargo build --release --workspace --bins --locked
+
+check: setup ## formatting, lints, documentation
+	$(ENV) cargo fmt --all --check
+	$(ENV) cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(ENV) cargo doc --workspace --no-deps --locked
+
+test: servers ## all tests, against the local servers
+	$(ENV) cargo build --workspace --bins --locked
+	$(ENV) cargo test --workspace --locked

@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# Kafka, Postgres and Redis of our own, below .local/, without containers.
+#   scripts/servers.sh start|stop|status|clean [kafka|postgres|redis]...
+set -euo pipefail
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/servers/packages.sh
+. "$ROOT/scripts/servers/packages.sh"
+# shellcheck source=scripts/servers/kafka.sh
+. "$ROOT/scripts/servers/kafka.sh"
+# shellcheck source=scripts/servers/postgres.sh
+. "$ROOT/scripts/servers/postgres.sh"
+# shellcheck source=scripts/servers/redis.sh
+. "$ROOT/scripts/servers/redis.sh"
+
+usage() {
+    cat <<'END'
+usage: scripts/servers.sh COMMAND [kafka|postgres|redis]...
+  start   install what is missing, start, wait until they answer
+  stop    stop them; their data stay
+  status  what runs where (fails when one does not)
+  clean   stop them and remove their data
+Without names: all three. A server given by KAFKA_BROKERS, DATABASE_URL or
+REDIS_URL is used as it is, never started, stopped or cleaned.
+END
+}
+
+# The mark by which the process of a server is known, see lib.sh.
+mark_of() {
+    local variable=${1^^}_MARK
+    echo "${!variable}"
+}
+
+# The ports that a server was started on, as one line.
+ports_now() {
+    local -n variables=${1^^}_PORT_VARIABLES
+    local name line=''
+    for name in "${variables[@]}"; do line+=" $name=${!name}"; done
+    echo "${line# }"
+}
+
+ports_started() { cat "$RUN_DIR/$1.ports" 2>/dev/null; }
+
+# Fails when the server has to be started; dies when it cannot be.
+already_running() {
+    local server=$1 name
+    if running_pid "$server" "$(mark_of "$server")" >/dev/null; then
+        [[ $(ports_started "$server") == "$(ports_now "$server")" ]] ||
+            die "$server runs with $(ports_started "$server"), the settings say" \
+                "$(ports_now "$server"); stop it first: scripts/servers.sh stop $server"
+        return 0
+    fi
+    local -n variables=${server^^}_PORT_VARIABLES
+    for name in "${variables[@]}"; do need_port "$name"; done
+    return 1
+}
+
+start_all() {
+    local server started=()
+    # All are checked before the first is started, and they come up side by side.
+    for server in "$@"; do
+        if [[ -n $(given_by "$server") ]]; then
+            note "$server: using the one given by $(given_by "$server")"
+        elif already_running "$server"; then
+            note "$server runs already: $(address_of "$server")"
+        else
+            started+=("$server")
+        fi
+    done
+    for server in "${started[@]}"; do
+        note "starting $server"
+        "${server}_start"
+        ports_now "$server" >"$RUN_DIR/$server.ports"
+    done
+    for server in "${started[@]}"; do
+        "${server}_wait"
+        note "$server is ready: $(address_of "$server")"
+    done
+}
+
+address_of() {
+    local variable=${1^^}_PORT
+    "${1}_address" "${!variable}"
+}
+
+stop_all() {
+    local server
+    for server in "$@"; do
+        if [[ -n $(given_by "$server") ]]; then
+            say "$server is given by $(given_by "$server"), left alone"
+        else
+            "${server}_stop"
+        fi
+    done
+}
+
+clean_all() {
+    local server
+    stop_all "$@"
+    for server in "$@"; do
+        [[ -z $(given_by "$server") ]] || continue
+        "${server}_clean"
+        rm -f "$RUN_DIR/$server.ports"
+        say "$server: data removed"
+    done
+}
+
+status_all() {
+    local server pid status=0
+    for server in "$@"; do
+        if [[ -n $(given_by "$server") ]]; then
+            printf '%-9s given by %s\n' "$server" "$(given_by "$server")"
+        elif pid=$(running_pid "$server" "$(mark_of "$server")"); then
+            printf '%-9s running  pid %-7s %s\n' "$server" "$pid" "$(ports_started "$server")"
+        else
+            printf '%-9s stopped\n' "$server"
+            status=1
+        fi
+    done
+    return "$status"
+}
+
+main() {
+    local command=${1-} server
+    case $command in
+    start | stop | status | clean) shift ;;
+    help | -h | --help) usage && return ;;
+    *) usage >&2 && return 2 ;;
+    esac
+    (($# > 0)) || set -- kafka postgres redis
+    for server in "$@"; do
+        [[ $server =~ ^(kafka|postgres|redis)$ ]] || die "no such server: $server (kafka, postgres or redis)"
+    done
+    mkdir -p "$LOG_DIR" "$RUN_DIR"
+    # One at a time: two starts side by side would both create the cluster.
+    if [[ $command != status ]]; then
+        exec 9>"$RUN_DIR/servers.lock"
+        flock -w 600 9 || die "another scripts/servers.sh has been running for ten minutes"
+    fi
+    "${command}_all" "$@"
+}
+
+main "$@"

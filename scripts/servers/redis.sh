@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2153  # servers.sh reads what is set here; lib.sh sets what is read
+# Redis: an instance of our own in .local/redis. Sourced by servers.sh.
+
+REDIS_DIR=$LOCAL_DIR/redis
+REDIS_MARK=$REDIS_DIR/redis.conf
+REDIS_PORT_VARIABLES=(REDIS_PORT)
+
+redis_install() {
+    command -v redis-server >/dev/null && command -v redis-cli >/dev/null && return
+    install_packages Redis redis-server
+    disable_service redis-server
+}
+
+redis_write_config() {
+    mkdir -p "$REDIS_DIR/data"
+    cat >"$REDIS_DIR/redis.conf" <<END
+bind 127.0.0.1
+port $REDIS_PORT
+dir "$REDIS_DIR/data"
+daemonize no
+# The append-only file is the only persistence; at most its last second is lost,
+# and the offsets kept in the same file go back with it.
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+# The command line is how servers.sh recognises its own process.
+set-proc-title no
+END
+}
+
+redis_start() {
+    redis_install
+    redis_write_config
+    launch redis redis redis-server "$REDIS_DIR/redis.conf"
+}
+
+redis_answers() { [[ $(redis-cli -h 127.0.0.1 -p "$REDIS_PORT" ping 2>/dev/null) == PONG ]]; }
+
+redis_wait() { wait_ready redis "$REDIS_MARK" 60 redis_answers; }
+
+redis_stop() { stop_process redis "$REDIS_MARK" TERM 20; }
+
+redis_clean() { rm -rf "$REDIS_DIR"; }
+
+redis_address() { echo "redis://localhost:$1"; }
