@@ -92,7 +92,8 @@ mod tests {
     #[test]
     fn what_is_not_in_the_reference_data_is_rejected_by_name() {
         let unknown = "000000000000000000000000";
-        let break_it: [(&str, fn(&mut Order, &str)); 3] = [
+        type Break = (&'static str, fn(&mut Order, &str));
+        let break_it: [Break; 3] = [
             ("unknown_user", |order, id| order.payload.user.id = id.to_owned()),
             ("unknown_restaurant", |order, id| order.payload.restaurant.id = id.to_owned()),
             ("unknown_product", |order, id| order.payload.order_items[1].id = id.to_owned()),

@@ -1,0 +1,91 @@
+//! The fleet as seen from outside: where its stages stand, in the store and in Kafka.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use sqlx::PgPool;
+use strata_events::StreamSpec;
+use strata_runtime::{Settings, pg};
+
+/// Kafka is asked no longer than this.
+const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The layers in the order of the data's way.
+pub const STAGES: [&str; 3] = ["stg", "dds", "cdm"];
+
+/// Where one stage stands in one stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StagePosition {
+    /// Records applied since the topic began.
+    pub applied: i64,
+    /// Records that Kafka holds, counted the same way.
+    pub end: i64,
+}
+
+impl StagePosition {
+    /// Records still to be applied.
+    pub fn lag(self) -> i64 {
+        self.end - self.applied
+    }
+}
+
+/// Connections for looking at the fleet.
+pub struct Fleet {
+    /// Postgres.
+    pub pool: PgPool,
+    consumer: BaseConsumer,
+}
+
+impl Fleet {
+    /// Prepares the connections.
+    pub fn connect(settings: &Settings) -> anyhow::Result<Self> {
+        let pool = pg::pool(&settings.database_url, "strata")?;
+        let consumer = ClientConfig::new()
+            .set("bootstrap.servers", &settings.kafka.brokers)
+            .set("group.id", "strata")
+            .create()?;
+        Ok(Self { pool, consumer })
+    }
+
+    /// Where each stage of a stream stands, in the order of [`STAGES`].
+    pub async fn positions(
+        &self,
+        settings: &Settings,
+        stream: &StreamSpec,
+    ) -> anyhow::Result<[StagePosition; 3]> {
+        let mut positions = [StagePosition::default(); 3];
+        for (index, topic) in settings.topics.of(stream).into_iter().enumerate() {
+            let stored: Vec<(i32, i64)> = sqlx::query_as(
+                "select partition, next_offset from ops.consumer_offsets where stage = $1 and topic = $2",
+            )
+            .bind(STAGES[index])
+            .bind(topic)
+            .fetch_all(&self.pool)
+            .await
+            .context("Postgres does not answer; is the fleet up? (make up)")?;
+            let stored: BTreeMap<i32, i64> = stored.into_iter().collect();
+            for (partition, low, high) in self.watermarks(topic)? {
+                positions[index].applied += stored.get(&partition).copied().unwrap_or(low);
+                positions[index].end += high;
+            }
+        }
+        Ok(positions)
+    }
+
+    fn watermarks(&self, topic: &str) -> anyhow::Result<Vec<(i32, i64, i64)>> {
+        let metadata = self
+            .consumer
+            .fetch_metadata(Some(topic), KAFKA_TIMEOUT)
+            .context("Kafka does not answer; is the fleet up? (make up)")?;
+        let partitions = metadata.topics().first().map(|t| t.partitions()).unwrap_or_default();
+        let mut watermarks = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let (low, high) = self.consumer.fetch_watermarks(topic, partition.id(), KAFKA_TIMEOUT)?;
+            watermarks.push((partition.id(), low, high));
+        }
+        Ok(watermarks)
+    }
+}

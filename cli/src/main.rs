@@ -1,0 +1,50 @@
+//! `strata`: the operator's tool.
+
+mod fleet;
+mod layers;
+mod progress;
+mod push;
+mod status;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use strata_runtime::Settings;
+
+/// Pushes events through the fleet and shows where they are.
+///
+/// Servers and ports come from the same environment variables as the services'; see .env_template.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Has data-source generate events.
+    Push(push::Args),
+    /// Shows health, lag and the rows of every layer.
+    Status,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = async {
+        let settings = Settings::from_env("DATA_SOURCE_PORT").context("see .env_template")?;
+        match cli.command {
+            Command::Push(args) => push::run(&settings, args).await,
+            Command::Status => status::run(&settings).await,
+        }
+    };
+    match outcome.await {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("strata: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
