@@ -9,8 +9,10 @@ pub mod fact;
 pub mod money;
 pub mod order;
 pub mod origin;
+pub mod processed;
 pub mod reference;
 pub mod reject;
+pub mod search;
 pub mod stream;
 mod text;
 
@@ -19,8 +21,10 @@ pub use fact::{FactMessage, FactPayload, FactProduct, NamedRef, UserRef};
 pub use money::Money;
 pub use order::{Order, OrderItem, OrderMessage, OrderPayload, OrderStatus};
 pub use origin::Origin;
+pub use processed::{MinOffer, ProcessedSearch};
 pub use reference::{MenuItem, Restaurant, User};
 pub use reject::Reject;
+pub use search::{Offer, Search};
 pub use stream::{STREAMS, StreamSpec, TopicSpec};
 
 /// Largest event that is accepted, in bytes; larger ones are dead letters.

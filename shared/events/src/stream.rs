@@ -32,8 +32,16 @@ pub const ORDER: StreamSpec = StreamSpec {
     into_cdm: TopicSpec { env: "KAFKA_CDM_TOPIC", default: "cdm_topic" },
 };
 
+/// Hotel searches of a travel site.
+pub const HOTEL_SEARCH: StreamSpec = StreamSpec {
+    name: "hotel_search",
+    into_stg: TopicSpec { env: "KAFKA_RAW_DATA_TOPIC", default: "raw_data_topic" },
+    into_dds: TopicSpec { env: "KAFKA_PROCESSED_DATA_TOPIC", default: "processed_data_topic" },
+    into_cdm: TopicSpec { env: "KAFKA_METRICS_TOPIC", default: "metrics_topic" },
+};
+
 /// Every stream of the fleet.
-pub const STREAMS: &[StreamSpec] = &[ORDER];
+pub const STREAMS: &[StreamSpec] = &[ORDER, HOTEL_SEARCH];
 
 /// Name of the topic that keeps the dead letters of `topic`.
 pub fn dlq_topic(topic: &str) -> String {

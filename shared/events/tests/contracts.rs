@@ -1,7 +1,9 @@
 //! The golden messages, and what breaks them.
 
 use serde_json::{Value, json};
-use strata_events::{Contract, CountedMessage, FactMessage, Order, OrderStatus, Restaurant, User};
+use strata_events::{
+    Contract, CountedMessage, FactMessage, Order, OrderStatus, ProcessedSearch, Restaurant, Search, User,
+};
 
 fn golden(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/examples/{name}.json", env!("CARGO_MANIFEST_DIR"))).expect("golden message")
@@ -33,6 +35,7 @@ fn normalize_dates(value: &mut Value) {
 fn golden_messages_survive_decoding_and_encoding() {
     assert_survives::<FactMessage>("dds_topic");
     assert_survives::<CountedMessage>("cdm_topic");
+    assert_survives::<ProcessedSearch>("processed_data_topic");
     assert_survives::<User>("reference_user");
     assert_survives::<Restaurant>("reference_restaurant");
 }
@@ -107,5 +110,35 @@ fn missing_fields_are_rejected() {
         let (parent, field) = pointer.rsplit_once('/').expect("pointer");
         order.pointer_mut(parent).and_then(Value::as_object_mut).expect(parent).remove(field);
         assert_eq!(Order::decode(order.to_string().as_bytes()).expect_err(pointer).code, "invalid_structure");
+    }
+}
+
+#[test]
+fn the_golden_search_is_read_with_its_booleans_given_as_strings() {
+    let search = Search::decode(&golden("raw_data_topic")).expect("valid");
+    assert_eq!(search.hotel_id, "6033");
+    assert_eq!(search.hotel_advertisers["Expedia"][0].eurocents, Some(13242));
+    assert_eq!(search.hotel_advertisers["Expedia"][0].breakfast, Some(false));
+    assert_eq!(search.timestamp_micros(), 1_620_224_528_000_000);
+}
+
+#[test]
+fn searches_that_cannot_be_used_are_rejected_with_their_reason() {
+    let cases = [
+        ("invalid_structure", "/user_id", json!("somebody")),
+        ("invalid_text", "/hotel_id", json!(" ")),
+        ("invalid_structure", "/hotel_id", json!(6033)),
+        ("absurd_date", "/search_timestamp", json!(-1)),
+        ("absurd_date", "/search_timestamp", json!(1e300)),
+        ("invalid_structure", "/search_timestamp", json!("now")),
+        ("invalid_structure", "/hotel_advertisers", json!([])),
+        ("invalid_structure", "/hotel_advertisers/Amoma/0/breakfast", json!("maybe")),
+        ("invalid_structure", "/hotel_advertisers/Amoma/0/eurocents", json!("cheap")),
+    ];
+    for (code, pointer, value) in cases {
+        let mut search: Value = serde_json::from_slice(&golden("raw_data_topic")).expect("JSON");
+        *search.pointer_mut(pointer).expect(pointer) = value.clone();
+        let reject = Search::decode(search.to_string().as_bytes()).expect_err(pointer);
+        assert_eq!(reject.code, code, "{pointer} = {value}: {reject}");
     }
 }

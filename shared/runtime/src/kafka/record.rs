@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
 use serde::{Deserialize, Serialize};
-use strata_events::{Origin, origin};
+use strata_events::{Origin, origin, search};
 
 /// A record as it was read.
 #[derive(Debug, Clone)]
@@ -25,15 +25,17 @@ pub struct Record {
     pub payload: Vec<u8>,
     /// The record it was made from, where it says so.
     pub origin: Option<Origin>,
+    /// Identity of an event that has no business key, where it carries one.
+    pub event_id: Option<String>,
 }
 
 impl Record {
     /// Copies a message out of librdkafka's buffers.
     pub fn copy(topic: &Arc<str>, message: &BorrowedMessage<'_>) -> Self {
-        let origin = message.headers().and_then(|headers| {
-            let header = headers.iter().find(|header| header.key == origin::HEADER)?;
-            std::str::from_utf8(header.value?).ok()?.parse().ok()
-        });
+        let header = |name: &str| {
+            let header = message.headers()?.iter().find(|header| header.key == name)?;
+            std::str::from_utf8(header.value?).ok()
+        };
         Self {
             topic: Arc::clone(topic),
             partition: message.partition(),
@@ -41,7 +43,8 @@ impl Record {
             timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
             key: message.key().map(<[u8]>::to_vec),
             payload: message.payload().unwrap_or_default().to_vec(),
-            origin,
+            origin: header(origin::HEADER).and_then(|text| text.parse().ok()),
+            event_id: header(search::EVENT_ID_HEADER).map(str::to_owned),
         }
     }
 
