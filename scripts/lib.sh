@@ -143,11 +143,13 @@ pid_is_ours() {
 }
 
 # A process that is ending has lost its command line but still holds its ports;
-# they are free once it is gone or a zombie.
+# they are free once it is gone, or a zombie whose last thread has ended.
 pid_is_gone() {
-    local stat
+    local stat fields
     read -r stat 2>/dev/null <"/proc/$1/stat" || return 0
-    [[ ${stat##*) } == [ZX]* ]]
+    # Behind the name in brackets: the state, and as the 18th the number of threads.
+    read -ra fields <<<"${stat##*) }"
+    [[ ${fields[0]} == [ZX] ]] && ((fields[17] <= 1))
 }
 
 # await_end PID SECONDS
