@@ -1,4 +1,4 @@
-//! Redis: one multiplexed connection that heals by itself.
+//! Redis: one multiplexed connection that heals by itself, and where the reference data lie in it.
 
 use std::time::Duration;
 
@@ -17,4 +17,40 @@ pub fn connect(url: &Secret) -> redis::RedisResult<ConnectionManager> {
         .set_connection_timeout(Some(Duration::from_secs(1)))
         .set_response_timeout(Some(Duration::from_secs(2)));
     ConnectionManager::new_lazy_with_config(Client::open(url.expose())?, config)
+}
+
+/// The keys of users and restaurants, shared by data-source, which writes them, and stg, which reads.
+///
+/// A value is the JSON of [`strata_events::User`] or [`strata_events::Restaurant`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferenceKeys {
+    /// Put before every key, as [`crate::Settings::redis_prefix`] says.
+    pub prefix: String,
+}
+
+impl ReferenceKeys {
+    /// Key of one user.
+    pub fn user(&self, id: &str) -> String {
+        format!("{}ref:user:{id}", self.prefix)
+    }
+
+    /// Key of one restaurant with its menu.
+    pub fn restaurant(&self, id: &str) -> String {
+        format!("{}ref:restaurant:{id}", self.prefix)
+    }
+
+    /// Set of the ids of all users.
+    pub fn users_index(&self) -> String {
+        format!("{}ref:users", self.prefix)
+    }
+
+    /// Set of the ids of all restaurants.
+    pub fn restaurants_index(&self) -> String {
+        format!("{}ref:restaurants", self.prefix)
+    }
+
+    /// Number that grows with every change, in the transaction that makes it: a cache is stale when it differs.
+    pub fn version(&self) -> String {
+        format!("{}ref:version", self.prefix)
+    }
 }
