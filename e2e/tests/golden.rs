@@ -152,6 +152,7 @@ async fn the_counters_of_a_user_are_served_by_either_key() {
             json!({
                 "user_id": USER,
                 "count": 1,
+                "limit": 100,
                 "data": [{
                     "category_id": "9b6bbc10-93eb-34e4-947d-97fe9f716803", "category_name": "Супы", "order_cnt": 1
                 }],
