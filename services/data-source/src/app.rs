@@ -61,6 +61,7 @@ pub async fn build(app: App) -> anyhow::Result<Assembled> {
     Ok(Assembled { routes, needs_redis: true, ..Assembled::default() })
 }
 
+/// Creates the topics, trying until Kafka answers.
 async fn create_topics(settings: KafkaSettings, topics: Vec<String>, stop: CancellationToken) {
     let mut pause = Duration::from_millis(250);
     while let Err(e) = ensure_topics(&settings, &topics).await {

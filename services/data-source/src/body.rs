@@ -64,6 +64,7 @@ pub fn stopping() -> ApiError {
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the service is stopping; try again")
 }
 
+/// The next bytes; none at the end of the body.
 async fn next_chunk(
     chunks: &mut BodyDataStream,
     stop: &CancellationToken,

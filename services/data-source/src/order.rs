@@ -62,6 +62,7 @@ pub fn generator(reference: Arc<Snapshot>, start: Start) -> Box<dyn Generator> {
     Box::new(OrderGenerator { reference, rng, next_id, clock })
 }
 
+/// Orders one after the other.
 struct OrderGenerator {
     reference: Arc<Snapshot>,
     rng: ChaCha8Rng,
@@ -101,6 +102,7 @@ impl OrderGenerator {
         }
     }
 
+    /// An order of somebody at some restaurant.
     fn payload(&mut self, reference: &Snapshot, sent: DateTime<Utc>) -> Result<OrderPayload, GenerateError> {
         let user = reference.users.choose(&mut self.rng).cloned().unwrap_or_default();
         let restaurant = reference.restaurants.choose(&mut self.rng);

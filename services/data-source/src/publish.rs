@@ -73,6 +73,7 @@ impl Publisher {
         Ok(())
     }
 
+    /// Waits for the group that was sent first.
     async fn settle_oldest(&mut self) -> Result<(), ApiError> {
         let Some((acks, size)) = self.groups.pop_front() else { return Ok(()) };
         self.checked(tokio::time::timeout(PATIENCE, acks.wait()).await)?;
@@ -80,11 +81,12 @@ impl Publisher {
         Ok(())
     }
 
+    /// Turns what Kafka said, or that it said nothing, into the answer.
     fn checked(&self, result: Result<Result<(), ProduceError>, Elapsed>) -> Result<(), ApiError> {
         let cause: Box<dyn std::fmt::Display> = match result {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => Box::new(error),
-            Err(elapsed) => Box::new(elapsed),
+            Err(_) => Box::new(format!("nothing was acknowledged for {} s", PATIENCE.as_secs())),
         };
         let ApiError { status, message } = ApiError::unavailable("Kafka", &cause);
         let kept = self.kept;

@@ -25,6 +25,7 @@ const CHUNK: u32 = 200;
 /// Chunks that are ready before they can be sent; with a chunk that bounds what is held in memory.
 const CHUNKS_AHEAD: usize = 3;
 
+/// Events that are ready, or why there are none.
 type Chunk = Result<Vec<Event>, GenerateError>;
 
 /// What a successful request is answered.
@@ -48,6 +49,7 @@ pub async fn push(State(context): State<Arc<Context>>, request: Request) -> Resu
     Ok(axum::Json(Pushed { status: "success", messages_pushed: wanted.count }).into_response())
 }
 
+/// Generates and sends until all of it is acknowledged.
 async fn publish(context: &Context, wanted: PushRequest) -> Result<(), ApiError> {
     let mut chunks = generate(context, wanted).await?;
     let mut publisher = Publisher::new(context.producer.clone(), context.topic(wanted.stream));

@@ -51,6 +51,7 @@ struct Put<R> {
 }
 
 impl<R: Referenced> Put<R> {
+    /// Writes what is in hand.
     async fn write(&mut self) -> Result<(), ApiError> {
         self.store.upsert(&self.batch).await.map_err(|e| ApiError::unavailable("Redis", &e))?;
         self.summary.accepted += self.batch.len() as u64;
@@ -78,6 +79,7 @@ impl<R: Referenced> Sink for Put<R> {
     }
 }
 
+/// An entry without a JSON form; no such value passes its contract.
 fn unwritable(error: serde_json::Error) -> strata_events::Reject {
     strata_events::Reject::new("invalid_structure", error.to_string())
 }

@@ -142,6 +142,7 @@ impl ReferenceStore {
         self.commit(pipe).await
     }
 
+    /// Adds values and index entries to a transaction.
     fn add<R: Referenced>(&self, pipe: &mut redis::Pipeline, batch: &[(R, String)]) {
         for (item, json) in batch {
             pipe.set(item.key(&self.keys), json).ignore();
@@ -200,6 +201,7 @@ impl ReferenceStore {
     }
 }
 
+/// Pairs each item with its JSON.
 fn with_json<R: Referenced>(items: Vec<R>) -> serde_json::Result<Vec<(R, String)>> {
     items.into_iter().map(|item| serde_json::to_string(&item).map(|json| (item, json))).collect()
 }

@@ -9,6 +9,9 @@ use crate::stream::{self, Stream};
 /// Most events of one request.
 pub const MAX_EVENTS: u32 = 10_000_000;
 
+/// Stream of a request that names none.
+const DEFAULT_STREAM: &str = "order";
+
 /// Longest gap between two events that a rate may mean.
 const MAX_GAP: Duration = Duration::from_secs(24 * 3600);
 
@@ -39,7 +42,7 @@ impl PushRequest {
             count: fields.get("N").map_or(Ok(1), count)?,
             stream: fields
                 .get("stream")
-                .map_or_else(|| named("order"), |value| named(value.as_str()?))
+                .map_or_else(|| stream::find(DEFAULT_STREAM), |value| stream::find(value.as_str()?))
                 .ok_or_else(|| format!("stream must be one of: {}", stream::names()))?,
             gap: fields.get("rate").map(gap).transpose()?,
             seed: fields.get("seed").map(seed).transpose()?,
@@ -47,10 +50,7 @@ impl PushRequest {
     }
 }
 
-fn named(name: &str) -> Option<&'static Stream> {
-    stream::find(name)
-}
-
+/// Reads `N`.
 fn count(value: &Value) -> Result<u32, String> {
     let count = value.as_u64().and_then(|count| u32::try_from(count).ok());
     count
@@ -58,6 +58,7 @@ fn count(value: &Value) -> Result<u32, String> {
         .ok_or_else(|| format!("N must be a whole number from 1 to {MAX_EVENTS}, not {}", shown(value)))
 }
 
+/// Reads `rate` as the time between two events.
 fn gap(value: &Value) -> Result<Duration, String> {
     let rate = value.as_f64().filter(|rate| *rate > 0.0);
     rate.and_then(|rate| Duration::try_from_secs_f64(rate.recip()).ok())
@@ -70,6 +71,7 @@ fn gap(value: &Value) -> Result<Duration, String> {
         })
 }
 
+/// Reads `seed`.
 fn seed(value: &Value) -> Result<u64, String> {
     value
         .as_u64()

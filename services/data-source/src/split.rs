@@ -42,16 +42,20 @@ pub struct Splitter {
     length: u64,
 }
 
+/// What the body turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     /// Only white space so far.
     Start,
+    /// One event a line.
     Lines,
+    /// Within the array.
     Array(Nesting),
     /// The array is closed.
     Closed,
 }
 
+/// Where in an element the next byte stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Nesting {
     depth: u64,
@@ -128,6 +132,7 @@ impl Splitter {
         }
     }
 
+    /// Takes the rest of the line in hand, or as much of it as there is.
     fn line(&mut self, input: &mut &[u8]) -> Option<Piece> {
         let Some(end) = input.iter().position(|byte| *byte == b'\n') else {
             self.keep(input);
@@ -157,6 +162,7 @@ impl Splitter {
         self.cut(None)
     }
 
+    /// Takes the rest of the element in hand, or as much of it as there is.
     fn element(&mut self, mut nesting: Nesting, input: &mut &[u8]) -> Option<Piece> {
         let end = input.iter().position(|byte| nesting.ends_at(*byte));
         let Some(end) = end else {
@@ -197,6 +203,7 @@ impl Splitter {
         self.bytes.truncate(kept);
     }
 
+    /// Counts bytes and keeps those within the limit.
     fn append(&mut self, bytes: &[u8]) {
         self.length += bytes.len() as u64;
         // One byte more than the limit, so that a carriage return may follow a line of full length.
@@ -204,6 +211,7 @@ impl Splitter {
         self.bytes.extend_from_slice(&bytes[..room.min(bytes.len())]);
     }
 
+    /// Hands out the piece in hand and starts the next one.
     fn cut(&mut self, flaw: Option<Flaw>) -> Option<Piece> {
         let mut bytes = std::mem::take(&mut self.bytes);
         let length = std::mem::take(&mut self.length);
@@ -242,10 +250,12 @@ impl Nesting {
     }
 }
 
+/// True for layout only.
 fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(u8::is_ascii_whitespace)
 }
 
+/// Number of line ends.
 fn newlines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
