@@ -106,7 +106,7 @@ fn bad_orders() -> Vec<Bad> {
 /// Bodies that neither dds nor cdm can use.
 fn bad_between_layers() -> Vec<Bad> {
     vec![
-        bad("cut off", "{\"object_id\": 1, ", "malformed_json"),
+        bad("no JSON", "nothing", "malformed_json"),
         Bad { what: "a tombstone", body: None, reason: "malformed_json" },
         bad("a number", "5", "invalid_structure"),
     ]
