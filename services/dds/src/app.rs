@@ -7,7 +7,7 @@ use strata_runtime::kafka::PgStage;
 use strata_runtime::kafka::worker::{Worker, WorkerSettings};
 use strata_runtime::{App, Assembled, ServiceSpec};
 
-use crate::handler::OrderHandler;
+use crate::order::handler::OrderHandler;
 
 /// Name, port and API description of the service.
 pub const SPEC: ServiceSpec = ServiceSpec {

@@ -5,7 +5,6 @@
 //! every (order, user, product) and (order, user, category) is announced exactly once.
 
 pub mod app;
-pub mod countable;
-pub mod handler;
+pub mod order;
 pub mod rows;
 pub mod store;

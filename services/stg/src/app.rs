@@ -8,7 +8,7 @@ use strata_runtime::kafka::worker::{Worker, WorkerSettings};
 use strata_runtime::redis::ReferenceKeys;
 use strata_runtime::{App, Assembled, ServiceSpec};
 
-use crate::handler::OrderHandler;
+use crate::order::handler::OrderHandler;
 use crate::reference::ReferenceCache;
 
 /// Name, port and API description of the service.

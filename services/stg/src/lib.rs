@@ -4,7 +4,5 @@
 //! Guarantee: rows, dead letters, outputs and the next offset commit together; a repeat changes nothing.
 
 pub mod app;
-pub mod enrich;
-pub mod handler;
+pub mod order;
 pub mod reference;
-pub mod store;

@@ -7,7 +7,8 @@ use strata_runtime::kafka::StageError;
 use strata_vault::{LoadPosition, SatelliteRecord, StoredVersion, changes};
 use uuid::Uuid;
 
-use crate::rows::{Load, OrderCost, UserNames};
+use crate::order::rows::{OrderCost, UserNames};
+use crate::rows::Load;
 
 /// A record with its attributes and where it came from.
 type Candidate<T> = SatelliteRecord<(T, Load)>;
