@@ -3,13 +3,14 @@
 use std::future::ready;
 
 use strata_events::StreamSpec;
-use strata_events::stream::ORDER;
+use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_runtime::kafka::worker::Runnable;
 use strata_runtime::redis::ReferenceKeys;
 use strata_runtime::{App, Assembled, Lane, ServiceSpec};
 
 use crate::order::handler::OrderHandler;
 use crate::reference::ReferenceCache;
+use crate::search::handler::SearchHandler;
 
 /// Name, port and API description of the service.
 pub const SPEC: ServiceSpec = ServiceSpec {
@@ -25,12 +26,16 @@ const STAGE: &str = "stg";
 type Build = fn(&App, &Lane) -> Box<dyn Runnable>;
 
 /// What this layer does with each stream; a new one is one more line.
-const STREAMS: &[(StreamSpec, Build)] = &[(ORDER, order)];
+const STREAMS: &[(StreamSpec, Build)] = &[(ORDER, order), (HOTEL_SEARCH, search)];
 
 fn order(app: &App, lane: &Lane) -> Box<dyn Runnable> {
     let keys = ReferenceKeys { prefix: app.settings.redis_prefix.clone() };
     let reference = ReferenceCache::new(app.redis.clone(), keys);
     lane.worker(app, OrderHandler::new(reference, lane.output.clone()))
+}
+
+fn search(app: &App, lane: &Lane) -> Box<dyn Runnable> {
+    lane.worker(app, SearchHandler::new(lane.output.clone()))
 }
 
 /// Builds the service: one loop a stream.
