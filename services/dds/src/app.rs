@@ -3,11 +3,12 @@
 use std::future::ready;
 
 use strata_events::StreamSpec;
-use strata_events::stream::ORDER;
+use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_runtime::kafka::worker::Runnable;
 use strata_runtime::{App, Assembled, Lane, ServiceSpec};
 
 use crate::order::handler::OrderHandler;
+use crate::search::handler::SearchHandler;
 
 /// Name, port and API description of the service.
 pub const SPEC: ServiceSpec = ServiceSpec {
@@ -23,8 +24,10 @@ const STAGE: &str = "dds";
 type Build = fn(&App, &Lane) -> Box<dyn Runnable>;
 
 /// What this layer does with each stream; a new one is one more line.
-const STREAMS: &[(StreamSpec, Build)] =
-    &[(ORDER, |app, lane| lane.worker(app, OrderHandler::new(lane.output.clone())))];
+const STREAMS: &[(StreamSpec, Build)] = &[
+    (ORDER, |app, lane| lane.worker(app, OrderHandler::new(lane.output.clone()))),
+    (HOTEL_SEARCH, |app, lane| lane.worker(app, SearchHandler::new(lane.output.clone()))),
+];
 
 /// Builds the service: one loop a stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {

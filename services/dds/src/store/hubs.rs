@@ -40,6 +40,10 @@ pub const PRODUCT: Hub = hub!("h_product", "h_product_pk", "product_id");
 pub const CATEGORY: Hub = hub!("h_category", "h_category_pk", "category_name");
 /// `h_restaurant`.
 pub const RESTAURANT: Hub = hub!("h_restaurant", "h_restaurant_pk", "restaurant_id");
+/// `h_hotel`.
+pub const HOTEL: Hub = hub!("h_hotel", "h_hotel_pk", "hotel_id");
+/// `h_advertiser`.
+pub const ADVERTISER: Hub = hub!("h_advertiser", "h_advertiser_pk", "advertiser_name");
 
 /// Columns that every vault row carries.
 pub(super) fn load_columns<'a>(loads: impl Iterator<Item = &'a Load>) -> (Vec<DateTime<Utc>>, Vec<&'a str>) {
