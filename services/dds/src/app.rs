@@ -2,12 +2,13 @@
 
 use std::future::ready;
 
-use strata_events::stream::{ORDER, dlq_topic};
-use strata_runtime::kafka::PgStage;
-use strata_runtime::kafka::worker::{Worker, WorkerSettings};
-use strata_runtime::{App, Assembled, ServiceSpec};
+use strata_events::StreamSpec;
+use strata_events::stream::{HOTEL_SEARCH, ORDER};
+use strata_runtime::kafka::worker::Runnable;
+use strata_runtime::{App, Assembled, Lane, ServiceSpec};
 
-use crate::handler::OrderHandler;
+use crate::order::handler::OrderHandler;
+use crate::search::handler::SearchHandler;
 
 /// Name, port and API description of the service.
 pub const SPEC: ServiceSpec = ServiceSpec {
@@ -19,19 +20,20 @@ pub const SPEC: ServiceSpec = ServiceSpec {
 /// Layer name in offsets, dead letters and consumer groups.
 const STAGE: &str = "dds";
 
+/// Makes the loop of one stream.
+type Build = fn(&App, &Lane) -> Box<dyn Runnable>;
+
+/// What this layer does with each stream; a new one is one more line.
+const STREAMS: &[(StreamSpec, Build)] = &[
+    (ORDER, |app, lane| lane.worker(app, OrderHandler::new(lane.output.clone()))),
+    (HOTEL_SEARCH, |app, lane| lane.worker(app, SearchHandler::new(lane.output.clone()))),
+];
+
 /// Builds the service: one loop a stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
-    let [_, input, output] = app.settings.topics.of(&ORDER).map(str::to_owned);
-    let handler = OrderHandler::new(output.clone());
-    let stage = PgStage::new(app.postgres, STAGE, ORDER.name, &input, handler);
-    let settings = WorkerSettings {
-        stage: STAGE,
-        stream: ORDER.name,
-        topics: vec![dlq_topic(&input), input.clone(), output],
-        topic: input,
-        kafka: app.settings.kafka.clone(),
-        batch: app.settings.batch,
-    };
-    let worker = Worker::new(settings, stage, app.producer);
-    ready(Ok(Assembled { workers: vec![Box::new(worker)], needs_postgres: true, ..Assembled::default() }))
+    let workers = STREAMS.iter().map(|&(stream, build)| {
+        let [_, input, output] = app.settings.topics.of(&stream).map(str::to_owned);
+        build(&app, &Lane { stage: STAGE, stream, input, output })
+    });
+    ready(Ok(Assembled { workers: workers.collect(), needs_postgres: true, ..Assembled::default() }))
 }

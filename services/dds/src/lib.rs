@@ -1,11 +1,11 @@
-//! Data Vault layer. Reads enriched events, writes hubs, links and satellites in bulk, insert-only, and
-//! tells cdm what became countable.
+//! Data Vault layer. Reads enriched orders and cleaned searches, writes hubs, links and satellites in bulk,
+//! insert-only, and tells cdm what became countable.
 //!
 //! Guarantee: whatever the order, duplication or concurrency of the input, the vault ends the same, and
-//! every (order, user, product) and (order, user, category) is announced exactly once.
+//! every (order, user, product), every (order, user, category) and every search is announced exactly once.
 
 pub mod app;
-pub mod countable;
-pub mod handler;
+pub mod order;
 pub mod rows;
+pub mod search;
 pub mod store;

@@ -1,10 +1,9 @@
-//! Raw layer. Reads a stream's first topic, enriches every event from the reference data in Redis,
-//! keeps the newest version in `stg.*` and passes the enriched event on to dds.
+//! Raw layer. Reads a stream's first topic, keeps what it receives in `stg.*` and passes every event on
+//! to dds: orders enriched from the reference data in Redis, searches cleaned.
 //!
 //! Guarantee: rows, dead letters, outputs and the next offset commit together; a repeat changes nothing.
 
 pub mod app;
-pub mod enrich;
-pub mod handler;
+pub mod order;
 pub mod reference;
-pub mod store;
+pub mod search;

@@ -9,10 +9,21 @@ use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use crate::text::check_name;
-use crate::{Contract, MAX_EVENT_BYTES, Reject, parse};
+use crate::{Contract, MAX_EVENT_BYTES, Origin, Reject, parse};
 
 /// Kafka header that carries a search's identity.
 pub const EVENT_ID_HEADER: &str = "event_id";
+
+/// The identity of a search: the one it was given, else one that follows from where it was written first.
+///
+/// **Errors**: `invalid_text`, `invalid_id` where the given one cannot be a key.
+pub fn event_id(given: Option<&str>, source: &Origin) -> Result<String, Reject> {
+    let Some(given) = given else {
+        return Ok(Uuid::new_v3(&Uuid::NAMESPACE_X500, source.to_string().as_bytes()).to_string());
+    };
+    check_id("event_id", given)?;
+    Ok(given.to_owned())
+}
 
 /// Longest `event_id`, hotel id and advertiser name, in characters.
 const MAX_ID_CHARS: usize = 200;
@@ -91,7 +102,9 @@ impl Contract for Search {
                 format!("{} advertisers are more than {MAX_ADVERTISERS}", search.hotel_advertisers.len());
             return Err(Reject::new("too_many_items", detail));
         }
-        search.hotel_advertisers.keys().try_for_each(|name| check_id("advertiser", name))?;
+        // A nameless advertiser spoils nothing but itself: cleaning leaves it out.
+        let mut names = search.hotel_advertisers.keys().filter(|name| !name.trim().is_empty());
+        names.try_for_each(|name| check_id("advertiser", name))?;
         Ok(search)
     }
 }

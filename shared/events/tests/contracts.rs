@@ -1,8 +1,10 @@
 //! The golden messages, and what breaks them.
 
 use serde_json::{Value, json};
+use strata_events::search::event_id;
 use strata_events::{
-    Contract, CountedMessage, FactMessage, Order, OrderStatus, ProcessedSearch, Restaurant, Search, User,
+    Contract, CountedMessage, FactMessage, Order, OrderStatus, Origin, ProcessedSearch, Restaurant, Search,
+    User,
 };
 
 fn golden(name: &str) -> Vec<u8> {
@@ -140,5 +142,29 @@ fn searches_that_cannot_be_used_are_rejected_with_their_reason() {
         *search.pointer_mut(pointer).expect(pointer) = value.clone();
         let reject = Search::decode(search.to_string().as_bytes()).expect_err(pointer);
         assert_eq!(reject.code, code, "{pointer} = {value}: {reject}");
+    }
+}
+
+#[test]
+fn a_nameless_advertiser_does_not_spoil_a_search() {
+    let mut search: Value = serde_json::from_slice(&golden("raw_data_topic")).expect("JSON");
+    search["hotel_advertisers"][" "] = json!([]);
+    assert!(Search::decode(search.to_string().as_bytes()).is_ok());
+    search["hotel_advertisers"]["a\u{0}"] = json!([]);
+    let reject = Search::decode(search.to_string().as_bytes()).expect_err("NUL");
+    assert_eq!(reject.code, "invalid_text");
+}
+
+#[test]
+fn a_search_is_identified_by_what_it_was_given_else_by_where_it_was_written() {
+    let source = Origin { topic: "raw_data_topic".into(), partition: 3, offset: 42 };
+    assert_eq!(event_id(Some("a-1"), &source), Ok("a-1".to_owned()));
+    assert_eq!(event_id(None, &source), Ok("a5f087e7-f6b5-32a5-bbdf-23cfd5ebc2a7".to_owned()));
+    for (code, unusable) in [
+        ("invalid_text", " ".to_owned()),
+        ("invalid_text", "a\0".to_owned()),
+        ("invalid_id", "x".repeat(201)),
+    ] {
+        assert_eq!(event_id(Some(&unusable), &source).expect_err("unusable").code, code);
     }
 }

@@ -5,6 +5,7 @@ pub mod config;
 pub mod health;
 pub mod http;
 pub mod kafka;
+pub mod lane;
 pub mod metrics;
 pub mod pg;
 pub mod redis;
@@ -12,4 +13,5 @@ pub mod service;
 pub mod telemetry;
 
 pub use config::{Settings, Topics};
+pub use lane::Lane;
 pub use service::{App, Assembled, ServiceSpec, run};

@@ -7,12 +7,16 @@ use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
 use uuid::Uuid;
 
-use crate::rows::{HubRows, Load, VaultRows};
+use crate::rows::{HubRows, Load};
+
+/// A hub whose business key is text, by the statement that fills it.
+#[derive(Debug, Clone, Copy)]
+pub struct Hub(&'static str);
 
 /// Safe to repeat. `$1` key uuid[] (sorted, each once) · `$2` business key text[] · `$3` load_dt · `$4` load_src.
-macro_rules! insert_hub {
+macro_rules! hub {
     ($table:literal, $key:literal, $business_key:literal) => {
-        concat!(
+        Hub(concat!(
             "insert into dds.",
             $table,
             " (",
@@ -24,9 +28,22 @@ macro_rules! insert_hub {
             "on conflict (",
             $key,
             ") do nothing"
-        )
+        ))
     };
 }
+
+/// `h_user`, shared by all streams.
+pub const USER: Hub = hub!("h_user", "h_user_pk", "user_id");
+/// `h_product`.
+pub const PRODUCT: Hub = hub!("h_product", "h_product_pk", "product_id");
+/// `h_category`.
+pub const CATEGORY: Hub = hub!("h_category", "h_category_pk", "category_name");
+/// `h_restaurant`.
+pub const RESTAURANT: Hub = hub!("h_restaurant", "h_restaurant_pk", "restaurant_id");
+/// `h_hotel`.
+pub const HOTEL: Hub = hub!("h_hotel", "h_hotel_pk", "hotel_id");
+/// `h_advertiser`.
+pub const ADVERTISER: Hub = hub!("h_advertiser", "h_advertiser_pk", "advertiser_name");
 
 /// Columns that every vault row carries.
 pub(super) fn load_columns<'a>(loads: impl Iterator<Item = &'a Load>) -> (Vec<DateTime<Utc>>, Vec<&'a str>) {
@@ -60,22 +77,19 @@ pub async fn insert_orders(
     Ok(created.into_iter().collect())
 }
 
-/// Inserts users, products, categories and restaurants.
-pub async fn insert_others(tx: &mut PgConnection, rows: &VaultRows) -> Result<(), StageError> {
-    insert(tx, insert_hub!("h_user", "h_user_pk", "user_id"), &rows.users).await?;
-    insert(tx, insert_hub!("h_product", "h_product_pk", "product_id"), &rows.products).await?;
-    insert(tx, insert_hub!("h_category", "h_category_pk", "category_name"), &rows.categories).await?;
-    insert(tx, insert_hub!("h_restaurant", "h_restaurant_pk", "restaurant_id"), &rows.restaurants).await
-}
-
-async fn insert(
-    tx: &mut PgConnection,
-    statement: &'static str,
-    rows: &HubRows<String>,
-) -> Result<(), StageError> {
-    let keys: Vec<Uuid> = rows.keys().copied().collect();
-    let business_keys: Vec<&str> = rows.values().map(|(key, _)| key.as_str()).collect();
-    let (load_dt, load_src) = load_columns(rows.values().map(|(_, load)| load));
-    sqlx::query(statement).bind(keys).bind(business_keys).bind(load_dt).bind(load_src).execute(tx).await?;
+/// Inserts what is not there yet, hub after hub in the order given; the caller's order is its order of locks.
+pub async fn insert(tx: &mut PgConnection, hubs: &[(Hub, &HubRows<String>)]) -> Result<(), StageError> {
+    for (hub, rows) in hubs.iter().filter(|(_, rows)| !rows.is_empty()) {
+        let keys: Vec<Uuid> = rows.keys().copied().collect();
+        let business_keys: Vec<&str> = rows.values().map(|(key, _)| key.as_str()).collect();
+        let (load_dt, load_src) = load_columns(rows.values().map(|(_, load)| load));
+        sqlx::query(hub.0)
+            .bind(keys)
+            .bind(business_keys)
+            .bind(load_dt)
+            .bind(load_src)
+            .execute(&mut *tx)
+            .await?;
+    }
     Ok(())
 }

@@ -5,7 +5,8 @@ use strata_runtime::kafka::StageError;
 use uuid::Uuid;
 
 use super::hubs::load_columns;
-use crate::rows::{LinkRows, VaultRows};
+use crate::order::rows::VaultRows;
+use crate::rows::LinkRows;
 
 /// Safe to repeat. `$1` key uuid[] (sorted, each once) · `$2`, `$3` hub keys uuid[] · `$4` load_dt · `$5` load_src.
 macro_rules! insert_link {

@@ -7,3 +7,4 @@ pub mod hubs;
 pub mod links;
 pub mod orders;
 pub mod satellites;
+pub mod searches;

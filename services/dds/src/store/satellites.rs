@@ -7,10 +7,11 @@ use strata_runtime::kafka::StageError;
 use strata_vault::{LoadPosition, SatelliteRecord, StoredVersion, changes};
 use uuid::Uuid;
 
-use crate::rows::{Load, OrderCost, UserNames};
+use crate::order::rows::{OrderCost, UserNames};
+use crate::rows::Load;
 
 /// A record with its attributes and where it came from.
-type Candidate<T> = SatelliteRecord<(T, Load)>;
+pub(super) type Candidate<T> = SatelliteRecord<(T, Load)>;
 
 /// Statements of one satellite.
 struct Satellite {
@@ -179,7 +180,7 @@ async fn stored_versions<T>(
 }
 
 /// The columns that all satellites share.
-struct Columns<'a> {
+pub(super) struct Columns<'a> {
     parent: Vec<Uuid>,
     load_dt: Vec<DateTime<Utc>>,
     load_seq: Vec<i64>,
@@ -189,7 +190,7 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     /// The columns of the records; none where there is nothing to insert.
-    fn of<T>(records: &'a [Candidate<T>]) -> Option<Self> {
+    pub(super) fn of<T>(records: &'a [Candidate<T>]) -> Option<Self> {
         if records.is_empty() {
             return None;
         }
@@ -202,7 +203,8 @@ impl<'a> Columns<'a> {
         })
     }
 
-    fn bind(
+    /// A statement with these columns bound to `$1` to `$5`.
+    pub(super) fn bind(
         self,
         statement: &'static str,
     ) -> sqlx::query::Query<'a, sqlx::Postgres, sqlx::postgres::PgArguments> {

@@ -51,7 +51,7 @@ pub async fn upsert_order_events(
     if rows.object_id.is_empty() {
         return Ok(());
     }
-    sqlx::query(include_str!("../sql/upsert_order_events.sql"))
+    sqlx::query(include_str!("../../sql/upsert_order_events.sql"))
         .bind(&rows.object_id)
         .bind(OBJECT_TYPE)
         .bind(&rows.sent_dttm)
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn version(object_id: i64, sent_dttm: &str, mark: &str) -> Order {
-        let golden = include_bytes!("../../../shared/events/examples/stg_topic.json");
+        let golden = include_bytes!("../../../../shared/events/examples/stg_topic.json");
         let mut order: Value = serde_json::from_slice(golden).expect("JSON");
         order["object_id"] = object_id.into();
         order["sent_dttm"] = sent_dttm.into();

@@ -10,7 +10,7 @@ use strata_events::{CountedElement, CountedMessage, CountedPayload, OrderStatus}
 use strata_vault::link_key;
 use uuid::Uuid;
 
-use crate::rows::OrderFact;
+use crate::order::rows::OrderFact;
 
 /// A product that an order holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::rows::Load;
 
-    const GOLDEN: &[u8] = include_bytes!("../../../shared/events/examples/dds_topic.json");
+    const GOLDEN: &[u8] = include_bytes!("../../../../shared/events/examples/dds_topic.json");
 
     /// A version of order 1: status, user, products as (product, category).
     fn version(status: OrderStatus, user: u8, products: &[(u8, u8)]) -> FactMessage {
@@ -176,7 +176,7 @@ mod tests {
         let message = FactMessage::decode(GOLDEN).expect("golden");
         let announced = add(&mut OrderState::default(), &message);
         let expected =
-            CountedMessage::decode(include_bytes!("../../../shared/events/examples/cdm_topic.json"));
+            CountedMessage::decode(include_bytes!("../../../../shared/events/examples/cdm_topic.json"));
         let mut expected: Vec<_> = expected.expect("golden").0.into_iter().map(|e| e.payload).collect();
         expected.sort_by_key(|payload| payload.product_id);
         assert_eq!(

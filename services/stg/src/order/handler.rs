@@ -4,9 +4,9 @@ use sqlx::PgConnection;
 use strata_events::{Contract, Order, Reject};
 use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError};
 
-use crate::enrich::enrich;
+use crate::order::enrich::enrich;
+use crate::order::store::{OrderEventRows, upsert_order_events};
 use crate::reference::ReferenceCache;
-use crate::store::{OrderEventRows, upsert_order_events};
 
 /// Handles `stg_topic`.
 pub struct OrderHandler {

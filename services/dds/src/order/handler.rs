@@ -7,8 +7,9 @@ use strata_events::{Contract, FactMessage, Reject};
 use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError};
 use uuid::Uuid;
 
-use crate::countable::OrderState;
-use crate::rows::{Load, OrderFact, VaultRows};
+use crate::order::countable::OrderState;
+use crate::order::rows::{OrderFact, VaultRows};
+use crate::rows::Load;
 use crate::store::{hubs, links, orders, satellites};
 
 /// Handles `dds_topic`.
@@ -66,7 +67,13 @@ impl Handler for OrderHandler {
         let known: Vec<Uuid> = rows.orders.keys().filter(|key| !created.contains(key)).copied().collect();
         let states = orders::lock_and_read(tx, &known).await?;
 
-        hubs::insert_others(tx, &rows).await?;
+        let other_hubs = [
+            (hubs::USER, &rows.users),
+            (hubs::PRODUCT, &rows.products),
+            (hubs::CATEGORY, &rows.categories),
+            (hubs::RESTAURANT, &rows.restaurants),
+        ];
+        hubs::insert(tx, &other_hubs).await?;
         links::insert_all(tx, &rows).await?;
         satellites::insert_names(tx, rows.user_names, rows.product_names, rows.restaurant_names).await?;
         satellites::insert_orders(tx, &known, rows.order_cost, rows.order_status).await?;

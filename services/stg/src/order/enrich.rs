@@ -58,10 +58,10 @@ mod tests {
 
     use super::*;
 
-    const ORDER: &[u8] = include_bytes!("../../../shared/events/examples/stg_topic.json");
-    const FACT: &[u8] = include_bytes!("../../../shared/events/examples/dds_topic.json");
-    const USER: &[u8] = include_bytes!("../../../shared/events/examples/reference_user.json");
-    const RESTAURANT: &[u8] = include_bytes!("../../../shared/events/examples/reference_restaurant.json");
+    const ORDER: &[u8] = include_bytes!("../../../../shared/events/examples/stg_topic.json");
+    const FACT: &[u8] = include_bytes!("../../../../shared/events/examples/dds_topic.json");
+    const USER: &[u8] = include_bytes!("../../../../shared/events/examples/reference_user.json");
+    const RESTAURANT: &[u8] = include_bytes!("../../../../shared/events/examples/reference_restaurant.json");
 
     fn golden() -> (Order, ReferenceData) {
         let user = User::decode(USER).expect("user");

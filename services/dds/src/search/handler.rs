@@ -1,0 +1,157 @@
+//! The hotel-search stream in the vault: load, announce what is new.
+
+use std::collections::BTreeSet;
+
+use sqlx::PgConnection;
+use strata_events::search::{EVENT_ID_HEADER, event_id};
+use strata_events::{Contract, ProcessedSearch, Reject};
+use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError};
+
+use crate::rows::Load;
+use crate::search::rows::{SearchFact, SearchRows, offers};
+use crate::store::{hubs, searches};
+
+/// A cleaned search with its identity.
+#[derive(Debug)]
+pub struct IdentifiedSearch {
+    /// What it is known by in all layers.
+    pub event_id: String,
+    /// The search.
+    pub search: ProcessedSearch,
+}
+
+/// Handles `processed_data_topic`.
+pub struct SearchHandler {
+    output_topic: String,
+}
+
+impl SearchHandler {
+    /// Announces searches that the vault saw for the first time on `output_topic`.
+    pub fn new(output_topic: String) -> Self {
+        Self { output_topic }
+    }
+
+    fn announce(&self, input: &Input<'_, IdentifiedSearch>) -> Result<Output, StageError> {
+        let IdentifiedSearch { event_id, search } = &input.event;
+        let payload = serde_json::to_vec(search).map_err(|e| StageError::Data(e.into()))?;
+        let key = search.hotel_id.clone().into_bytes();
+        let mut output = Output::from_input(input.record, &self.output_topic, key, payload);
+        output.headers.push((EVENT_ID_HEADER.to_owned(), event_id.clone()));
+        Ok(output)
+    }
+}
+
+impl Handler for SearchHandler {
+    type Event = IdentifiedSearch;
+
+    /// Metrics count advertisers as the vault lists them, so a list written by hand is brought into the
+    /// same form: each name once, in order, the winner among them.
+    fn decode(&self, record: &Record) -> Result<IdentifiedSearch, Reject> {
+        let mut search = ProcessedSearch::decode(&record.payload)?;
+        let names: BTreeSet<String> = std::mem::take(&mut search.advertisers).into_iter().collect();
+        if let Some(offer) = search.min_offer.as_ref().filter(|offer| !names.contains(&offer.advertiser)) {
+            let detail = format!("min_offer.advertiser {:?} is not among the advertisers", offer.advertiser);
+            return Err(Reject::new("unknown_advertiser", detail));
+        }
+        search.advertisers = names.into_iter().collect();
+        let event_id = event_id(record.event_id.as_deref(), &record.source())?;
+        Ok(IdentifiedSearch { event_id, search })
+    }
+
+    /// The order of the steps is the order of the locks: hubs of users, hotels and advertisers, then links,
+    /// then satellites, each sorted by key. Users are the only table that the orders fill too, in the same
+    /// order of keys. So writers wait for each other, never in a circle.
+    ///
+    /// Two partitions may bring one search at once. The link's unique key decides: the second writer waits
+    /// for the first and then finds the search known.
+    async fn apply(
+        &mut self,
+        tx: &mut PgConnection,
+        inputs: &[Input<'_, IdentifiedSearch>],
+    ) -> Result<Effects, StageError> {
+        let facts: Vec<SearchFact<'_>> = inputs
+            .iter()
+            .map(|input| {
+                let load = Load::new(input.record.load_dt(), &input.record.source());
+                SearchFact::new(&input.event.event_id, &input.event.search, load)
+            })
+            .collect();
+        let rows = SearchRows::build(&facts);
+
+        let hubs =
+            [(hubs::USER, &rows.users), (hubs::HOTEL, &rows.hotels), (hubs::ADVERTISER, &rows.advertisers)];
+        hubs::insert(tx, &hubs).await?;
+        let links: Vec<&SearchFact<'_>> = rows.searches.values().map(|&index| &facts[index]).collect();
+        let created = searches::insert_links(tx, &links).await?;
+        let fresh = rows.fresh(&created);
+        let satellites = fresh.iter().map(|&index| offers(&facts[index])).collect();
+        searches::insert_offers(tx, satellites).await?;
+
+        let mut effects = Effects::default();
+        for index in fresh {
+            effects.outputs.push((index, self.announce(&inputs[index])?));
+        }
+        Ok(effects)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const GOLDEN: &[u8] = include_bytes!("../../../../shared/events/examples/processed_data_topic.json");
+
+    fn record(payload: Vec<u8>) -> Record {
+        Record {
+            topic: "processed_data_topic".into(),
+            partition: 2,
+            offset: 7,
+            timestamp_ms: 8,
+            key: None,
+            payload,
+            origin: None,
+            event_id: Some("a-1".into()),
+        }
+    }
+
+    fn decode(record: &Record) -> Result<IdentifiedSearch, Reject> {
+        SearchHandler::new("metrics_topic".into()).decode(record)
+    }
+
+    #[test]
+    fn the_golden_search_is_announced_as_it_came() {
+        let record = record(GOLDEN.to_vec());
+        let input = Input { event: decode(&record).expect("valid"), record: &record };
+        let output = SearchHandler::new("metrics_topic".into()).announce(&input).expect("JSON");
+        assert_eq!((output.topic.as_str(), output.timestamp_ms), ("metrics_topic", 8));
+        assert_eq!(output.key.as_deref(), Some(&b"6033"[..]));
+        let headers = [("origin", "processed_data_topic/2/7"), ("event_id", "a-1")];
+        assert_eq!(output.headers, headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).expect("JSON");
+        assert_eq!(json(&output.payload), json(GOLDEN));
+    }
+
+    #[test]
+    fn a_search_without_a_header_is_known_by_its_source() {
+        let mut record = record(GOLDEN.to_vec());
+        record.event_id = None;
+        let own = decode(&record).expect("valid").event_id;
+        assert_eq!(Ok(own), event_id(None, &record.coordinates()));
+        record.origin = Some("raw_data_topic/1/2".parse().expect("an origin"));
+        let source = decode(&record).expect("valid").event_id;
+        assert_eq!(Ok(source), event_id(None, &record.source()));
+    }
+
+    #[test]
+    fn advertisers_written_by_hand_are_brought_into_order() {
+        let mut body: Value = serde_json::from_slice(GOLDEN).expect("JSON");
+        body["advertisers"] = json!(["Expedia", "Amoma", "Expedia"]);
+        let search = decode(&record(body.to_string().into_bytes())).expect("valid").search;
+        assert_eq!(search.advertisers, ["Amoma", "Expedia"]);
+        body["advertisers"] = json!(["Amoma"]);
+        let reject = decode(&record(body.to_string().into_bytes())).expect_err("no Expedia");
+        assert_eq!(reject.code, "unknown_advertiser");
+    }
+}

@@ -1,0 +1,14 @@
+-- The first record of a search stands; safe to repeat. $1 event_id text[] (sorted, each once) · $2 user_id uuid[]
+-- $3 hotel_id text[] · $4 search_dt timestamptz[] · $5 payload text[] (JSON) · $6 sent_dttm timestamptz[]
+insert into stg.hotel_search_events (event_id, user_id, hotel_id, search_dt, payload, sent_dttm)
+select
+    e.event_id,
+    e.user_id,
+    e.hotel_id,
+    e.search_dt,
+    e.payload::jsonb,
+    e.sent_dttm
+from
+    unnest($1::text[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::timestamptz[])
+        as e (event_id, user_id, hotel_id, search_dt, payload, sent_dttm)
+on conflict (event_id) do nothing

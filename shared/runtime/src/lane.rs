@@ -1,0 +1,37 @@
+//! One stream's way through a layer that passes on what it reads.
+
+use strata_events::StreamSpec;
+use strata_events::stream::dlq_topic;
+
+use crate::App;
+use crate::kafka::worker::{Runnable, Worker, WorkerSettings};
+use crate::kafka::{Handler, PgStage};
+
+/// Where one stream enters a layer and where it leaves it.
+#[derive(Debug, Clone)]
+pub struct Lane {
+    /// Layer name in offsets, dead letters and consumer groups.
+    pub stage: &'static str,
+    /// The stream.
+    pub stream: StreamSpec,
+    /// Topic to read.
+    pub input: String,
+    /// Topic of the next layer.
+    pub output: String,
+}
+
+impl Lane {
+    /// Makes the loop between the two topics, its data in Postgres; it is not running yet.
+    pub fn worker<H: Handler>(&self, app: &App, handler: H) -> Box<dyn Runnable> {
+        let stage = PgStage::new(app.postgres.clone(), self.stage, self.stream.name, &self.input, handler);
+        let settings = WorkerSettings {
+            stage: self.stage,
+            stream: self.stream.name,
+            topic: self.input.clone(),
+            topics: vec![dlq_topic(&self.input), self.input.clone(), self.output.clone()],
+            kafka: app.settings.kafka.clone(),
+            batch: app.settings.batch,
+        };
+        Box::new(Worker::new(settings, stage, app.producer.clone()))
+    }
+}
