@@ -142,6 +142,33 @@ pid_is_ours() {
     tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "$mark"
 }
 
+# A process that is ending has lost its command line but still holds its ports;
+# they are free once it is gone, or a zombie whose last thread has ended.
+pid_is_gone() {
+    local stat fields
+    read -r stat 2>/dev/null <"/proc/$1/stat" || return 0
+    # Behind the name in brackets: the state, and as the 18th the number of threads.
+    read -ra fields <<<"${stat##*) }"
+    [[ ${fields[0]} == [ZX] ]] && ((fields[17] <= 1))
+}
+
+# await_end PID SECONDS
+await_end() {
+    local tries=$(($2 * 20))
+    until pid_is_gone "$1"; do
+        ((tries-- > 0)) || return 1
+        sleep 0.05
+    done
+}
+
+# await_ending NAME: lets the process of a pid file finish when it is just dying.
+await_ending() {
+    local pid
+    pid=$(cat "$RUN_DIR/$1.pid" 2>/dev/null) || return 0
+    [[ $pid =~ ^[0-9]+$ ]] || return 0
+    [[ -n $(tr -d '\0' 2>/dev/null <"/proc/$pid/cmdline") ]] || await_end "$pid" 10 || true
+}
+
 # running_pid NAME MARK: prints the pid, fails when it is not running.
 running_pid() {
     local pid
@@ -164,22 +191,18 @@ launch() {
 
 # stop_process NAME MARK SIGNAL SECONDS: asks, waits, then kills.
 stop_process() {
-    local name=$1 mark=$2 signal=$3 tries=$(($4 * 10)) pid
+    local name=$1 mark=$2 signal=$3 seconds=$4 pid
     if ! pid=$(running_pid "$name" "$mark"); then
         rm -f "$RUN_DIR/$name.pid"
         say "$name is not running"
         return 0
     fi
     kill "-$signal" "$pid" 2>/dev/null || true
-    while pid_is_ours "$pid" "$mark"; do
-        if ((tries-- <= 0)); then
-            say "$name did not stop within $4 s, killing it"
-            kill -KILL "$pid" 2>/dev/null || true
-            sleep 0.2
-            break
-        fi
-        sleep 0.1
-    done
+    if ! await_end "$pid" "$seconds"; then
+        say "$name did not stop within $seconds s, killing it"
+        kill -KILL "$pid" 2>/dev/null || true
+        await_end "$pid" 10 || die "$name (pid $pid) cannot be killed"
+    fi
     rm -f "$RUN_DIR/$name.pid"
     say "$name stopped"
 }

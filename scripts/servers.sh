@@ -42,38 +42,52 @@ ports_now() {
 
 ports_started() { cat "$RUN_DIR/$1.ports" 2>/dev/null; }
 
+# Alive and holding its port. One that does not is coming up, or was just killed
+# and has not noticed yet.
+still_running() {
+    local mark port=${1^^}_PORT
+    mark=$(mark_of "$1")
+    running_pid "$1" "$mark" >/dev/null || return 1
+    if ! port_taken "${!port}"; then sleep 0.5; fi
+    running_pid "$1" "$mark" >/dev/null
+}
+
 # Fails when the server has to be started; dies when it cannot be.
 already_running() {
     local server=$1 name
-    if running_pid "$server" "$(mark_of "$server")" >/dev/null; then
+    if still_running "$server"; then
         [[ $(ports_started "$server") == "$(ports_now "$server")" ]] ||
             die "$server runs with $(ports_started "$server"), the settings say" \
                 "$(ports_now "$server"); stop it first: scripts/servers.sh stop $server"
         return 0
     fi
+    await_ending "$server"
     local -n variables=${server^^}_PORT_VARIABLES
     for name in "${variables[@]}"; do need_port "$name"; done
     return 1
 }
 
 start_all() {
-    local server started=()
+    local server ours=() to_start=()
     # All are checked before the first is started, and they come up side by side.
     for server in "$@"; do
         if [[ -n $(given_by "$server") ]]; then
             note "$server: using the one given by $(given_by "$server")"
-        elif already_running "$server"; then
-            note "$server runs already: $(address_of "$server")"
+            continue
+        fi
+        ours+=("$server")
+        if already_running "$server"; then
+            note "$server runs already"
         else
-            started+=("$server")
+            to_start+=("$server")
         fi
     done
-    for server in "${started[@]}"; do
+    for server in "${to_start[@]}"; do
         note "starting $server"
-        "${server}_start"
         ports_now "$server" >"$RUN_DIR/$server.ports"
+        "${server}_start"
     done
-    for server in "${started[@]}"; do
+    for server in "${ours[@]}"; do
         "${server}_wait"
         note "$server is ready: $(address_of "$server")"
     done

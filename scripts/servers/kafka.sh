@@ -91,6 +91,9 @@ message.max.bytes=8388608
 replica.fetch.max.bytes=8388608
 # A single node: nothing to replicate to, and groups that form without delay.
 group.initial.rebalance.delay.ms=0
+# A killed broker may register again only when its former session has expired.
+broker.session.timeout.ms=5000
+broker.heartbeat.interval.ms=1000
 group.min.session.timeout.ms=1000
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4

@@ -120,13 +120,26 @@ $optional
 END
 }
 
-# After a reboot the pid of the former postmaster may belong to another program,
-# which Postgres takes for a running server. A pid that is dead is left to
-# Postgres itself, which also looks for orphaned backends.
-postgres_drop_stale_lock() {
-    local lock=$POSTGRES_DATA/postmaster.pid pid
-    pid=$(head -n 1 "$lock" 2>/dev/null) || return 0
-    if [[ -d /proc/$pid ]] && ! pid_is_ours "$pid" "$POSTGRES_MARK"; then rm -f "$lock"; fi
+# Backends outlive a killed postmaster for a moment, and a second one beside
+# them would ruin the data. Every process of a cluster works in its directory.
+postgres_await_orphans() {
+    local tries=100
+    while [[ -n $(pg_run find /proc -maxdepth 2 -path '/proc/[0-9]*/cwd' \
+        -lname "$POSTGRES_DATA" 2>/dev/null) ]]; do
+        ((tries-- > 0)) || die "processes of a former Postgres still work in $POSTGRES_DATA"
+        sleep 0.1
+    done
+}
+
+# The lock files name the pid of the former postmaster. When that pid belongs to
+# another program by now, or is a zombie, Postgres takes it for a running server.
+postgres_drop_stale_locks() {
+    local lock pid
+    postgres_await_orphans
+    for lock in "$POSTGRES_DATA/postmaster.pid" "$POSTGRES_DIR"/.s.PGSQL.*.lock; do
+        pid=$(head -n 1 "$lock" 2>/dev/null) || continue
+        pid_is_ours "$pid" "$POSTGRES_MARK" || rm -f "$lock"
+    done
 }
 
 postgres_launch() {
@@ -144,7 +157,7 @@ postgres_start() {
         die "the data in $POSTGRES_DATA are of Postgres $version, installed is" \
             "$("$PG_BIN/postgres" --version); scripts/servers.sh clean postgres removes them"
     postgres_write_config
-    postgres_drop_stale_lock
+    postgres_drop_stale_locks
     postgres_launch
 }
 
@@ -153,19 +166,10 @@ postgres_sql() {
         -U "$POSTGRES_USER" -d "$1" -X -q -At -v ON_ERROR_STOP=1 -v database="$POSTGRES_DB"
 }
 
-postgres_answers() {
-    "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$POSTGRES_PORT" && return
-    # Backends of a killed postmaster hold the cluster for a moment: once more, then.
-    if ((PG_RELAUNCHES > 0)) && ! running_pid postgres "$POSTGRES_MARK" >/dev/null; then
-        PG_RELAUNCHES=$((PG_RELAUNCHES - 1))
-        sleep 1
-        postgres_launch
-    fi
-    return 1
-}
+postgres_answers() { "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$POSTGRES_PORT"; }
 
 postgres_wait() {
-    PG_RELAUNCHES=3
+    postgres_find || die "the Postgres that runs is no longer installed"
     wait_ready postgres "$POSTGRES_MARK" 60 postgres_answers
     local exists
     exists=$(postgres_sql postgres <<<"select 1 from pg_database where datname = :'database'") ||

@@ -22,6 +22,13 @@ impl Money {
         self.0
     }
 
+    /// The amount that a calculation gave, rounded to five places; none where it is too large to be kept.
+    pub fn from_decimal(value: Decimal) -> Option<Self> {
+        // numeric(19, 5) leaves fourteen digits before the point.
+        let rounded = value.round_dp(SCALE);
+        (rounded.abs() < Decimal::from(100_000_000_000_000_i64)).then(|| Self(rounded.normalize()))
+    }
+
     /// Refuses amounts below zero.
     pub(crate) fn check_not_negative(self, field: &str) -> Result<(), Reject> {
         if self.0.is_sign_negative() && !self.0.is_zero() {
@@ -31,11 +38,8 @@ impl Money {
     }
 
     fn checked<E: de::Error>(value: Decimal) -> Result<Self, E> {
-        // numeric(19, 5) leaves fourteen digits before the point.
-        if value.abs() >= Decimal::from(100_000_000_000_000_i64) {
-            return Err(E::custom(format!("amount {value} has more than 14 digits before the point")));
-        }
-        Ok(Self(value.round_dp(SCALE).normalize()))
+        Self::from_decimal(value)
+            .ok_or_else(|| E::custom(format!("amount {value} has more than 14 digits before the point")))
     }
 }
 

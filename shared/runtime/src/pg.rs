@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::config::Secret;
@@ -14,7 +15,8 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations"
 /// `synchronous_commit` is off: offset and data share a transaction, so what a database crash takes
 /// back is consumed again. The timeouts free the locks of an instance that hangs.
 pub fn pool(url: &Secret, application: &str) -> Result<PgPool, sqlx::Error> {
-    let options = url.expose().parse::<PgConnectOptions>()?.application_name(application).options([
+    let options = url.expose().parse::<PgConnectOptions>()?.disable_statement_logging();
+    let options = options.application_name(application).options([
         ("synchronous_commit", "off"),
         ("idle_in_transaction_session_timeout", "20s"),
         ("lock_timeout", "15s"),

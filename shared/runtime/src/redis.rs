@@ -1,4 +1,4 @@
-//! Redis: one multiplexed connection that heals by itself, and the names of what the services share.
+//! Redis: one multiplexed connection that heals by itself, and where the reference data lie in it.
 
 use std::time::Duration;
 
@@ -19,35 +19,37 @@ pub fn connect(url: &Secret) -> redis::RedisResult<ConnectionManager> {
     ConnectionManager::new_lazy_with_config(Client::open(url.expose())?, config)
 }
 
-/// Names of the reference data: written by data-source, read by stg.
-#[derive(Debug, Clone)]
+/// The keys of users and restaurants, shared by data-source, which writes them, and stg, which reads.
+///
+/// A value is the JSON of [`strata_events::User`] or [`strata_events::Restaurant`].
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferenceKeys {
-    /// Put before every key.
+    /// Put before every key, as [`crate::Settings::redis_prefix`] says.
     pub prefix: String,
 }
 
 impl ReferenceKeys {
-    /// A user as JSON.
+    /// Key of one user.
     pub fn user(&self, id: &str) -> String {
         format!("{}ref:user:{id}", self.prefix)
     }
 
-    /// A restaurant with its menu as JSON.
+    /// Key of one restaurant with its menu.
     pub fn restaurant(&self, id: &str) -> String {
         format!("{}ref:restaurant:{id}", self.prefix)
     }
 
-    /// Set of all user ids.
+    /// Set of the ids of all users.
     pub fn users_index(&self) -> String {
         format!("{}ref:users", self.prefix)
     }
 
-    /// Set of all restaurant ids.
+    /// Set of the ids of all restaurants.
     pub fn restaurants_index(&self) -> String {
         format!("{}ref:restaurants", self.prefix)
     }
 
-    /// Counter that grows after every change, so that readers know when to forget.
+    /// Number that grows with every change, in the transaction that makes it: a cache is stale when it differs.
     pub fn version(&self) -> String {
         format!("{}ref:version", self.prefix)
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
@@ -171,6 +171,8 @@ fn create(settings: &KafkaSettings) -> Result<Inner, KafkaError> {
         .set("message.max.bytes", MAX_RECORD_BYTES.to_string())
         .set("queue.buffering.max.kbytes", QUEUE_KBYTES)
         .set("reconnect.backoff.max.ms", "1000")
+        // librdkafka warns at every start that the gapless guarantee is young; its errors still show.
+        .set_log_level(RDKafkaLogLevel::Error)
         .create_with_context(Context)
 }
 

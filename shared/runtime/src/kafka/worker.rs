@@ -98,6 +98,8 @@ impl<S: Stage> Runnable for Worker<S> {
 
     fn run(self: Box<Self>, handle: &Handle, token: &CancellationToken) -> anyhow::Result<()> {
         let worker = *self;
+        // Timeouts are made on this thread, before the runtime polls them.
+        let _entered = handle.enter();
         while let Err(e) = handle.block_on(ensure_topics(&worker.settings.kafka, &worker.settings.topics)) {
             tracing::warn!(error = %e, "waiting for kafka to create topics");
             worker.status.waiting("waiting for kafka");

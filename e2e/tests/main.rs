@@ -1,0 +1,18 @@
+//! The fleet end to end: four real binaries, real servers, compared with the model.
+//!
+//! Every test has a fleet of its own; at most two run at once. Build the binaries first:
+//! `cargo build --workspace --bins`.
+
+mod bad_input;
+mod crash;
+mod duplicates;
+mod golden;
+mod health;
+mod orders;
+mod partitions;
+mod rebalance;
+mod replay;
+mod shutdown;
+mod statuses;
+mod support;
+mod trimmed;

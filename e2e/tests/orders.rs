@@ -1,0 +1,45 @@
+//! Orders in bulk, in every state and order.
+
+use strata_testkit::{Model, assert_no_dead_letters, assert_warehouse_equals, order};
+
+use crate::support::{SOON, assert_exact, launch, load, random, reference, versions};
+
+#[tokio::test]
+async fn every_layer_equals_the_model_after_generated_and_shuffled_orders() {
+    // GIVEN versions of orders in every state, with other products and users, shuffled, some twice
+    let fleet = launch(&[]).await;
+    let ingested = versions(&mut random(), 150, 5);
+    // WHEN they are ingested while orders are generated
+    load(&fleet, 3000, &ingested).await;
+    // THEN every layer equals the model
+    let model = assert_exact(&fleet).await;
+    assert!(model.order_count() > 2000, "{} orders", model.order_count());
+    assert!(model.product_counters().len() > 500, "{} counters", model.product_counters().len());
+}
+
+#[tokio::test]
+async fn a_dish_that_moves_to_another_category_counts_where_it_was_ordered() {
+    // GIVEN an order of a dish
+    let fleet = launch(&[]).await;
+    let before = reference();
+    let closed =
+        |number: i64| order(number).user(before.user(0)).dishes(before.restaurant(0), [0]).status("CLOSED");
+    fleet.ingest(&[closed(1).build()]).await;
+    fleet.at_rest(SOON).await;
+    // WHEN the menu moves the dish and it is ordered again
+    let mut after = before.clone();
+    let restaurant = after.restaurants.values_mut().next().expect("a restaurant");
+    restaurant.menu[0].category = "Десерты".to_owned();
+    fleet.put_reference(&after).await;
+    fleet.ingest(&[closed(2).build()]).await;
+    fleet.at_rest(SOON).await;
+    // THEN each order counts in the category that the dish had then
+    let mut model = Model::default();
+    for record in fleet.kafka().read_all(&fleet.stg_topic()).await {
+        let first = record.key.as_deref() == Some(b"1");
+        model.accept(&record, if first { &before } else { &after });
+    }
+    assert_eq!(model.category_counters().len(), 2);
+    assert_warehouse_equals(fleet.pool(), &model).await;
+    assert_no_dead_letters(fleet.pool()).await;
+}

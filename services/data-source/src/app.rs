@@ -1,0 +1,75 @@
+//! Puts the service together: routes, and the two things that are done at start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{post, put};
+use strata_events::stream::dlq_topic;
+use strata_events::{Restaurant, User};
+use strata_runtime::config::KafkaSettings;
+use strata_runtime::http::require_api_key;
+use strata_runtime::kafka::Producer;
+use strata_runtime::kafka::admin::ensure_topics;
+use strata_runtime::{App, Assembled, Topics};
+use tokio_util::sync::CancellationToken;
+
+use crate::reference::ReferenceStore;
+use crate::stream::{STREAMS, Stream};
+use crate::{ingest, metrics, push};
+
+/// Longest pause between two attempts to create the topics.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// What every request needs.
+pub struct Context {
+    /// Kafka.
+    pub producer: Producer,
+    /// Redis.
+    pub reference: ReferenceStore,
+    /// Cancelled when the service stops.
+    pub stop: CancellationToken,
+    topics: Topics,
+}
+
+impl Context {
+    /// Where events of this kind go.
+    pub fn topic(&self, stream: &Stream) -> String {
+        self.topics.name(stream.spec.into_stg).to_owned()
+    }
+}
+
+/// Builds the service; nothing waits for Kafka or Redis here.
+#[expect(clippy::unused_async, reason = "the frame awaits the build of every service")]
+pub async fn build(app: App) -> anyhow::Result<Assembled> {
+    metrics::describe();
+    let App { settings, redis, producer, shutdown, .. } = app;
+    let reference = ReferenceStore::new(redis, &settings.redis_prefix);
+    tokio::spawn(reference.clone().fill_until_done(shutdown.clone()));
+    let topics = STREAMS.iter().map(|stream| settings.topics.name(stream.spec.into_stg));
+    let topics = topics.flat_map(|topic| [topic.to_owned(), dlq_topic(topic)]).collect();
+    tokio::spawn(create_topics(settings.kafka, topics, shutdown.clone()));
+    let context = Context { producer, reference, stop: shutdown, topics: settings.topics };
+    let routes = Router::new()
+        .route("/push", post(push::push))
+        .route("/ingest/{stream}", post(ingest::ingest))
+        .route("/reference/users", put(crate::put::put::<User>))
+        .route("/reference/restaurants", put(crate::put::put::<Restaurant>))
+        .route_layer(from_fn_with_state(settings.api_key, require_api_key))
+        .with_state(Arc::new(context));
+    Ok(Assembled { routes, needs_redis: true, ..Assembled::default() })
+}
+
+/// Creates the topics, trying until Kafka answers.
+async fn create_topics(settings: KafkaSettings, topics: Vec<String>, stop: CancellationToken) {
+    let mut pause = Duration::from_millis(250);
+    while let Err(e) = ensure_topics(&settings, &topics).await {
+        tracing::warn!(error = %e, "topics cannot be created; trying again");
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(MAX_PAUSE),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The `data-source` program; everything it does lies in the library.
+
+use std::process::ExitCode;
+
+use strata_runtime::ServiceSpec;
+
+fn main() -> ExitCode {
+    strata_runtime::run(
+        ServiceSpec {
+            name: "data_generator",
+            port_variable: "DATA_SOURCE_PORT",
+            openapi: include_str!("../openapi.json"),
+        },
+        data_source::app::build,
+    )
+}

@@ -1,0 +1,266 @@
+//! The warehouse against the model, row by row, and against itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgPool, Row as _};
+
+use crate::keys::hub;
+use crate::model::{Model, Row, micros};
+
+/// Differences that are shown of one table.
+const SHOWN: usize = 8;
+
+/// Hubs: table, key, business key.
+const HUBS: [(&str, &str, &str); 5] = [
+    ("h_user", "h_user_pk", "user_id"),
+    ("h_product", "h_product_pk", "product_id"),
+    ("h_category", "h_category_pk", "category_name"),
+    ("h_restaurant", "h_restaurant_pk", "restaurant_id"),
+    ("h_order", "h_order_pk", "order_id"),
+];
+
+/// Links: table, key, and the hub keys they join.
+const LINKS: [(&str, &str, [&str; 2]); 5] = [
+    ("l_order_product", "hk_order_product_pk", ["h_order_pk", "h_product_pk"]),
+    ("l_order_user", "hk_order_user_pk", ["h_order_pk", "h_user_pk"]),
+    ("l_order_category", "hk_order_category_pk", ["h_order_pk", "h_category_pk"]),
+    ("l_product_restaurant", "hk_product_restaurant_pk", ["h_product_pk", "h_restaurant_pk"]),
+    ("l_product_category", "hk_product_category_pk", ["h_product_pk", "h_category_pk"]),
+];
+
+/// Satellites: table, key of the parent, attributes as text.
+const SATELLITES: [(&str, &str, &str); 5] = [
+    ("s_user_names", "h_user_pk", "username, userlogin"),
+    ("s_product_names", "h_product_pk", "name"),
+    ("s_restaurant_names", "h_restaurant_pk", "name"),
+    ("s_order_cost", "h_order_pk", "trim_scale(cost)::text, trim_scale(payment)::text"),
+    ("s_order_status", "h_order_pk", "status"),
+];
+
+/// Compares every layer with the model and cdm with its fold over dds.
+///
+/// **Panics** with all differences at once.
+pub async fn assert_warehouse_equals(pool: &PgPool, model: &Model) {
+    let mut report = Report::default();
+    compare_raw(pool, model, &mut report).await;
+    compare_hubs_and_links(pool, model, &mut report).await;
+    for (table, parent, attributes) in SATELLITES {
+        compare_satellite(pool, model, &mut report, (table, parent, attributes)).await;
+    }
+    compare_counters(pool, model, &mut report).await;
+    check_vault(pool, model, &mut report).await;
+    check_fold(pool, &mut report).await;
+    report.assert_empty();
+}
+
+/// Makes sure that no stage refused anything.
+pub async fn assert_no_dead_letters(pool: &PgPool) {
+    let letters = select(
+        pool,
+        "select stage, topic, partition::text, \"offset\"::text, reason, detail from ops.dead_letters order by id",
+    )
+    .await;
+    let mut report = Report::default();
+    report.differences("ops.dead_letters", letters, Vec::new());
+    report.assert_empty();
+}
+
+/// Collected differences.
+#[derive(Default)]
+struct Report(Vec<String>);
+
+impl Report {
+    /// Compares two multisets of rows.
+    fn differences(&mut self, table: &str, actual: Vec<Row>, expected: Vec<Row>) {
+        let mut balance: BTreeMap<Row, i64> = BTreeMap::new();
+        let (found, wanted) = (actual.len(), expected.len());
+        for row in actual {
+            *balance.entry(row).or_default() += 1;
+        }
+        for row in expected {
+            *balance.entry(row).or_default() -= 1;
+        }
+        balance.retain(|_, count| *count != 0);
+        if balance.is_empty() {
+            return;
+        }
+        self.0.push(format!("{table}: {found} rows, expected {wanted}; {} rows differ", balance.len()));
+        for (row, count) in balance.iter().take(SHOWN) {
+            let kind = if *count > 0 { "unexpected" } else { "missing   " };
+            self.0.push(format!("    {kind} {}", row.join(" | ")));
+        }
+    }
+
+    fn check(&mut self, holds: bool, problem: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(problem());
+        }
+    }
+
+    fn assert_empty(self) {
+        assert!(self.0.is_empty(), "the warehouse is not what it should be:\n{}", self.0.join("\n"));
+    }
+}
+
+/// Rows of a statement whose columns are all text.
+async fn select(pool: &PgPool, sql: impl Into<String>) -> Vec<Row> {
+    let sql = sql.into();
+    let rows = sqlx::query(AssertSqlSafe(sql.clone())).fetch_all(pool).await;
+    let rows = rows.unwrap_or_else(|e| panic!("{e}: {sql}"));
+    rows.iter()
+        .map(|row| {
+            let column = |i| row.try_get::<Option<String>, _>(i).unwrap_or_else(|e| panic!("{e}: {sql}"));
+            (0..row.len()).map(|i| column(i).unwrap_or_else(|| "null".to_owned())).collect()
+        })
+        .collect()
+}
+
+async fn compare_raw(pool: &PgPool, model: &Model, report: &mut Report) {
+    let rows = select(
+        pool,
+        "select object_id::text, object_type, to_char(sent_dttm at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'), \
+         payload::text from stg.order_events",
+    )
+    .await;
+    let mut actual = Vec::new();
+    for row in rows {
+        let payload: Value = serde_json::from_str(&row[3]).expect("a payload is JSON");
+        let known = row[0].parse().ok().and_then(|id: i64| model.raw().get(&id));
+        if let Some(order) = known {
+            report.check(order.payloads.contains(&payload), || {
+                format!("stg.order_events: order {} has another payload than the newest version", row[0])
+            });
+        }
+        actual.push(row[..3].to_vec());
+    }
+    let expected = model.raw().iter();
+    let expected =
+        expected.map(|(id, order)| vec![id.to_string(), "order".to_owned(), micros(order.sent_dttm)]);
+    report.differences("stg.order_events", actual, expected.collect());
+}
+
+async fn compare_hubs_and_links(pool: &PgPool, model: &Model, report: &mut Report) {
+    let (mut hubs, mut links) = (model.hubs(), model.links());
+    for (table, key, business_key) in HUBS {
+        let rows = select(pool, format!("select {key}::text, {business_key}::text from dds.{table}")).await;
+        report.differences(table, rows, hubs.remove(table).unwrap_or_default());
+    }
+    for (table, key, [first, second]) in LINKS {
+        let rows =
+            select(pool, format!("select {key}::text, {first}::text, {second}::text from dds.{table}")).await;
+        report.differences(table, rows, links.remove(table).unwrap_or_default());
+    }
+    let dates = model.order_dates();
+    let rows = select(
+        pool,
+        "select h_order_pk::text, to_char(order_dt at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') from dds.h_order",
+    );
+    for row in rows.await {
+        let known = dates.get(&row[0]).is_none_or(|dates| dates.contains(&row[1]));
+        report.check(known, || format!("h_order: {} has order_dt {}, which no version has", row[0], row[1]));
+    }
+}
+
+async fn compare_satellite(
+    pool: &PgPool,
+    model: &Model,
+    report: &mut Report,
+    (table, parent, attributes): (&str, &str, &str),
+) {
+    let sql = format!(
+        "select {parent}::text, (extract(epoch from load_dt) * 1000)::bigint::text, {attributes} from dds.{table} \
+         order by {parent}, load_dt, load_seq"
+    );
+    let mut stored: BTreeMap<String, Vec<(i64, Row)>> = BTreeMap::new();
+    for row in select(pool, sql).await {
+        let time = row[1].parse().expect("a time in milliseconds");
+        stored.entry(row[0].clone()).or_default().push((time, row[2..].to_vec()));
+    }
+    for (business_key, history) in model.histories(table) {
+        let rows = stored.remove(&hub(business_key).to_string()).unwrap_or_default();
+        if model.determines(history) {
+            let expected: Vec<(i64, Row)> =
+                history.changes().into_iter().map(|(time, row)| (time, row.clone())).collect();
+            report.check(rows == expected, || {
+                format!("{table}: the history of {business_key} is {rows:?}, expected {expected:?}")
+            });
+            continue;
+        }
+        let stray = rows.iter().find(|(time, row)| !history.holds(*time, row));
+        report.check(stray.is_none(), || format!("{table}: {business_key} never was {stray:?}"));
+        let newest = rows.last().map(|(_, row)| row);
+        let certain = history.certain_newest();
+        report.check(newest.is_some() && certain.is_none_or(|certain| newest == Some(certain)), || {
+            format!("{table}: {business_key} is {newest:?}, expected {certain:?}")
+        });
+    }
+    report.check(stored.is_empty(), || {
+        format!("{table}: rows of parents that nobody sent: {:?}", stored.keys())
+    });
+}
+
+async fn compare_counters(pool: &PgPool, model: &Model, report: &mut Report) {
+    let cases = [
+        ("user_product_counters", "product", model.product_counters(), model.product_names()),
+        ("user_category_counters", "category", model.category_counters(), model.category_names()),
+    ];
+    for (table, what, expected, names) in cases {
+        let sql =
+            format!("select user_id::text, {what}_id::text, order_cnt::text, {what}_name from cdm.{table}");
+        let mut rows = select(pool, sql).await;
+        for row in &mut rows {
+            let name = row.pop().expect("four columns");
+            let known = names.get(&row[1]).is_none_or(|names| names.contains(&name));
+            report.check(known, || format!("{table}: {} was never called {name}", row[1]));
+        }
+        report.differences(table, rows, expected);
+    }
+}
+
+/// Keys point somewhere, nothing stands twice, and every time is that of a record.
+async fn check_vault(pool: &PgPool, model: &Model, report: &mut Report) {
+    let hub_of = |key: &str| HUBS.iter().find(|(_, pk, _)| *pk == key).map_or("", |(table, ..)| *table);
+    let members = LINKS.iter().flat_map(|(table, _, hubs)| hubs.map(|key| (*table, key)));
+    let parents = SATELLITES.iter().map(|(table, parent, _)| (*table, *parent));
+    for (table, key) in members.chain(parents) {
+        let parent = hub_of(key);
+        let sql = format!(
+            "select distinct {key}::text from dds.{table} as c where not exists (select from dds.{parent} as p where p.{key} = c.{key})"
+        );
+        report.differences(&format!("orphans of {parent} in {table}"), select(pool, sql).await, Vec::new());
+    }
+    for (table, _, business_key) in HUBS {
+        let sql = format!(
+            "select {business_key}::text from dds.{table} group by {business_key} having count(*) > 1"
+        );
+        report.differences(&format!("business keys twice in {table}"), select(pool, sql).await, Vec::new());
+    }
+    let tables = HUBS.iter().map(|(table, ..)| *table).chain(LINKS.iter().map(|(table, ..)| *table));
+    for table in tables.chain(SATELLITES.iter().map(|(table, ..)| *table)) {
+        let unsourced = select(pool, format!("select 1::text from dds.{table} where load_src = ''"));
+        report.differences(&format!("rows without load_src in {table}"), unsourced.await, Vec::new());
+        let sql =
+            format!("select distinct (extract(epoch from load_dt) * 1000)::bigint::text from dds.{table}");
+        let times: BTreeSet<i64> =
+            select(pool, sql).await.iter().filter_map(|row| row[0].parse().ok()).collect();
+        let strays: Vec<&i64> = times.difference(model.timestamps()).take(SHOWN).collect();
+        report.check(strays.is_empty(), || format!("{table}: load_dt of no record: {strays:?}"));
+    }
+}
+
+/// cdm is the fold over dds.
+async fn check_fold(pool: &PgPool, report: &mut Report) {
+    for (table, what) in [("user_product_counters", "product"), ("user_category_counters", "category")] {
+        let fold = format!(
+            "with closed as (select distinct h_order_pk from dds.s_order_status where status = 'CLOSED') \
+             select u.h_user_pk::text, m.h_{what}_pk::text, count(distinct h_order_pk)::text \
+             from closed join dds.l_order_user as u using (h_order_pk) join dds.l_order_{what} as m using (h_order_pk) \
+             group by u.h_user_pk, m.h_{what}_pk"
+        );
+        let counters =
+            select(pool, format!("select user_id::text, {what}_id::text, order_cnt::text from cdm.{table}"));
+        let (counters, fold) = (counters.await, select(pool, fold).await);
+        report.differences(&format!("cdm.{table} against the fold over dds"), counters, fold);
+    }
+}

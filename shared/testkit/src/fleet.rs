@@ -1,0 +1,448 @@
+//! The four services as processes, with everything they touch belonging to one test.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use strata_events::stream::{ORDER, STREAMS, dlq_topic};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+use crate::database::{TestDatabase, block_on_thread};
+use crate::eventually::eventually;
+use crate::kafka::Kafka;
+use crate::model::Model;
+use crate::process::{Process, Stopped};
+use crate::reference::Reference;
+use crate::servers::Servers;
+
+/// A service that is not healthy within this does not start.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(30);
+
+/// A service that was told to stop is gone within this.
+const STOPPED_WITHIN: Duration = Duration::from_secs(20);
+
+/// A service of the fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// Publishes orders and keeps the reference data.
+    DataSource,
+    /// Raw layer.
+    Stg,
+    /// Data Vault.
+    Dds,
+    /// Data marts.
+    Cdm,
+}
+
+impl Service {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::DataSource, Self::Stg, Self::Dds, Self::Cdm];
+
+    /// Those with a consumer loop, in the order of the layers.
+    pub const STAGES: [Self; 3] = [Self::Stg, Self::Dds, Self::Cdm];
+
+    /// Name of the binary.
+    pub const fn binary(self) -> &'static str {
+        match self {
+            Self::DataSource => "data-source",
+            Self::Stg => "stg",
+            Self::Dds => "dds",
+            Self::Cdm => "cdm",
+        }
+    }
+
+    /// Variable that holds its port.
+    const fn port_variable(self) -> &'static str {
+        match self {
+            Self::DataSource => "DATA_SOURCE_PORT",
+            Self::Stg => "STG_PORT",
+            Self::Dds => "DDS_PORT",
+            Self::Cdm => "CDM_PORT",
+        }
+    }
+}
+
+/// An HTTP answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Body; null when it is no JSON.
+    pub body: Value,
+}
+
+impl Answer {
+    /// The body of a 200.
+    ///
+    /// **Panics** on any other status.
+    pub fn ok(self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.body);
+        self.body
+    }
+}
+
+/// A running process and whether it is the second of its service.
+type Slot = (Service, bool);
+
+/// The fleet of one test.
+pub struct Fleet {
+    suffix: String,
+    environment: Vec<(String, String)>,
+    processes: Mutex<BTreeMap<Slot, Process>>,
+    started: AtomicU32,
+    log_dir: PathBuf,
+    http: reqwest::Client,
+    kafka: Kafka,
+    redis: redis::aio::MultiplexedConnection,
+    servers: Servers,
+    database: TestDatabase,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Fleet {
+    /// Starts all four services and waits until they are healthy.
+    pub async fn launch() -> Self {
+        Self::launch_with(&[]).await
+    }
+
+    /// As [`Fleet::launch`], with further variables in the environment of every service.
+    pub async fn launch_with(variables: &[(&str, &str)]) -> Self {
+        let fleet = Self::prepare(variables).await;
+        for service in Service::ALL {
+            fleet.start(service);
+        }
+        for service in Service::ALL {
+            fleet.wait_healthy(service).await;
+        }
+        fleet
+    }
+
+    /// Makes database, names and logs; no service runs yet.
+    pub async fn prepare(variables: &[(&str, &str)]) -> Self {
+        let permit = Arc::clone(gate()).acquire_owned().await.expect("the gate stays open");
+        let servers = Servers::from_env().await;
+        let database = TestDatabase::create(&servers).await;
+        let suffix = Uuid::new_v4().simple().to_string()[..12].to_owned();
+        let log_dir = std::env::temp_dir().join("strata-tests").join(&suffix);
+        std::fs::create_dir_all(&log_dir).unwrap_or_else(|e| panic!("{}: {e}", log_dir.display()));
+        let mut environment: Vec<(String, String)> = [
+            ("DATABASE_URL", database.url()),
+            ("REDIS_URL", servers.redis_url.clone()),
+            ("REDIS_PREFIX", format!("{suffix}:")),
+            ("KAFKA_BROKERS", servers.brokers.clone()),
+            ("KAFKA_GROUP_PREFIX", format!("{suffix}-")),
+            ("KAFKA_SESSION_TIMEOUT_MS", "2000".to_owned()),
+            ("HTTP_HOST", "127.0.0.1".to_owned()),
+            ("LOG_LEVEL", "info".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec();
+        let topics = STREAMS.iter().flat_map(|stream| [stream.into_stg, stream.into_dds, stream.into_cdm]);
+        environment.extend(topics.map(|topic| (topic.env.to_owned(), format!("{}_{suffix}", topic.default))));
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Self {
+            environment,
+            processes: Mutex::default(),
+            started: AtomicU32::new(0),
+            log_dir,
+            http: reqwest::Client::new(),
+            kafka: Kafka::new(&servers.brokers),
+            redis: servers.connect_redis().await,
+            suffix,
+            servers,
+            database,
+            _permit: permit,
+        }
+    }
+
+    fn processes(&self) -> MutexGuard<'_, BTreeMap<Slot, Process>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start_slot(&self, slot: Slot) {
+        let (service, _) = slot;
+        let port = free_port();
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let log = self.log_dir.join(format!("{}-{number}.log", service.binary()));
+        let mut environment = self.environment.clone();
+        environment.push((service.port_variable().to_owned(), port.to_string()));
+        let process = Process::start(service.binary(), &environment, log, port);
+        assert!(self.processes().insert(slot, process).is_none(), "{service:?} runs already");
+    }
+
+    /// Starts a service that does not run.
+    pub fn start(&self, service: Service) {
+        self.start_slot((service, false));
+    }
+
+    /// Starts one more instance of a service.
+    pub fn second(&self, service: Service) {
+        self.start_slot((service, true));
+    }
+
+    fn take(&self, slot: Slot) -> Process {
+        self.processes().remove(&slot).unwrap_or_else(|| panic!("{:?} does not run", slot.0))
+    }
+
+    /// Ends a service with SIGKILL.
+    pub fn kill(&self, service: Service) {
+        self.take((service, false)).kill();
+    }
+
+    /// Ends the second instance of a service with SIGKILL.
+    pub fn kill_second(&self, service: Service) {
+        self.take((service, true)).kill();
+    }
+
+    /// Ends a service with SIGTERM.
+    pub async fn terminate(&self, service: Service) -> Stopped {
+        self.take((service, false)).terminate(STOPPED_WITHIN).await
+    }
+
+    /// Ends the second instance of a service with SIGTERM.
+    pub async fn terminate_second(&self, service: Service) -> Stopped {
+        self.take((service, true)).terminate(STOPPED_WITHIN).await
+    }
+
+    fn port(&self, slot: Slot) -> u16 {
+        self.processes().get(&slot).unwrap_or_else(|| panic!("{:?} does not run", slot.0)).port
+    }
+
+    /// Base URL of a running service.
+    pub fn url(&self, service: Service) -> String {
+        format!("http://127.0.0.1:{}", self.port((service, false)))
+    }
+
+    /// Waits until `/health` of a service answers 200.
+    pub async fn wait_healthy(&self, service: Service) {
+        self.wait_slot_healthy((service, false)).await;
+    }
+
+    /// Waits until `/health` of the second instance of a service answers 200.
+    pub async fn wait_second_healthy(&self, service: Service) {
+        self.wait_slot_healthy((service, true)).await;
+    }
+
+    async fn wait_slot_healthy(&self, slot: Slot) {
+        let url = format!("http://127.0.0.1:{}/health", self.port(slot));
+        let what = format!("healthy {} at {url}, which logs to {}", slot.0.binary(), self.log_dir.display());
+        eventually(HEALTHY_WITHIN, &what, async || {
+            if let Some(process) = self.processes().get_mut(&slot) {
+                process.assert_running();
+            }
+            let answer = self.http.get(&url).send().await.map_err(|e| e.to_string())?;
+            if answer.status() == 200 { Ok(()) } else { Err(answer.text().await.unwrap_or_default()) }
+        })
+        .await;
+    }
+
+    /// `GET` from a running service.
+    pub async fn get(&self, service: Service, path: &str) -> Answer {
+        self.request(service, Method::GET, path, None).await
+    }
+
+    /// `GET` from a service that may not listen yet.
+    pub async fn get_if_up(&self, service: Service, path: &str) -> Option<Answer> {
+        let answer = self.http.get(format!("{}{path}", self.url(service))).send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some(Answer { status, body: answer.json().await.unwrap_or_default() })
+    }
+
+    /// `POST` of a JSON body.
+    pub async fn post(&self, service: Service, path: &str, body: &Value) -> Answer {
+        self.request(service, Method::POST, path, Some(("application/json", body.to_string()))).await
+    }
+
+    /// `POST` of lines.
+    pub async fn post_lines(&self, service: Service, path: &str, lines: String) -> Answer {
+        self.request(service, Method::POST, path, Some(("application/x-ndjson", lines))).await
+    }
+
+    /// `PUT` of lines.
+    pub async fn put_lines(&self, service: Service, path: &str, lines: String) -> Answer {
+        self.request(service, Method::PUT, path, Some(("application/x-ndjson", lines))).await
+    }
+
+    async fn request(
+        &self,
+        service: Service,
+        method: Method,
+        path: &str,
+        body: Option<(&str, String)>,
+    ) -> Answer {
+        let url = format!("{}{path}", self.url(service));
+        let mut request = self.http.request(method, &url).timeout(Duration::from_secs(60));
+        if let Some((content_type, body)) = body {
+            request = request.header("content-type", content_type).body(body);
+        }
+        let answer = request.send().await.unwrap_or_else(|e| panic!("{url}: {e}"));
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap_or_else(|e| panic!("{url}: {e}"));
+        Answer { status, body: serde_json::from_str(&text).unwrap_or_default() }
+    }
+
+    /// Puts reference data through data-source.
+    pub async fn put_reference(&self, reference: &Reference) {
+        for (path, lines) in [
+            ("/reference/users", reference.users_ndjson()),
+            ("/reference/restaurants", reference.restaurants_ndjson()),
+        ] {
+            let answer = self.put_lines(Service::DataSource, path, lines).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        }
+    }
+
+    /// The reference data that stg sees, generated entries included.
+    pub async fn reference(&self) -> Reference {
+        Reference::from_redis(&mut self.redis(), &format!("{}:", self.suffix)).await
+    }
+
+    /// Sends orders through `POST /ingest/order`; all must be accepted.
+    pub async fn ingest(&self, orders: &[Value]) {
+        let answer =
+            self.post_lines(Service::DataSource, "/ingest/order", crate::builders::ndjson(orders)).await;
+        assert_eq!(answer.clone().ok()["accepted"], json!(orders.len()), "{}", answer.body);
+    }
+
+    /// Has data-source generate orders.
+    pub async fn push(&self, count: usize) {
+        let body = self.post(Service::DataSource, "/push", &json!({"N": count})).await.ok();
+        assert_eq!(body["messages_pushed"], json!(count), "{body}");
+    }
+
+    /// Folds everything that lies in the stg topic; every record there must be a valid order.
+    pub async fn model(&self, reference: &Reference) -> Model {
+        let mut model = Model::default();
+        for record in self.kafka.read_all(&self.stg_topic()).await {
+            model.accept(&record, reference);
+        }
+        model
+    }
+
+    /// Name of the topic that a variable names.
+    pub fn topic(&self, variable: &str) -> String {
+        let found = self.environment.iter().rev().find(|(name, _)| name == variable);
+        found.unwrap_or_else(|| panic!("{variable} names no topic")).1.clone()
+    }
+
+    /// What stg reads.
+    pub fn stg_topic(&self) -> String {
+        self.topic(ORDER.into_stg.env)
+    }
+
+    /// What dds reads.
+    pub fn dds_topic(&self) -> String {
+        self.topic(ORDER.into_dds.env)
+    }
+
+    /// What cdm reads.
+    pub fn cdm_topic(&self) -> String {
+        self.topic(ORDER.into_cdm.env)
+    }
+
+    /// The topic that a stage reads.
+    pub fn input_of(&self, service: Service) -> String {
+        match service {
+            Service::DataSource => panic!("data-source reads no topic"),
+            Service::Stg => self.stg_topic(),
+            Service::Dds => self.dds_topic(),
+            Service::Cdm => self.cdm_topic(),
+        }
+    }
+
+    /// The consumer group of a stage.
+    pub fn group_of(&self, service: Service) -> String {
+        self.group(service, &self.input_of(service))
+    }
+
+    fn group(&self, service: Service, topic: &str) -> String {
+        format!("{}-{}-{topic}", self.suffix, service.binary())
+    }
+
+    /// The database of this fleet.
+    pub fn pool(&self) -> &PgPool {
+        self.database.pool()
+    }
+
+    /// A connection to Redis.
+    pub fn redis(&self) -> redis::aio::MultiplexedConnection {
+        self.redis.clone()
+    }
+
+    /// Kafka.
+    pub fn kafka(&self) -> &Kafka {
+        &self.kafka
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.processes().clear();
+        if std::thread::panicking() {
+            eprintln!("the services logged to {}", self.log_dir.display());
+        } else {
+            drop(std::fs::remove_dir_all(&self.log_dir));
+        }
+        let (mut topics, mut groups) = (Vec::new(), Vec::new());
+        for stream in STREAMS {
+            let inputs = [stream.into_stg, stream.into_dds, stream.into_cdm].map(|spec| self.topic(spec.env));
+            for (service, topic) in Service::STAGES.into_iter().zip(inputs) {
+                groups.push(self.group(service, &topic));
+                topics.extend([dlq_topic(&topic), topic]);
+            }
+        }
+        let (kafka, servers, pattern) =
+            (self.kafka.clone(), self.servers.clone(), format!("{}:*", self.suffix));
+        block_on_thread(async move {
+            kafka.delete(&topics, &groups).await;
+            forget_keys(&servers, &pattern).await;
+        });
+    }
+}
+
+/// Deletes the Redis keys of a test.
+async fn forget_keys(servers: &Servers, pattern: &str) {
+    let mut redis = servers.connect_redis().await;
+    let mut cursor = 0_u64;
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
+        let Ok((next, keys)) = scan.query_async::<(u64, Vec<String>)>(&mut redis).await else { return };
+        if !keys.is_empty() {
+            drop(redis::cmd("UNLINK").arg(keys).query_async::<i64>(&mut redis).await);
+        }
+        if next == 0 {
+            return;
+        }
+        cursor = next;
+    }
+}
+
+/// How many fleets run at once: more only slow each other down.
+fn gate() -> &'static Arc<Semaphore> {
+    static GATE: OnceLock<Arc<Semaphore>> = OnceLock::new();
+    GATE.get_or_init(|| {
+        let fleets = std::env::var("STRATA_TEST_FLEETS").ok().and_then(|n| n.parse().ok());
+        Arc::new(Semaphore::new(fleets.unwrap_or(2)))
+    })
+}
+
+/// A port that nobody listens on, below the range that the system gives away by itself.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Test processes side by side start at different places.
+    let start = u16::try_from(std::process::id() % 10_000).unwrap_or_default();
+    loop {
+        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Kafka from outside the fleet: any record in, whole topics out.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::Message as _;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Header, Headers as _, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::util::Timeout;
+
+/// Longest wait for one answer of the broker.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+
+/// A record as it lies in a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicRecord {
+    /// Partition.
+    pub partition: i32,
+    /// Offset in the partition.
+    pub offset: i64,
+    /// Kafka timestamp, Unix milliseconds.
+    pub timestamp_ms: i64,
+    /// Key, where it has one.
+    pub key: Option<Vec<u8>>,
+    /// Body; none is a tombstone.
+    pub payload: Option<Vec<u8>>,
+    /// Headers in order.
+    pub headers: Vec<(String, String)>,
+}
+
+impl TopicRecord {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A record to be produced by hand.
+#[derive(Debug, Clone, Default)]
+pub struct NewRecord {
+    /// Partition; the key chooses where none is given.
+    pub partition: Option<i32>,
+    /// Kafka timestamp, Unix milliseconds; now where none is given.
+    pub timestamp_ms: Option<i64>,
+    /// Key.
+    pub key: Option<Vec<u8>>,
+    /// Body; none is a tombstone.
+    pub payload: Option<Vec<u8>>,
+    /// Headers in order.
+    pub headers: Vec<(String, String)>,
+}
+
+impl NewRecord {
+    /// A record with this body and nothing else.
+    pub fn of(payload: impl Into<Vec<u8>>) -> Self {
+        Self { payload: Some(payload.into()), ..Self::default() }
+    }
+
+    /// Sets the key.
+    pub fn key(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Sets the partition.
+    pub fn partition(mut self, partition: i32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// Sets the timestamp, Unix milliseconds.
+    pub fn at(mut self, timestamp_ms: i64) -> Self {
+        self.timestamp_ms = Some(timestamp_ms);
+        self
+    }
+}
+
+impl From<&TopicRecord> for NewRecord {
+    /// The same record once more, its partition left to the key.
+    fn from(record: &TopicRecord) -> Self {
+        Self {
+            partition: None,
+            timestamp_ms: Some(record.timestamp_ms),
+            key: record.key.clone(),
+            payload: record.payload.clone(),
+            headers: record.headers.clone(),
+        }
+    }
+}
+
+/// A client of one broker.
+#[derive(Clone)]
+pub struct Kafka {
+    brokers: String,
+    producer: FutureProducer,
+}
+
+impl Kafka {
+    /// Makes a client; connects in the background.
+    pub fn new(brokers: &str) -> Self {
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("acks", "all")
+            .set("linger.ms", "1")
+            .set("partitioner", "murmur2_random")
+            .create()
+            .expect("a kafka producer");
+        Self { brokers: brokers.to_owned(), producer }
+    }
+
+    /// Produces records in this order and waits until Kafka holds them all.
+    pub async fn produce(&self, topic: &str, records: &[NewRecord]) {
+        let mut waiting = Vec::with_capacity(records.len());
+        for record in records {
+            let mut headers = OwnedHeaders::new();
+            for (key, value) in &record.headers {
+                headers = headers.insert(Header { key, value: Some(value) });
+            }
+            let mut kafka_record = FutureRecord::<[u8], [u8]>::to(topic).headers(headers);
+            kafka_record.key = record.key.as_deref();
+            kafka_record.payload = record.payload.as_deref();
+            kafka_record.partition = record.partition;
+            kafka_record.timestamp = record.timestamp_ms;
+            let sent = self.producer.send_result(kafka_record);
+            waiting.push(sent.unwrap_or_else(|(e, _)| panic!("kafka took no record for {topic}: {e}")));
+        }
+        for delivery in waiting {
+            let delivered = delivery.await.expect("the producer lives");
+            delivered.unwrap_or_else(|(e, _)| panic!("kafka refused a record for {topic}: {e}"));
+        }
+    }
+
+    /// Creates a topic that is not there yet.
+    pub async fn create(&self, topic: &str, partitions: i32) {
+        let wanted = [NewTopic::new(topic, partitions, TopicReplication::Fixed(1))];
+        for created in self.admin().create_topics(&wanted, &options()).await.expect("kafka answers") {
+            created.unwrap_or_else(|(topic, code)| panic!("{topic} cannot be created: {code}"));
+        }
+    }
+
+    /// First offset and the one after the last, by partition.
+    pub async fn watermarks(&self, topic: &str) -> BTreeMap<i32, (i64, i64)> {
+        let topic = topic.to_owned();
+        self.blocking(move |consumer| watermarks(consumer, &topic)).await
+    }
+
+    /// Number of records a topic holds.
+    pub async fn count(&self, topic: &str) -> usize {
+        let marks = self.watermarks(topic).await;
+        marks.values().map(|(low, high)| usize::try_from(high - low).unwrap_or_default()).sum()
+    }
+
+    /// Reads every record a topic holds now, by partition and offset.
+    pub async fn read_all(&self, topic: &str) -> Vec<TopicRecord> {
+        let topic = topic.to_owned();
+        self.blocking(move |consumer| read_all(consumer, &topic)).await
+    }
+
+    /// Members of a consumer group that is not rebalancing; none while it is.
+    pub async fn stable_members(&self, group: &str) -> Option<usize> {
+        let group = group.to_owned();
+        let ask = move |consumer: &BaseConsumer| {
+            let list = consumer.fetch_group_list(Some(&group), ANSWER_WITHIN).ok()?;
+            let found = list.groups().iter().find(|found| found.name() == group)?;
+            (found.state() == "Stable").then(|| found.members().len())
+        };
+        self.blocking(ask).await
+    }
+
+    /// Deletes the records of a partition below `offset`.
+    pub async fn delete_records(&self, topic: &str, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset");
+        let deleted = self.admin().delete_records(&list, &options()).await.expect("kafka deletes records");
+        for element in deleted.elements() {
+            element.error().unwrap_or_else(|e| panic!("{topic}/{partition} keeps its records: {e}"));
+        }
+    }
+
+    /// Deletes topics and consumer groups; those that are not there are fine.
+    pub async fn delete(&self, topics: &[String], groups: &[String]) {
+        let admin = self.admin();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        if let Err(e) = admin.delete_topics(&topics, &options()).await {
+            eprintln!("topics stay: {e}");
+        }
+        if let Err(e) = admin.delete_groups(&groups, &options()).await {
+            eprintln!("consumer groups stay: {e}");
+        }
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        ClientConfig::new().set("bootstrap.servers", &self.brokers).create().expect("a kafka admin client")
+    }
+
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&BaseConsumer) -> T + Send + 'static) -> T {
+        let brokers = self.brokers.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let consumer: BaseConsumer = ClientConfig::new()
+                .set("bootstrap.servers", &brokers)
+                .set("group.id", "strata-testkit")
+                .set("enable.auto.commit", "false")
+                .set("fetch.wait.max.ms", "20")
+                .create()
+                .expect("a kafka consumer");
+            work(&consumer)
+        });
+        done.await.expect("reading kafka does not panic")
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(Timeout::After(ANSWER_WITHIN)))
+}
+
+fn watermarks(consumer: &BaseConsumer, topic: &str) -> BTreeMap<i32, (i64, i64)> {
+    let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN).expect("metadata of a topic");
+    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let marks = partitions.map(|partition| {
+        let marks = consumer.fetch_watermarks(topic, partition.id(), ANSWER_WITHIN);
+        (partition.id(), marks.unwrap_or_else(|e| panic!("offsets of {topic}/{}: {e}", partition.id())))
+    });
+    marks.collect()
+}
+
+fn read_all(consumer: &BaseConsumer, topic: &str) -> Vec<TopicRecord> {
+    let marks = watermarks(consumer, topic);
+    let mut list = TopicPartitionList::new();
+    let mut missing: i64 = 0;
+    for (&partition, &(low, high)) in &marks {
+        list.add_partition_offset(topic, partition, Offset::Offset(low)).expect("an offset");
+        missing += high - low;
+    }
+    consumer.assign(&list).expect("an assignment");
+    let deadline = Instant::now() + ANSWER_WITHIN * 2;
+    let mut records = Vec::new();
+    while missing > 0 {
+        assert!(Instant::now() < deadline, "{missing} records of {topic} never came");
+        let Some(Ok(message)) = consumer.poll(Duration::from_millis(200)) else { continue };
+        if marks.get(&message.partition()).is_none_or(|&(_, high)| message.offset() >= high) {
+            continue;
+        }
+        missing -= 1;
+        let headers = message.headers().map(|headers| {
+            let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
+            headers.iter().map(|header| (header.key.to_owned(), text(header.value))).collect()
+        });
+        records.push(TopicRecord {
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
+            key: message.key().map(<[u8]>::to_vec),
+            payload: message.payload().map(<[u8]>::to_vec),
+            headers: headers.unwrap_or_default(),
+        });
+    }
+    records.sort_by_key(|record| (record.partition, record.offset));
+    records
+}

@@ -1,0 +1,28 @@
+//! For tests only: real servers, the fleet as processes, and the model it is compared with.
+//!
+//! Nothing here is mocked. Every test gets a database, topics, consumer groups and Redis keys of its
+//! own, so tests run side by side on one set of servers; a server that is missing is a failure.
+
+pub mod builders;
+pub mod compare;
+pub mod database;
+pub mod eventually;
+pub mod fleet;
+pub mod kafka;
+pub mod keys;
+pub mod model;
+mod process;
+pub mod reference;
+mod rest;
+pub mod servers;
+
+pub use builders::{OrderBuilder, order};
+pub use compare::{assert_no_dead_letters, assert_warehouse_equals};
+pub use database::TestDatabase;
+pub use eventually::eventually;
+pub use fleet::{Answer, Fleet, Service};
+pub use kafka::{Kafka, NewRecord, TopicRecord};
+pub use model::{Arrival, Model};
+pub use process::Stopped;
+pub use reference::Reference;
+pub use servers::Servers;

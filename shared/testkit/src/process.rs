@@ -1,0 +1,99 @@
+//! One running service.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::eventually::eventually;
+
+/// How a service ended when it was told to.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopped {
+    /// Exit status.
+    pub status: ExitStatus,
+    /// Time from the signal to the end.
+    pub took: Duration,
+}
+
+/// A child process, killed with the value.
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+    /// Port of its HTTP server.
+    pub(crate) port: u16,
+}
+
+impl Process {
+    /// Starts a binary of this workspace with this environment.
+    pub(crate) fn start(binary: &str, environment: &[(String, String)], log: PathBuf, port: u16) -> Self {
+        let path = binary_path(binary);
+        let output = File::create(&log).unwrap_or_else(|e| panic!("{}: {e}", log.display()));
+        let error = output.try_clone().expect("the log can be shared");
+        let mut command = Command::new(&path);
+        command.arg("serve").stdin(Stdio::null()).stdout(output).stderr(error);
+        // Set for the tests themselves, perhaps; the fleet is given its own.
+        for name in ["APIKEY", "REDIS_PREFIX", "DATABASE_URL"] {
+            command.env_remove(name);
+        }
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        let child = command.spawn().unwrap_or_else(|e| panic!("{} does not start: {e}", path.display()));
+        Self { child, log, port }
+    }
+
+    /// Fails when the process has ended by itself.
+    pub(crate) fn assert_running(&mut self) {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            panic!(
+                "a service ended by itself ({status}); its log {}:\n{}",
+                self.log.display(),
+                self.log_tail()
+            );
+        }
+    }
+
+    /// Ends it with SIGKILL, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        // Fails only when it has ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub(crate) async fn terminate(&mut self, within: Duration) -> Stopped {
+        self.assert_running();
+        let started = Instant::now();
+        let signal = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(signal.is_ok_and(|status| status.success()), "the signal cannot be sent");
+        let what = format!("end of the process that logs to {}", self.log.display());
+        let status = eventually(within, &what, async || match self.child.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err("it runs".to_owned()),
+            Err(e) => Err(e.to_string()),
+        });
+        Stopped { status: status.await, took: started.elapsed() }
+    }
+
+    /// The last lines of its log.
+    pub(crate) fn log_tail(&self) -> String {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The binary beside the test executable: `target/<profile>/<name>`.
+fn binary_path(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the path of the test executable");
+    let profile = test.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
+    let path = profile.join(name);
+    assert!(path.exists(), "{} is missing: cargo build --workspace --bins first", path.display());
+    path
+}

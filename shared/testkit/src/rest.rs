@@ -1,0 +1,88 @@
+//! When the fleet is at rest: every layer has read and sent all there is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::eventually::eventually;
+use crate::fleet::{Fleet, Service};
+
+impl Fleet {
+    /// Waits until every record has gone through all layers; nothing may be produced meanwhile.
+    pub async fn at_rest(&self, within: Duration) {
+        for (service, topic) in self.stages() {
+            self.stage_at_rest(service, &topic, within).await;
+        }
+    }
+
+    /// Waits until one stage has read all of its topic and Kafka holds all it made of that.
+    pub async fn stage_at_rest(&self, service: Service, topic: &str, within: Duration) {
+        let stage = service.binary();
+        eventually(within, &format!("{stage} at the end of {topic}"), async || {
+            let marks = self.kafka().watermarks(topic).await;
+            let ends: BTreeMap<i32, i64> = marks
+                .into_iter()
+                .filter(|(_, (_, high))| *high > 0)
+                .map(|(p, (_, high))| (p, high))
+                .collect();
+            let mut offsets = self.offsets(service, topic).await;
+            offsets.retain(|_, offset| *offset > 0);
+            if offsets != ends {
+                return Err(format!("it stands at {offsets:?} of {ends:?}"));
+            }
+            match self.pending_outputs(service, topic).await {
+                0 => Ok(()),
+                n => Err(format!("outputs of {n} partitions are not acknowledged")),
+            }
+        })
+        .await;
+    }
+
+    /// Waits until a stage has read this many records since the topic began.
+    pub async fn reached(&self, service: Service, goal: i64, within: Duration) {
+        let topic = self.input_of(service);
+        eventually(within, &format!("{} at {goal} records", service.binary()), async || {
+            let read: i64 = self.offsets(service, &topic).await.values().sum();
+            if read >= goal { Ok(()) } else { Err(format!("{read} records")) }
+        })
+        .await;
+    }
+
+    /// Waits until the consumer group of a stage has this many members, each with its partitions.
+    pub async fn members(&self, service: Service, count: usize, within: Duration) {
+        let group = self.group_of(service);
+        eventually(within, &format!("{count} members of {group}"), async || {
+            match self.kafka().stable_members(&group).await {
+                Some(members) if members == count => Ok(()),
+                Some(members) => Err(format!("{members} members")),
+                None => Err("a rebalance".to_owned()),
+            }
+        })
+        .await;
+    }
+
+    /// Next offset by partition, as the stage stored it.
+    pub async fn offsets(&self, service: Service, topic: &str) -> BTreeMap<i32, i64> {
+        let rows: Vec<(i32, i64)> = sqlx::query_as(
+            "select partition, next_offset from ops.consumer_offsets where stage = $1 and topic = $2",
+        )
+        .bind(service.binary())
+        .bind(topic)
+        .fetch_all(self.pool())
+        .await
+        .expect("the stored offsets");
+        rows.into_iter().collect()
+    }
+
+    async fn pending_outputs(&self, service: Service, topic: &str) -> i64 {
+        sqlx::query_scalar("select count(*) from ops.pending_outputs where stage = $1 and topic = $2")
+            .bind(service.binary())
+            .bind(topic)
+            .fetch_one(self.pool())
+            .await
+            .expect("the kept outputs")
+    }
+
+    fn stages(&self) -> [(Service, String); 3] {
+        Service::STAGES.map(|service| (service, self.input_of(service)))
+    }
+}

@@ -1,0 +1,6 @@
+//! The test kit itself, against real servers.
+
+mod database;
+mod kafka;
+mod waiting;
+mod warehouse;
