@@ -75,7 +75,8 @@ impl Fleet {
         Ok(positions)
     }
 
-    fn watermarks(&self, topic: &str) -> anyhow::Result<Vec<(i32, i64, i64)>> {
+    /// Partitions of a topic, each with the first offset that Kafka holds and the one after its last.
+    pub fn watermarks(&self, topic: &str) -> anyhow::Result<Vec<(i32, i64, i64)>> {
         let metadata = self
             .consumer
             .fetch_metadata(Some(topic), KAFKA_TIMEOUT)
