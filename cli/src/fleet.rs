@@ -6,9 +6,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use redis::aio::ConnectionManager;
 use sqlx::PgPool;
 use strata_events::StreamSpec;
-use strata_runtime::{Settings, pg};
+use strata_events::stream::HOTEL_SEARCH;
+use strata_runtime::redis::MetricsKeys;
+use strata_runtime::{Settings, pg, redis as redis_client};
 
 /// Kafka is asked no longer than this.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +40,8 @@ pub struct Fleet {
     /// Postgres.
     pub pool: PgPool,
     consumer: BaseConsumer,
+    redis: ConnectionManager,
+    metrics_offsets: String,
 }
 
 impl Fleet {
@@ -47,7 +52,9 @@ impl Fleet {
             .set("bootstrap.servers", &settings.kafka.brokers)
             .set("group.id", "strata")
             .create()?;
-        Ok(Self { pool, consumer })
+        let redis = redis_client::connect(&settings.redis_url)?;
+        let metrics_offsets = MetricsKeys::new(&settings.redis_prefix).offsets();
+        Ok(Self { pool, consumer, redis, metrics_offsets })
     }
 
     /// Where each stage of a stream stands, in the order of [`STAGES`].
@@ -58,15 +65,10 @@ impl Fleet {
     ) -> anyhow::Result<[StagePosition; 3]> {
         let mut positions = [StagePosition::default(); 3];
         for (index, topic) in settings.topics.of(stream).into_iter().enumerate() {
-            let stored: Vec<(i32, i64)> = sqlx::query_as(
-                "select partition, next_offset from ops.consumer_offsets where stage = $1 and topic = $2",
-            )
-            .bind(STAGES[index])
-            .bind(topic)
-            .fetch_all(&self.pool)
-            .await
-            .context("Postgres does not answer; is the fleet up? (make up)")?;
-            let stored: BTreeMap<i32, i64> = stored.into_iter().collect();
+            let stored = match (*stream, STAGES[index]) {
+                (HOTEL_SEARCH, "cdm") => self.stored_in_redis().await?,
+                (_, stage) => self.stored_in_postgres(stage, topic).await?,
+            };
             for (partition, low, high) in self.watermarks(topic)? {
                 positions[index].applied += stored.get(&partition).copied().unwrap_or(low);
                 positions[index].end += high;
@@ -75,7 +77,29 @@ impl Fleet {
         Ok(positions)
     }
 
-    fn watermarks(&self, topic: &str) -> anyhow::Result<Vec<(i32, i64, i64)>> {
+    async fn stored_in_postgres(&self, stage: &str, topic: &str) -> anyhow::Result<BTreeMap<i32, i64>> {
+        let stored: Vec<(i32, i64)> = sqlx::query_as(
+            "select partition, next_offset from ops.consumer_offsets where stage = $1 and topic = $2",
+        )
+        .bind(stage)
+        .bind(topic)
+        .fetch_all(&self.pool)
+        .await
+        .context("Postgres does not answer; is the fleet up? (make up)")?;
+        Ok(stored.into_iter().collect())
+    }
+
+    /// The metrics keep their offsets beside their data.
+    async fn stored_in_redis(&self) -> anyhow::Result<BTreeMap<i32, i64>> {
+        redis::cmd("HGETALL")
+            .arg(&self.metrics_offsets)
+            .query_async(&mut self.redis.clone())
+            .await
+            .context("Redis does not answer; is the fleet up? (make up)")
+    }
+
+    /// Partitions of a topic, each with the first offset that Kafka holds and the one after its last.
+    pub fn watermarks(&self, topic: &str) -> anyhow::Result<Vec<(i32, i64, i64)>> {
         let metadata = self
             .consumer
             .fetch_metadata(Some(topic), KAFKA_TIMEOUT)

@@ -4,6 +4,7 @@ mod fleet;
 mod layers;
 mod progress;
 mod push;
+mod rebuild;
 mod status;
 
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Has data-source generate events.
     Push(push::Args),
+    /// Makes derived data anew from the vault.
+    Rebuild(rebuild::Args),
     /// Shows health, lag and the rows of every layer.
     Status,
 }
@@ -37,6 +40,7 @@ async fn main() -> ExitCode {
         let settings = Settings::from_env("DATA_SOURCE_PORT").context("see .env_template")?;
         match cli.command {
             Command::Push(args) => push::run(&settings, args).await,
+            Command::Rebuild(args) => rebuild::run(&settings, args).await,
             Command::Status => status::run(&settings).await,
         }
     };

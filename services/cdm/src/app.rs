@@ -2,13 +2,17 @@
 
 use std::future::ready;
 
-use strata_events::stream::{ORDER, dlq_topic};
+use strata_events::StreamSpec;
+use strata_events::stream::{HOTEL_SEARCH, ORDER, dlq_topic};
 use strata_runtime::kafka::PgStage;
 use strata_runtime::kafka::worker::{Worker, WorkerSettings};
-use strata_runtime::{App, Assembled, ServiceSpec};
+use strata_runtime::redis::MetricsKeys;
+use strata_runtime::{App, Assembled, ServiceSpec, Settings};
 
-use crate::api;
 use crate::handler::OrderHandler;
+use crate::metrics::stage::MetricsStage;
+use crate::metrics::store::MetricsStore;
+use crate::{api, metrics};
 
 /// Name, port and API description of the service.
 pub const SPEC: ServiceSpec =
@@ -19,21 +23,32 @@ pub(crate) const STAGE: &str = "cdm";
 
 /// Builds the service: one loop a stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
-    let [_, _, input] = app.settings.topics.of(&ORDER).map(str::to_owned);
-    let stage = PgStage::new(app.postgres.clone(), STAGE, ORDER.name, &input, OrderHandler);
-    let settings = WorkerSettings {
-        stage: STAGE,
-        stream: ORDER.name,
-        topics: vec![dlq_topic(&input), input.clone()],
-        topic: input,
-        kafka: app.settings.kafka.clone(),
-        batch: app.settings.batch,
-    };
-    let worker = Worker::new(settings, stage, app.producer);
+    let App { settings, postgres, redis, producer, .. } = app;
+    let (orders, searches) = (input(&settings, &ORDER), input(&settings, &HOTEL_SEARCH));
+    let order_stage = PgStage::new(postgres.clone(), STAGE, ORDER.name, &orders.topic, OrderHandler);
+    let keys = MetricsKeys::new(&settings.redis_prefix);
+    let store = MetricsStore::new(redis.clone(), keys.clone());
+    let search_stage = MetricsStage::new(store, postgres.clone(), &searches.topic);
     ready(Ok(Assembled {
-        routes: api::routes(app.postgres),
-        workers: vec![Box::new(worker)],
+        routes: api::routes(postgres).merge(metrics::api::routes(redis, keys)),
+        workers: vec![
+            Box::new(Worker::new(orders, order_stage, producer.clone())),
+            Box::new(Worker::new(searches, search_stage, producer)),
+        ],
         needs_postgres: true,
-        ..Assembled::default()
+        needs_redis: true,
     }))
+}
+
+/// What the loop of a stream reads.
+fn input(settings: &Settings, stream: &StreamSpec) -> WorkerSettings {
+    let [_, _, topic] = settings.topics.of(stream).map(str::to_owned);
+    WorkerSettings {
+        stage: STAGE,
+        stream: stream.name,
+        topics: vec![dlq_topic(&topic), topic.clone()],
+        topic,
+        kafka: settings.kafka.clone(),
+        batch: settings.batch,
+    }
 }

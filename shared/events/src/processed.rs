@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::search::{check_id, check_time};
+use crate::search::{MAX_ADVERTISERS, MAX_EUROCENTS, check_id, check_time};
 use crate::{Contract, Reject, parse};
 
 /// A cleaned search.
@@ -42,11 +42,18 @@ impl Contract for ProcessedSearch {
         let search: Self = parse(bytes)?;
         check_id("hotel_id", &search.hotel_id)?;
         check_time(&search.search_timestamp)?;
+        if search.advertisers.len() > MAX_ADVERTISERS {
+            let detail = format!("{} advertisers are more than {MAX_ADVERTISERS}", search.advertisers.len());
+            return Err(Reject::new("too_many_items", detail));
+        }
         search.advertisers.iter().try_for_each(|name| check_id("advertiser", name))?;
         if let Some(offer) = &search.min_offer {
             check_id("min_offer.advertiser", &offer.advertiser)?;
             if offer.price <= 0 {
                 return Err(Reject::new("negative_amount", format!("min_offer.price is {}", offer.price)));
+            }
+            if offer.price > MAX_EUROCENTS {
+                return Err(Reject::new("absurd_amount", format!("min_offer.price is {}", offer.price)));
             }
         }
         Ok(search)

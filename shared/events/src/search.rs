@@ -29,13 +29,13 @@ pub fn event_id(given: Option<&str>, source: &Origin) -> Result<String, Reject> 
 const MAX_ID_CHARS: usize = 200;
 
 /// Most advertisers one search may hold.
-const MAX_ADVERTISERS: usize = 1000;
+pub(crate) const MAX_ADVERTISERS: usize = 1000;
 
 /// Earliest and latest search, Unix seconds: the years 2000 to 2099.
 const SEARCH_TIMES: std::ops::Range<f64> = 946_684_800.0..4_102_444_800.0;
 
 /// Highest price that is taken for one, in euro cents: ten million euros.
-const MAX_EUROCENTS: i64 = 1_000_000_000;
+pub(crate) const MAX_EUROCENTS: i64 = 1_000_000_000;
 
 /// A search as it is written and read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -54,3 +54,63 @@ impl ReferenceKeys {
         format!("{}ref:version", self.prefix)
     }
 }
+
+/// Names of the hotel metrics: written by cdm, rebuilt by the operator's tool.
+///
+/// All carry one hash tag, so that one script can change them together on any Redis.
+#[derive(Debug, Clone)]
+pub struct MetricsKeys {
+    base: String,
+}
+
+impl MetricsKeys {
+    /// The keys in force, below a prefix.
+    pub fn new(prefix: &str) -> Self {
+        Self { base: format!("{prefix}{{metrics}}:") }
+    }
+
+    /// The keys that a rebuild fills before it puts them in place.
+    pub fn rebuilt(&self) -> Self {
+        Self { base: format!("{}new:", self.base) }
+    }
+
+    /// Hash: partition of the topic → next offset to read.
+    pub fn offsets(&self) -> String {
+        format!("{}offsets", self.base)
+    }
+
+    /// Hash: [`Self::lane`] → last applied origin offset.
+    pub fn watermarks(&self) -> String {
+        format!("{}watermarks", self.base)
+    }
+
+    /// Sorted set: user → how often seen.
+    pub fn users(&self) -> String {
+        format!("{}users", self.base)
+    }
+
+    /// Sorted set: hotel → how often seen; lists the hotels that [`Self::offers`] may exist for.
+    pub fn hotels(&self) -> String {
+        format!("{}hotels", self.base)
+    }
+
+    /// Sorted set: advertiser → how often seen.
+    pub fn advertisers(&self) -> String {
+        format!("{}advertisers", self.base)
+    }
+
+    /// Hash of a hotel: advertiser → lowest winning price, euro cents.
+    pub fn offers(&self, hotel: &str) -> String {
+        format!("{}{hotel}", self.offers_prefix())
+    }
+
+    /// What the key of a hotel's offers begins with.
+    pub fn offers_prefix(&self) -> String {
+        format!("{}offers:", self.base)
+    }
+
+    /// Field of [`Self::watermarks`]: partition read, topic and partition of the origin.
+    pub fn lane(partition: i32, origin_topic: &str, origin_partition: i32) -> String {
+        format!("{partition}/{origin_topic}/{origin_partition}")
+    }
+}

@@ -5,32 +5,25 @@ use std::sync::Arc;
 
 use sqlx::{PgConnection, PgPool};
 use strata_events::Reject;
-use strata_events::stream::dlq_topic;
 
+use super::dead_letter::DeadLetters;
 use super::pending;
 use super::record::{Output, Record};
 use super::stage::{Effects, Handler, Input, Position, Span, Stage, StageError};
-use crate::metrics as names;
-
-/// Largest payload that is copied into a dead-letter topic; the table keeps all of it.
-const DLQ_PAYLOAD_BYTES: usize = super::producer::MAX_RECORD_BYTES - (64 << 10);
-
-/// Longest detail of a dead letter, in characters.
-const DETAIL_CHARS: usize = 500;
 
 /// Offsets, dead letters and outputs around a [`Handler`].
 pub struct PgStage<H> {
     pool: PgPool,
     stage: &'static str,
-    stream: &'static str,
     topic: Arc<str>,
+    letters: DeadLetters,
     handler: H,
 }
 
 impl<H: Handler> PgStage<H> {
     /// Binds a handler to the topic it reads: `stage` is the layer, `stream` the kind of event.
     pub fn new(pool: PgPool, stage: &'static str, stream: &'static str, topic: &str, handler: H) -> Self {
-        Self { pool, stage, stream, topic: topic.into(), handler }
+        Self { pool, stage, topic: topic.into(), letters: DeadLetters::new(stage, stream, topic), handler }
     }
 
     /// Locks the offset rows in order and compares them with what this instance believes.
@@ -92,75 +85,6 @@ impl<H: Handler> PgStage<H> {
             .await?;
         Ok(())
     }
-
-    async fn store_dead_letters(
-        &self,
-        tx: &mut PgConnection,
-        letters: &[(&Record, &Reject)],
-    ) -> Result<(), StageError> {
-        if letters.is_empty() {
-            return Ok(());
-        }
-        let column = |f: fn(&Record) -> i64| letters.iter().map(|(record, _)| f(record)).collect::<Vec<_>>();
-        let partitions: Vec<i32> = letters.iter().map(|(record, _)| record.partition).collect();
-        let keys: Vec<Option<&[u8]>> = letters.iter().map(|(record, _)| record.key.as_deref()).collect();
-        let payloads: Vec<&[u8]> = letters.iter().map(|(record, _)| record.payload.as_slice()).collect();
-        let reasons: Vec<&str> = letters.iter().map(|(_, reject)| reject.code).collect();
-        let details: Vec<String> = letters.iter().map(|(_, reject)| printable(&reject.detail)).collect();
-        sqlx::query(include_str!("../../sql/insert_dead_letters.sql"))
-            .bind(self.stream)
-            .bind(self.stage)
-            .bind(&*self.topic)
-            .bind(&partitions)
-            .bind(column(|record| record.offset))
-            .bind(column(|record| record.timestamp_ms))
-            .bind(&keys)
-            .bind(&payloads)
-            .bind(&reasons)
-            .bind(&details)
-            .execute(tx)
-            .await?;
-        Ok(())
-    }
-
-    /// The dead letter as a record of the dead-letter topic.
-    fn dead_letter(&self, record: &Record, reject: &Reject) -> Output {
-        let payload = &record.payload[..record.payload.len().min(DLQ_PAYLOAD_BYTES)];
-        let key = record.key.clone().unwrap_or_default();
-        let mut output = Output::from_input(record, &dlq_topic(&self.topic), key, payload.to_vec());
-        output.headers.extend([
-            ("reason".to_owned(), reject.code.to_owned()),
-            ("detail".to_owned(), printable(&reject.detail)),
-            ("stage".to_owned(), self.stage.to_owned()),
-            ("original_topic".to_owned(), record.topic.to_string()),
-            ("original_partition".to_owned(), record.partition.to_string()),
-            ("original_offset".to_owned(), record.offset.to_string()),
-        ]);
-        output
-    }
-
-    fn count(&self, applied: usize, letters: &[(&Record, &Reject)]) {
-        metrics::counter!(names::EVENTS, "stream" => self.stream, "outcome" => "applied")
-            .increment(applied as u64);
-        metrics::counter!(names::EVENTS, "stream" => self.stream, "outcome" => "dead_letter")
-            .increment(letters.len() as u64);
-        for (record, reject) in letters {
-            metrics::counter!(names::DEAD_LETTERS, "stream" => self.stream, "reason" => reject.code)
-                .increment(1);
-            tracing::warn!(
-                kafka.topic = %record.topic,
-                kafka.partition = record.partition,
-                kafka.offset = record.offset,
-                reason = reject.code,
-                "dead letter kept"
-            );
-        }
-    }
-}
-
-/// Text that Postgres and a Kafka header can hold.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| *c != '\0').take(DETAIL_CHARS).collect()
 }
 
 impl<H: Handler> Stage for PgStage<H> {
@@ -226,13 +150,13 @@ impl<H: Handler> Stage for PgStage<H> {
             .map(|(index, output)| (inputs[index].record.partition, output))
             .collect();
         outputs.extend(
-            letters.iter().map(|(record, reject)| (record.partition, self.dead_letter(record, reject))),
+            letters.iter().map(|(record, reject)| (record.partition, self.letters.output(record, reject))),
         );
-        self.store_dead_letters(&mut tx, &letters).await?;
+        self.letters.store(&mut tx, &letters).await?;
         self.store_pending(&mut tx, span, &outputs).await?;
         self.store_offsets(&mut tx, span).await?;
         tx.commit().await?;
-        self.count(applied, &letters);
+        self.letters.count(applied, &letters);
         Ok(outputs.into_iter().map(|(_, output)| output).collect())
     }
 

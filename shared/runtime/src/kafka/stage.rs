@@ -1,7 +1,7 @@
 //! What the loop needs of a layer, and what a layer's handler needs to know.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, ready};
 
 use sqlx::PgConnection;
 use strata_events::Reject;
@@ -35,6 +35,9 @@ pub enum StageError {
     /// The store refuses values of the batch; repeating cannot help.
     #[error("the store refuses a value")]
     Data(#[source] anyhow::Error),
+    /// Only an operator can help; the sentence says how. Tried again all the same.
+    #[error("{0}")]
+    NeedsOperator(String),
 }
 
 impl From<sqlx::Error> for StageError {
@@ -87,6 +90,20 @@ pub trait Stage: Send + 'static {
 
     /// Forgets kept outputs that Kafka has acknowledged.
     fn settle(&mut self, partitions: &[i32]) -> impl Future<Output = Result<(), StageError>>;
+
+    /// Compares the store with where the loop believes to stand, every now and then.
+    ///
+    /// For a store that can lose what it confirmed: without it, a loss would show with the next record
+    /// only, and in a quiet partition never. A difference is [`StageError::Fenced`].
+    fn verify(&mut self, _positions: &BTreeMap<i32, i64>) -> impl Future<Output = Result<(), StageError>> {
+        ready(Ok(()))
+    }
+
+    /// What an operator can do when Kafka lost records that the stage has not read; none means the
+    /// offset in Postgres.
+    fn way_out(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A decoded record.

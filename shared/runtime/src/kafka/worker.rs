@@ -32,6 +32,8 @@ const ACK_SLICE: Duration = Duration::from_millis(500);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Longest pause between retries: recovery shows soon after the cause is gone.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Time between two comparisons of the loop's positions with the store's.
+const VERIFY_EVERY: Duration = Duration::from_secs(1);
 
 /// A loop that the service's frame can start and watch.
 pub trait Runnable: Send {
@@ -116,6 +118,7 @@ impl<S: Stage> Runnable for Worker<S> {
             epoch: 0,
             positions: BTreeMap::new(),
             unsettled: BTreeSet::new(),
+            verified: Instant::now(),
             backoff: BACKOFF_MIN,
         }
         .turn();
@@ -135,6 +138,8 @@ struct Loop<'a, S> {
     positions: BTreeMap<i32, i64>,
     /// Partitions whose acknowledged outputs the store still keeps.
     unsettled: BTreeSet<i32>,
+    /// When the positions were last compared with the store's.
+    verified: Instant,
     backoff: Duration,
 }
 
@@ -165,6 +170,7 @@ impl<S: Stage> Loop<'_, S> {
 
     /// One batch, or one idle moment.
     fn step(&mut self) -> Result<(), Trouble> {
+        self.verify()?;
         let mut records = match self.source.collect(&self.worker.settings.batch, self.epoch) {
             Collected::Records(records) => records,
             Collected::OutOfRange => return Err(Trouble::Interrupted),
@@ -185,6 +191,19 @@ impl<S: Stage> Loop<'_, S> {
             "batch applied"
         );
         self.source.commit(self.positions.iter().map(|(&partition, &offset)| (partition, offset)));
+        Ok(())
+    }
+
+    /// Asks the store, once in a while, whether it still holds what it confirmed.
+    fn verify(&mut self) -> Result<(), Trouble> {
+        if self.verified.elapsed() < VERIFY_EVERY {
+            return Ok(());
+        }
+        let verified =
+            self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.stage.verify(&self.positions)));
+        verified
+            .map_err(|elapsed| StageError::Transient { dependency: "the store", source: elapsed.into() })??;
+        self.verified = Instant::now();
         Ok(())
     }
 
@@ -303,6 +322,11 @@ impl<S: Stage> Loop<'_, S> {
 
     fn lost(&self, partition: i32, next: i64, low: i64, why: &str) -> Trouble {
         let WorkerSettings { stage, topic, .. } = &self.worker.settings;
+        if let Some(way_out) = self.worker.stage.way_out() {
+            return Trouble::Lost(format!(
+                "data loss: kafka does not hold offset {next} of {topic}/{partition}: {why}. {way_out}"
+            ));
+        }
         Trouble::Lost(format!(
             "data loss: kafka does not hold offset {next} of {topic}/{partition}: {why}. Restore the records, or \
              accept the loss with: update ops.consumer_offsets set next_offset = {low} where stage = '{stage}' \
@@ -314,7 +338,7 @@ impl<S: Stage> Loop<'_, S> {
     fn recreated(&self, partition: i32, next: i64, low: i64) -> Trouble {
         let topic = &self.worker.settings.topic;
         match self.lost(partition, next, low, "the topic was recreated") {
-            Trouble::Lost(message) => Trouble::Lost(format!(
+            Trouble::Lost(message) if self.worker.stage.way_out().is_none() => Trouble::Lost(format!(
                 "{message}; delete from ops.origin_watermarks where origin_topic = '{topic}' \
                  and origin_partition = {partition}"
             )),
@@ -349,6 +373,7 @@ impl<S: Stage> Loop<'_, S> {
             Trouble::Stage(StageError::Data(_)) => {
                 ("data", "the store refuses what the stage itself keeps".to_owned())
             }
+            Trouble::Stage(StageError::NeedsOperator(message)) => ("operator", message.clone()),
             Trouble::Kafka(_) => ("kafka", "waiting for kafka".to_owned()),
             Trouble::Lost(message) => ("lost", message.clone()),
         };
@@ -359,7 +384,7 @@ impl<S: Stage> Loop<'_, S> {
         };
         metrics::counter!(names::RETRIES, "stream" => self.worker.settings.stream, "cause" => cause)
             .increment(1);
-        if cause == "lost" {
+        if matches!(cause, "lost" | "operator") {
             tracing::error!("{message}");
         } else {
             tracing::warn!(error, retry_ms = self.backoff.as_millis(), "{message}");

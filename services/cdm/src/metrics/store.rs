@@ -1,0 +1,124 @@
+//! The metrics in Redis: positions, watermarks, and the script that changes all of it at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use redis::aio::ConnectionManager;
+use redis::{AsyncCommands as _, RedisResult, Script, ScriptInvocation};
+use strata_events::Origin;
+use strata_runtime::kafka::StageError;
+use strata_runtime::kafka::stage::Span;
+use strata_runtime::redis::MetricsKeys;
+
+use super::delta::Delta;
+use crate::watermark::{Lane, Watermarks};
+
+/// The metrics of one fleet.
+pub struct MetricsStore {
+    redis: ConnectionManager,
+    keys: MetricsKeys,
+    apply: Script,
+    initialize: Script,
+}
+
+impl MetricsStore {
+    /// Binds the store to its keys.
+    pub fn new(redis: ConnectionManager, keys: MetricsKeys) -> Self {
+        Self {
+            redis,
+            keys,
+            apply: Script::new(include_str!("../../lua/apply_metrics.lua")),
+            initialize: Script::new(include_str!("../../lua/initialize_metrics.lua")),
+        }
+    }
+
+    /// Next offset of each partition, none where it was never read.
+    pub async fn offsets(&mut self, partitions: &[i32]) -> RedisResult<Vec<Option<i64>>> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        redis::cmd("HMGET").arg(self.keys.offsets()).arg(partitions).query_async(&mut self.redis).await
+    }
+
+    /// Starts partitions that were never read; false where data lie there that no offset belongs to.
+    pub async fn initialize(&mut self, offsets: &[(i32, i64)]) -> RedisResult<bool> {
+        let mut call = self.initialize.prepare_invoke();
+        for key in [self.keys.offsets(), self.keys.users(), self.keys.hotels(), self.keys.advertisers()] {
+            call.key(key);
+        }
+        for (partition, offset) in offsets {
+            call.arg(partition).arg(offset);
+        }
+        call.invoke_async(&mut self.redis).await
+    }
+
+    /// Reads the watermarks of the lanes that a batch touches.
+    pub async fn watermarks(&mut self, lanes: &BTreeSet<Lane>) -> RedisResult<BTreeMap<Lane, Option<i64>>> {
+        if lanes.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let fields: Vec<String> = lanes.iter().map(field).collect();
+        let stored: Vec<Option<i64>> = self.redis.hmget(self.keys.watermarks(), &fields).await?;
+        Ok(lanes.iter().cloned().zip(stored).collect())
+    }
+
+    /// Applies a delta with its offsets and watermarks, all or nothing.
+    ///
+    /// **Idempotent**: a repeat finds other offsets than `span` expects.
+    /// **Errors**: [`StageError::Fenced`] when offsets, or the watermarks in `seen`, are others by now.
+    pub async fn apply(
+        &mut self,
+        span: &Span,
+        seen: &BTreeMap<Lane, Option<i64>>,
+        watermarks: &Watermarks,
+        delta: &Delta,
+    ) -> Result<(), StageError> {
+        let mut call = self.apply.prepare_invoke();
+        let keys = &self.keys;
+        for key in [keys.offsets(), keys.watermarks(), keys.users(), keys.hotels(), keys.advertisers()] {
+            call.key(key);
+        }
+        call.arg(span.len());
+        for (partition, (expected, next)) in span {
+            call.arg(partition).arg(expected).arg(next);
+        }
+        call.arg(seen.len());
+        for (lane, last) in seen {
+            call.arg(field(lane)).arg(optional(*last)).arg(optional(watermarks.moved().get(lane).copied()));
+        }
+        for increments in [&delta.users, &delta.hotels, &delta.advertisers] {
+            push_pairs(&mut call, increments);
+        }
+        for (hotel, prices) in &delta.offers {
+            call.key(keys.offers(hotel));
+            push_pairs(&mut call, prices);
+        }
+        let difference: Vec<i64> = call.invoke_async(&mut self.redis).await?;
+        match difference[..] {
+            [partition, stored, expected] => {
+                let partition = i32::try_from(partition).unwrap_or(-1);
+                Err(StageError::Fenced { partition, stored, expected })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The lane of a record: the partition it was read from and where it began.
+pub fn lane_of(partition: i32, origin: &Origin) -> Lane {
+    (partition, origin.topic.clone(), origin.partition)
+}
+
+fn field((partition, topic, origin_partition): &Lane) -> String {
+    MetricsKeys::lane(*partition, topic, *origin_partition)
+}
+
+fn optional(number: Option<i64>) -> String {
+    number.map(|n| n.to_string()).unwrap_or_default()
+}
+
+fn push_pairs<V: redis::ToRedisArgs>(call: &mut ScriptInvocation<'_>, pairs: &BTreeMap<String, V>) {
+    call.arg(pairs.len());
+    for (member, value) in pairs {
+        call.arg(member).arg(value);
+    }
+}

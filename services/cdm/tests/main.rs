@@ -1,0 +1,5 @@
+//! The metrics against a real Redis.
+
+mod metrics;
+mod ranking;
+mod support;

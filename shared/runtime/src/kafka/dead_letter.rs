@@ -1,0 +1,108 @@
+//! Dead letters: records that a stage cannot use, kept as they came.
+//!
+//! The table is the truth and is written with, or before, the offset that passes them by; the copy in the
+//! dead-letter topic is for consumers.
+
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+use strata_events::Reject;
+use strata_events::stream::dlq_topic;
+
+use super::record::{Output, Record};
+use super::stage::StageError;
+use crate::metrics as names;
+
+/// Largest payload that is copied into a dead-letter topic; the table keeps all of it.
+const DLQ_PAYLOAD_BYTES: usize = super::producer::MAX_RECORD_BYTES - (64 << 10);
+
+/// Longest detail of a dead letter, in characters.
+const DETAIL_CHARS: usize = 500;
+
+/// The dead letters of one stage in one topic.
+#[derive(Debug, Clone)]
+pub struct DeadLetters {
+    stage: &'static str,
+    stream: &'static str,
+    topic: Arc<str>,
+}
+
+impl DeadLetters {
+    /// Names where they come from: `stage` is the layer, `stream` the kind of event.
+    pub fn new(stage: &'static str, stream: &'static str, topic: &str) -> Self {
+        Self { stage, stream, topic: topic.into() }
+    }
+
+    /// Stores records with their reasons.
+    ///
+    /// **Idempotent**: a record is kept once, by its coordinates.
+    pub async fn store(
+        &self,
+        tx: &mut PgConnection,
+        letters: &[(&Record, &Reject)],
+    ) -> Result<(), StageError> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let column = |f: fn(&Record) -> i64| letters.iter().map(|(record, _)| f(record)).collect::<Vec<_>>();
+        let partitions: Vec<i32> = letters.iter().map(|(record, _)| record.partition).collect();
+        let keys: Vec<Option<&[u8]>> = letters.iter().map(|(record, _)| record.key.as_deref()).collect();
+        let payloads: Vec<&[u8]> = letters.iter().map(|(record, _)| record.payload.as_slice()).collect();
+        let reasons: Vec<&str> = letters.iter().map(|(_, reject)| reject.code).collect();
+        let details: Vec<String> = letters.iter().map(|(_, reject)| printable(&reject.detail)).collect();
+        sqlx::query(include_str!("../../sql/insert_dead_letters.sql"))
+            .bind(self.stream)
+            .bind(self.stage)
+            .bind(&*self.topic)
+            .bind(&partitions)
+            .bind(column(|record| record.offset))
+            .bind(column(|record| record.timestamp_ms))
+            .bind(&keys)
+            .bind(&payloads)
+            .bind(&reasons)
+            .bind(&details)
+            .execute(tx)
+            .await?;
+        Ok(())
+    }
+
+    /// The dead letter as a record of the dead-letter topic.
+    pub fn output(&self, record: &Record, reject: &Reject) -> Output {
+        let payload = &record.payload[..record.payload.len().min(DLQ_PAYLOAD_BYTES)];
+        let key = record.key.clone().unwrap_or_default();
+        let mut output = Output::from_input(record, &dlq_topic(&self.topic), key, payload.to_vec());
+        output.headers.extend([
+            ("reason".to_owned(), reject.code.to_owned()),
+            ("detail".to_owned(), printable(&reject.detail)),
+            ("stage".to_owned(), self.stage.to_owned()),
+            ("original_topic".to_owned(), record.topic.to_string()),
+            ("original_partition".to_owned(), record.partition.to_string()),
+            ("original_offset".to_owned(), record.offset.to_string()),
+        ]);
+        output
+    }
+
+    /// Measures a batch that is stored: `applied` records were used, `letters` were not.
+    pub fn count(&self, applied: usize, letters: &[(&Record, &Reject)]) {
+        metrics::counter!(names::EVENTS, "stream" => self.stream, "outcome" => "applied")
+            .increment(applied as u64);
+        metrics::counter!(names::EVENTS, "stream" => self.stream, "outcome" => "dead_letter")
+            .increment(letters.len() as u64);
+        for (record, reject) in letters {
+            metrics::counter!(names::DEAD_LETTERS, "stream" => self.stream, "reason" => reject.code)
+                .increment(1);
+            tracing::warn!(
+                kafka.topic = %record.topic,
+                kafka.partition = record.partition,
+                kafka.offset = record.offset,
+                reason = reject.code,
+                "dead letter kept"
+            );
+        }
+    }
+}
+
+/// Text that Postgres and a Kafka header can hold.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0').take(DETAIL_CHARS).collect()
+}
