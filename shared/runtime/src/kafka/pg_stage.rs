@@ -76,6 +76,9 @@ impl<H: Handler> PgStage<H> {
         if partitions.is_empty() {
             return Ok(());
         }
+        // What is about to be sent must survive a crash of the database: a decision that Kafka holds and
+        // the vault forgot could be made once more, by another partition, under another origin.
+        sqlx::query("set local synchronous_commit = on").execute(&mut *tx).await?;
         sqlx::query(include_str!("../../sql/upsert_pending_outputs.sql"))
             .bind(self.stage)
             .bind(&*self.topic)
