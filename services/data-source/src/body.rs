@@ -6,7 +6,6 @@ use std::time::Duration;
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::StatusCode;
 use futures::StreamExt;
-use strata_events::MAX_EVENT_BYTES;
 use strata_runtime::http::ApiError;
 use tokio_util::sync::CancellationToken;
 
@@ -15,8 +14,8 @@ use crate::split::{Piece, Splitter};
 /// A caller that sends nothing for this long is given up.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Pieces between two chances for other requests: each may cost a few microseconds.
-const TURN: u32 = 64;
+/// Events between two chances for other requests: each may cost a few microseconds.
+pub const TURN: u32 = 64;
 
 /// What takes the pieces of a body.
 pub trait Sink: Send {
@@ -24,10 +23,14 @@ pub trait Sink: Send {
     fn take(&mut self, piece: Piece) -> impl Future<Output = Result<(), ApiError>> + Send;
 }
 
-/// Reads a body of any length and hands its events to `sink`, one at a time.
-pub async fn feed<S: Sink>(body: Body, stop: &CancellationToken, sink: &mut S) -> Result<(), ApiError> {
+/// Reads a body of any length and hands its pieces to `sink`, one at a time.
+pub async fn feed<S: Sink>(
+    body: Body,
+    mut splitter: Splitter,
+    stop: &CancellationToken,
+    sink: &mut S,
+) -> Result<(), ApiError> {
     let mut chunks = body.into_data_stream();
-    let mut splitter = Splitter::new(MAX_EVENT_BYTES);
     let mut turn = 0;
     while let Some(chunk) = next_chunk(&mut chunks, stop).await? {
         let mut input = &chunk[..];

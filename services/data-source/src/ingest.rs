@@ -1,18 +1,20 @@
-//! `POST /ingest/{stream}`: real events, published as they are.
+//! `POST /ingest/{stream}`: real events, published as they are, or as what a log line says.
 
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
+use strata_events::MAX_EVENT_BYTES;
 use strata_runtime::http::ApiError;
 
 use crate::app::Context;
-use crate::body::{self, Sink};
+use crate::body::{self, Sink, TURN};
 use crate::metrics;
 use crate::publish::Publisher;
-use crate::split::Piece;
-use crate::stream::{self, Stream};
+use crate::split::{Piece, Splitter};
+use crate::stream::{self, Accept, Accepted, Event, Stream};
 use crate::summary::{self, Summary};
 
 /// Publishes the good events of the body and keeps the bad ones as dead letters; answers when Kafka
@@ -25,9 +27,14 @@ pub async fn ingest(
     let stream = stream::find(&name).ok_or_else(|| {
         ApiError::new(StatusCode::NOT_FOUND, format!("no such stream; there are: {}", stream::names()))
     })?;
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let (accept, splitter) = match content_type.and_then(|content_type| stream.form(content_type)) {
+        Some(form) => (form.accept, Splitter::lines(MAX_EVENT_BYTES)),
+        None => (stream.accept, Splitter::new(MAX_EVENT_BYTES)),
+    };
     let publisher = Publisher::new(context.producer.clone(), context.topic(stream));
-    let mut ingest = Ingest { stream, publisher, summary: Summary::default() };
-    let mut outcome = body::feed(request.into_body(), &context.stop, &mut ingest).await;
+    let mut ingest = Ingest { stream, accept, publisher, summary: Summary::default() };
+    let mut outcome = body::feed(request.into_body(), splitter, &context.stop, &mut ingest).await;
     if !matches!(&outcome, Err(error) if error.status == StatusCode::SERVICE_UNAVAILABLE) {
         // What came before a break is published, so it is waited for too.
         outcome = ingest.publisher.finish().await.and(outcome);
@@ -47,17 +54,20 @@ pub async fn ingest(
 /// One request.
 struct Ingest {
     stream: &'static Stream,
+    /// Checks a piece in the form that the body has.
+    accept: Accept,
     publisher: Publisher,
     summary: Summary,
 }
 
 impl Sink for Ingest {
     async fn take(&mut self, piece: Piece) -> Result<(), ApiError> {
-        match summary::check(&piece, self.stream.accept) {
-            Ok(accepted) => {
-                self.publisher.send(Some(accepted.key), piece.bytes, accepted.headers).await?;
+        match summary::check(&piece, self.accept) {
+            Ok(Accepted::AsReceived { key, headers }) => {
+                self.publisher.send(Some(key), piece.bytes, headers).await?;
                 self.summary.accepted += 1;
             }
+            Ok(Accepted::Made(events)) => self.send_made(events).await?,
             Err(reason) => {
                 self.summary.reject(piece.number, &reason);
                 let letter = dead_letter(self.stream, piece.bytes);
@@ -70,10 +80,24 @@ impl Sink for Ingest {
     }
 }
 
+impl Ingest {
+    /// Sends the events of one line; other requests have their turn in between.
+    async fn send_made(&mut self, events: Vec<Event>) -> Result<(), ApiError> {
+        for (sent, event) in (1..).zip(events) {
+            self.publisher.send(Some(event.key), event.payload, event.headers).await?;
+            self.summary.accepted += 1;
+            if sent % TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The bytes of a bad event as stg gets them: it must find them bad, too.
 ///
-/// The head of a piece that was too large can be an event by itself, followed by white space; then
-/// it loses its last byte.
+/// It can be good JSON all the same: the head of a piece that was too large, followed by white space,
+/// or a line that was announced as something else. Then it loses its last byte.
 fn dead_letter(stream: &Stream, mut bytes: Vec<u8>) -> Vec<u8> {
     if (stream.accept)(&bytes).is_ok() {
         let end = bytes.trim_ascii_end().len();
@@ -88,13 +112,17 @@ mod tests {
 
     #[test]
     fn a_dead_letter_is_bad_for_stg_too() {
-        let stream = stream::find("order").unwrap();
         let order = include_bytes!("../../../shared/events/examples/stg_topic.json");
-        let mut padded = order.trim_ascii().to_vec();
-        assert!((stream.accept)(&padded).is_ok());
-        padded.extend_from_slice(b"   \t");
-        assert!((stream.accept)(&dead_letter(stream, padded)).is_err());
-        assert_eq!(dead_letter(stream, b"{}".to_vec()), b"{}");
-        assert_eq!(dead_letter(stream, Vec::new()), b"");
+        let search = include_bytes!("../../../shared/events/examples/raw_data_topic.json");
+        for (name, event) in [("order", order.as_slice()), ("hotel_search", search.as_slice())] {
+            let stream = stream::find(name).unwrap();
+            let mut padded = event.trim_ascii().to_vec();
+            assert!((stream.accept)(&padded).is_ok());
+            assert!((stream.accept)(&dead_letter(stream, padded.clone())).is_err());
+            padded.extend_from_slice(b"   \t");
+            assert!((stream.accept)(&dead_letter(stream, padded)).is_err());
+            assert_eq!(dead_letter(stream, b"{}".to_vec()), b"{}");
+            assert_eq!(dead_letter(stream, Vec::new()), b"");
+        }
     }
 }

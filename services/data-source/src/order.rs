@@ -13,7 +13,7 @@ use strata_events::{
 };
 
 use crate::reference::Snapshot;
-use crate::stream::{Accepted, Event, GenerateError, Generator, Start};
+use crate::stream::{Accepted, Event, GenerateError, Generator, SEEDED_EPOCH, Start};
 
 /// Orders that end CLOSED; the others are CANCELLED.
 const CLOSED_SHARE: f64 = 0.9;
@@ -33,9 +33,6 @@ const SEEDED_BLOCK_BITS: u32 = 24;
 /// Bits of a seed that choose its block: with the block's own they fill the range.
 const SEED_BITS: u32 = 28;
 
-/// When the first order of a seed is sent, Unix seconds: 2025-06-01.
-const SEEDED_EPOCH: i64 = 1_748_736_000;
-
 /// The first id of a seed's orders. Seeds that differ by a multiple of 2^28 share their ids.
 pub fn seeded_first_id(seed: u64) -> i64 {
     let block = i64::try_from(seed & ((1 << SEED_BITS) - 1)).unwrap_or_default();
@@ -45,7 +42,7 @@ pub fn seeded_first_id(seed: u64) -> i64 {
 /// Checks a received order; its key is its `object_id` as text.
 pub fn accept(bytes: &[u8]) -> Result<Accepted, Reject> {
     let order = Order::decode(bytes)?;
-    Ok(Accepted { key: order.object_id.to_string().into_bytes(), headers: Vec::new() })
+    Ok(Accepted::AsReceived { key: order.object_id.to_string().into_bytes(), headers: Vec::new() })
 }
 
 /// Makes a generator of orders; `reference` holds at least one user and one restaurant with a dish.

@@ -12,8 +12,9 @@ use tokio::sync::mpsc;
 use crate::app::Context;
 use crate::pace::Pace;
 use crate::publish::Publisher;
+use crate::reference::Snapshot;
 use crate::request::PushRequest;
-use crate::stream::{Event, GenerateError, Generator, Start};
+use crate::stream::{Event, GenerateError, Generator, Make, Start};
 use crate::{body, metrics};
 
 /// Largest body of the request.
@@ -73,6 +74,22 @@ async fn publish(context: &Context, wanted: PushRequest) -> Result<(), ApiError>
 
 /// Starts a thread that generates ahead of the sending, as far as the channel has room.
 async fn generate(context: &Context, wanted: PushRequest) -> Result<mpsc::Receiver<Chunk>, ApiError> {
+    let generator = match wanted.stream.make {
+        Make::Alone(make) => make(wanted.seed),
+        Make::FromReference(make) => {
+            let (reference, start) = from_reference(context, wanted).await?;
+            make(reference, start)
+        }
+    };
+    // A paced request generates just ahead of its pace, so that "now" stays true.
+    let chunk = if wanted.gap.is_some() { 1 } else { CHUNK };
+    let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
+    tokio::task::spawn_blocking(move || run(generator, wanted.count, chunk, &sender));
+    Ok(receiver)
+}
+
+/// The reference data, and ids of its own where the request has no seed.
+async fn from_reference(context: &Context, wanted: PushRequest) -> Result<(Arc<Snapshot>, Start), ApiError> {
     let unavailable = |e: redis::RedisError| ApiError::unavailable("Redis", &e);
     let reference = context.reference.snapshot(wanted.seed.is_some()).await.map_err(unavailable)?;
     let reference = reference.ok_or_else(|| {
@@ -87,12 +104,7 @@ async fn generate(context: &Context, wanted: PushRequest) -> Result<mpsc::Receiv
             Start::Fresh { first_id }
         }
     };
-    // A paced request generates just ahead of its pace, so that "now" stays true.
-    let chunk = if wanted.gap.is_some() { 1 } else { CHUNK };
-    let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-    let make = wanted.stream.generator;
-    tokio::task::spawn_blocking(move || run(make(reference, start), wanted.count, chunk, &sender));
-    Ok(receiver)
+    Ok((reference, start))
 }
 
 /// Generates `count` events, or until nobody wants them any more.

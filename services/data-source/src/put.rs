@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use strata_events::MAX_EVENT_BYTES;
 use strata_runtime::http::ApiError;
 
 use crate::app::Context;
 use crate::body::{self, Sink};
 use crate::reference::{ReferenceStore, Referenced};
-use crate::split::Piece;
+use crate::split::{Piece, Splitter};
 use crate::summary::{self, Summary};
 
 /// Entries that are written together.
@@ -29,7 +30,8 @@ pub async fn put<R: Referenced>(
         bytes: 0,
         summary: Summary::default(),
     };
-    let outcome = match body::feed(request.into_body(), &context.stop, &mut put).await {
+    let splitter = Splitter::new(MAX_EVENT_BYTES);
+    let outcome = match body::feed(request.into_body(), splitter, &context.stop, &mut put).await {
         Ok(()) => put.write().await,
         failed => failed,
     };

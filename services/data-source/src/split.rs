@@ -71,6 +71,11 @@ impl Splitter {
         Self { limit, mode: Mode::Start, number: 1, bytes: Vec::new(), length: 0 }
     }
 
+    /// Starts a body that is lines, whatever its first byte.
+    pub fn lines(limit: usize) -> Self {
+        Self { mode: Mode::Lines, ..Self::new(limit) }
+    }
+
     /// Takes bytes off `input` until a piece is complete; none when all of `input` is taken.
     pub fn next_piece(&mut self, input: &mut &[u8]) -> Option<Piece> {
         while !input.is_empty() {

@@ -1,14 +1,17 @@
-//! The registry of streams: how an event of each kind is made and how a received one is checked.
+//! The registry of streams: how an event of each kind is made and how received bytes are checked.
 //!
 //! A new stream is one more entry in [`STREAMS`], paired by name with [`strata_events::STREAMS`].
 
 use std::sync::Arc;
 
-use strata_events::stream::ORDER;
+use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{Reject, StreamSpec};
 
-use crate::order;
 use crate::reference::Snapshot;
+use crate::{order, search, search_log};
+
+/// When the first event of a seed happens, Unix seconds: 2025-06-01.
+pub const SEEDED_EPOCH: i64 = 1_748_736_000;
 
 /// An event that is ready for Kafka, the topic aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,28 +53,72 @@ pub enum Start {
     Seed(u64),
 }
 
+/// How events of a kind are generated.
+#[derive(Debug, Clone, Copy)]
+pub enum Make {
+    /// Out of the users and restaurants in Redis.
+    FromReference(fn(Arc<Snapshot>, Start) -> Box<dyn Generator>),
+    /// Out of nothing but the seed, where there is one.
+    Alone(fn(Option<u64>) -> Box<dyn Generator>),
+}
+
+/// Checks received bytes and says which events they are.
+pub type Accept = fn(&[u8]) -> Result<Accepted, Reject>;
+
 /// One kind of event.
 #[derive(Debug)]
 pub struct Stream {
     /// Its topics and its name.
     pub spec: StreamSpec,
     /// Makes a generator of its events.
-    pub generator: fn(Arc<Snapshot>, Start) -> Box<dyn Generator>,
-    /// Checks received bytes and chooses key and headers; the body stays as it was received.
-    pub accept: fn(&[u8]) -> Result<Accepted, Reject>,
+    pub make: Make,
+    /// Checks its JSON, as stg will.
+    pub accept: Accept,
+    /// What it takes besides JSON.
+    pub forms: &'static [Form],
 }
 
-/// What a received event needs besides its bytes.
+impl Stream {
+    /// The form that a `Content-Type` names, parameters aside; none means JSON.
+    pub fn form(&self, content_type: &str) -> Option<&'static Form> {
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        self.forms.iter().find(|form| form.media_type.eq_ignore_ascii_case(media_type))
+    }
+}
+
+/// A form other than JSON: always lines, never an array.
+#[derive(Debug)]
+pub struct Form {
+    /// The `Content-Type` that asks for it.
+    pub media_type: &'static str,
+    /// Checks a line.
+    pub accept: Accept,
+}
+
+/// What received bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
-    /// Key that chooses the partition.
-    pub key: Vec<u8>,
-    /// Headers in order.
-    pub headers: Vec<(String, String)>,
+pub enum Accepted {
+    /// One event whose body stays as it was received.
+    AsReceived {
+        /// Key that chooses the partition.
+        key: Vec<u8>,
+        /// Headers in order.
+        headers: Vec<(String, String)>,
+    },
+    /// Events that were made of the bytes, at least one.
+    Made(Vec<Event>),
 }
 
 /// Every stream that this service can feed.
-pub const STREAMS: &[Stream] = &[Stream { spec: ORDER, generator: order::generator, accept: order::accept }];
+pub const STREAMS: &[Stream] = &[
+    Stream { spec: ORDER, make: Make::FromReference(order::generator), accept: order::accept, forms: &[] },
+    Stream {
+        spec: HOTEL_SEARCH,
+        make: Make::Alone(search::generator),
+        accept: search::accept,
+        forms: &[Form { media_type: "text/tab-separated-values", accept: search_log::accept }],
+    },
+];
 
 /// The stream of that name.
 pub fn find(name: &str) -> Option<&'static Stream> {
@@ -93,5 +140,22 @@ mod tests {
             assert_eq!(find(spec.name).map(|stream| stream.spec), Some(*spec), "{}", spec.name);
         }
         assert_eq!(STREAMS.len(), strata_events::STREAMS.len());
+    }
+
+    #[test]
+    fn a_form_is_found_by_its_media_type_whatever_the_parameters() {
+        let searches = find("hotel_search").unwrap();
+        for (content_type, found) in [
+            ("text/tab-separated-values", true),
+            ("text/tab-separated-values; charset=utf-8", true),
+            ("Text/Tab-Separated-Values ;charset=\"UTF-8\";header=absent", true),
+            ("text/tab-separated-values-2", false),
+            ("application/json", false),
+            ("text/plain;text/tab-separated-values", false),
+            ("", false),
+        ] {
+            assert_eq!(searches.form(content_type).is_some(), found, "{content_type}");
+            assert!(find("order").unwrap().form(content_type).is_none(), "{content_type}");
+        }
     }
 }
