@@ -13,7 +13,8 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations"
 /// Opens a pool without connecting yet, so that a service starts and reports while Postgres is down.
 ///
 /// `synchronous_commit` is off: offset and data share a transaction, so what a database crash takes
-/// back is consumed again; a batch whose outputs are sent turns it on for itself. The timeouts free the locks of an instance that hangs.
+/// back is consumed again; a batch whose outputs are sent turns it on for itself. The timeouts free the
+/// locks of an instance that hangs.
 pub fn pool(url: &Secret, application: &str) -> Result<PgPool, sqlx::Error> {
     let options = url.expose().parse::<PgConnectOptions>()?.disable_statement_logging();
     let options = options.application_name(application).options([
