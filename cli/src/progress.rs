@@ -15,46 +15,39 @@ const REFRESH: Duration = Duration::from_millis(200);
 /// A fleet that applies nothing for this long does not work.
 const STALL: Duration = Duration::from_secs(60);
 
-/// Follows the stages until `sending` has ended and nothing is left to apply.
+/// Follows the stages of these streams until `sending` has ended and nothing is left to apply.
 pub async fn follow<T>(
     settings: &Settings,
     fleet: &Fleet,
-    stream: &StreamSpec,
-    expected: u64,
+    streams: &[(&StreamSpec, u64)],
     sending: &JoinHandle<T>,
 ) -> anyhow::Result<()> {
-    let start = fleet.positions(settings, stream).await?;
-    let bars = MultiProgress::new();
-    let style = ProgressStyle::with_template(
-        "  {prefix:<4}{bar:40} {human_pos:>10}/{human_len} {per_sec:>16} {msg}",
-    )?;
-    let bars: Vec<ProgressBar> = STAGES
-        .iter()
-        .map(|stage| {
-            let bar = bars.add(ProgressBar::new(expected).with_style(style.clone()));
-            bar.set_prefix(*stage);
-            bar
-        })
-        .collect();
-    let (mut last, mut moved) = (start, Instant::now());
+    let look = async || {
+        let mut positions = Vec::new();
+        for (stream, _) in streams {
+            positions.extend(fleet.positions(settings, stream).await?);
+        }
+        anyhow::Ok(positions)
+    };
+    let start = look().await?;
+    let bars = bars(streams)?;
+    let (mut last, mut moved) = (start.clone(), Instant::now());
     loop {
         let sent = sending.is_finished();
-        let now = fleet.positions(settings, stream).await?;
+        let now = look().await?;
         show(&bars, &start, &now);
-        if sent && now.iter().all(|stage| stage.lag() == 0) {
-            // A stage that was empty-handed a moment ago may have been handed something since.
-            if fleet.positions(settings, stream).await? == now {
-                break;
-            }
+        // A stage that was empty-handed a moment ago may have been handed something since.
+        if sent && now.iter().all(|stage| stage.lag() == 0) && look().await? == now {
+            break;
         }
         if now != last {
-            (last, moved) = (now, Instant::now());
+            (last, moved) = (now.clone(), Instant::now());
         }
-        let stalled =
-            STAGES.iter().zip(&now).find(|(_, stage)| stage.lag() > 0).filter(|_| moved.elapsed() > STALL);
-        if let Some((stage, position)) = stalled {
+        let stalled = bars.iter().zip(&now).find(|(_, stage)| stage.lag() > 0);
+        if let Some((bar, position)) = stalled.filter(|_| moved.elapsed() > STALL) {
             anyhow::bail!(
-                "{stage} has applied nothing for {} s and lags by {}; its /health says why",
+                "{} has applied nothing for {} s and lags by {}; its /health says why",
+                bar.prefix().trim_end(),
                 STALL.as_secs(),
                 position.lag()
             );
@@ -67,7 +60,24 @@ pub async fn follow<T>(
     Ok(())
 }
 
-fn show(bars: &[ProgressBar], start: &[StagePosition; 3], now: &[StagePosition; 3]) {
+/// A bar for each stage of each stream, in their order.
+fn bars(streams: &[(&StreamSpec, u64)]) -> anyhow::Result<Vec<ProgressBar>> {
+    let style = ProgressStyle::with_template(
+        "  {prefix:<17}{bar:40} {human_pos:>10}/{human_len} {per_sec:>16} {msg}",
+    )?;
+    let all = MultiProgress::new();
+    let add = |stream: &StreamSpec, expected, stage| {
+        let bar = all.add(ProgressBar::new(expected).with_style(style.clone()));
+        bar.set_prefix(format!("{} {stage}", stream.name));
+        bar
+    };
+    Ok(streams
+        .iter()
+        .flat_map(|(stream, expected)| STAGES.map(|stage| add(stream, *expected, stage)))
+        .collect())
+}
+
+fn show(bars: &[ProgressBar], start: &[StagePosition], now: &[StagePosition]) {
     for ((bar, start), now) in bars.iter().zip(start).zip(now) {
         let done = u64::try_from(now.applied - start.applied).unwrap_or(0);
         bar.set_length(bar.length().unwrap_or(0).max(done));

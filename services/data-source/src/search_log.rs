@@ -22,7 +22,7 @@ use crate::search::{headers, key};
 use crate::stream::{Accepted, Event};
 
 /// Most hotels of one line: what a line becomes is held in memory.
-const MAX_HOTELS: usize = 10_000;
+const MAX_HOTELS: usize = 1000;
 
 /// Makes the searches of a line, in its order, each with a new identity.
 ///

@@ -19,7 +19,7 @@ fn events(line: &str) -> Vec<Event> {
 }
 
 fn code(line: &str) -> &'static str {
-    accept(line.as_bytes()).expect_err(line).code
+    accept(line.as_bytes()).map(|_| line).unwrap_err().code
 }
 
 fn hotels(line: &str) -> Vec<String> {
