@@ -3,8 +3,9 @@
 
 SHELL := /bin/bash
 ENV := scripts/with_env.sh
-# How many orders make up sends through the fleet.
+# How many orders and hotel searches make up sends through the fleet.
 ORDERS ?= 10000
+SEARCHES ?= 10000
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -13,9 +14,9 @@ ORDERS ?= 10000
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
-up: servers build ## install, build and start everything, then send ORDERS orders through it
+up: servers build ## install, build and start everything, then send ORDERS orders and SEARCHES searches through it
 	scripts/fleet.sh start
-	$(ENV) bash -c '"$${CARGO_TARGET_DIR:-target}"/release/strata push --orders $(ORDERS) --wait'
+	$(ENV) bash -c '"$${CARGO_TARGET_DIR:-target}"/release/strata push --orders $(ORDERS) --searches $(SEARCHES) --wait'
 	@scripts/fleet.sh urls
 
 down: ## stop the fleet and the local servers; their data stay

@@ -5,11 +5,14 @@ use sqlx::PgPool;
 /// What is counted, in the order of the layers.
 const COUNTS: &[(&str, &str)] = &[
     ("stg.order_events", "select count(*) from stg.order_events"),
+    ("stg.hotel_search_events", "select count(*) from stg.hotel_search_events"),
     ("dds.h_order", "select count(*) from dds.h_order"),
     ("dds.h_user", "select count(*) from dds.h_user"),
     ("dds.h_product", "select count(*) from dds.h_product"),
     ("dds.l_order_product", "select count(*) from dds.l_order_product"),
     ("dds.s_order_status", "select count(*) from dds.s_order_status"),
+    ("dds.h_hotel", "select count(*) from dds.h_hotel"),
+    ("dds.l_hotel_search", "select count(*) from dds.l_hotel_search"),
     ("cdm.user_product_counters", "select count(*) from cdm.user_product_counters"),
     (
         "  orders counted, by product",

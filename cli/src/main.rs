@@ -5,7 +5,9 @@ mod layers;
 mod progress;
 mod push;
 mod rebuild;
+mod services;
 mod status;
+mod top;
 
 use std::process::ExitCode;
 

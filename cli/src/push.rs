@@ -12,7 +12,8 @@ use strata_runtime::Settings;
 
 use crate::fleet::Fleet;
 use crate::layers::grouped;
-use crate::{layers, progress};
+use crate::services::DATA_SOURCE;
+use crate::{layers, progress, top};
 
 /// Orders where nothing else is asked for.
 const DEFAULT_ORDERS: u64 = 1000;
@@ -76,6 +77,9 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
         grouped((total as f64 / seconds) as i64)
     );
     layers::print(&fleet.pool).await?;
+    if args.searches.is_some() {
+        top::print().await?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -92,7 +96,6 @@ fn post(
     stream: &StreamSpec,
     count: u64,
 ) -> impl Future<Output = anyhow::Result<()>> + use<> {
-    let url = format!("http://{}:{}/push", settings.http_host, settings.http_port);
     let mut body = json!({"N": count, "stream": stream.name});
     if let Some(rate) = args.rate {
         body["rate"] = json!(rate);
@@ -100,11 +103,13 @@ fn post(
     if let Some(seed) = args.seed {
         body["seed"] = json!(seed);
     }
-    let mut request = reqwest::Client::new().post(&url).json(&body);
-    if let Some(key) = &settings.api_key {
-        request = request.header("APIKEY", key.expose());
-    }
+    let key = settings.api_key.clone();
     async move {
+        let url = format!("{}/push", DATA_SOURCE.url()?);
+        let mut request = reqwest::Client::new().post(&url).json(&body);
+        if let Some(key) = key {
+            request = request.header("APIKEY", key.expose());
+        }
         let answer = request.send().await.with_context(|| format!("data-source does not answer at {url}"))?;
         let (status, body) = (answer.status(), answer.json::<Value>().await.unwrap_or_default());
         anyhow::ensure!(status.is_success(), "data-source answered {status}: {body}");

@@ -9,19 +9,15 @@ use strata_runtime::Settings;
 
 use crate::fleet::{Fleet, STAGES};
 use crate::layers;
-
-/// Services by the variable of their port.
-const SERVICES: [(&str, &str); 4] =
-    [("data-source", "DATA_SOURCE_PORT"), ("stg", "STG_PORT"), ("dds", "DDS_PORT"), ("cdm", "CDM_PORT")];
+use crate::services::SERVICES;
 
 /// Prints the state of the fleet; fails when a service is not healthy.
 pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(3)).build()?;
     let mut healthy = true;
     println!("Health");
-    for (service, port_variable) in SERVICES {
-        let port = Settings::from_env(port_variable)?.http_port;
-        let url = format!("http://{}:{port}/health", settings.http_host);
+    for service in SERVICES {
+        let (service, url) = (service.name, format!("{}/health", service.url()?));
         let state = match client.get(&url).send().await {
             Ok(answer) if answer.status().is_success() => "ok".to_owned(),
             Ok(answer) => format!("unhealthy: {}", answer.json::<Value>().await.unwrap_or_default()),

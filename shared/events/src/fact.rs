@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::order::{OBJECT_TYPE, check_products, unknown_type};
 use crate::text::{check_date, check_hex_id, check_name};
-use crate::{Contract, Money, OrderStatus, Reject, parse};
+use crate::{Contract, Money, OrderStatus, Reject, parse_object};
 
 /// A message of `dds_topic`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ pub struct FactProduct {
 
 impl Contract for FactMessage {
     fn decode(bytes: &[u8]) -> Result<Self, Reject> {
-        let message: Self = parse(bytes)?;
+        let message: Self = parse_object(bytes)?;
         if message.object_type != OBJECT_TYPE {
             return Err(unknown_type(OBJECT_TYPE, &message.object_type));
         }

@@ -46,6 +46,14 @@ pub trait Contract: Sized {
     fn decode(bytes: &[u8]) -> Result<Self, Reject>;
 }
 
+/// Parses a JSON object. Types that name their fields could be read from a bare list, too; contracts are not lists.
+fn parse_object<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Reject> {
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Reject::new("invalid_structure", "a JSON object is expected, not an array"));
+    }
+    parse(bytes)
+}
+
 /// Parses JSON, telling text that is no JSON from JSON of another shape.
 fn parse<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Reject> {
     if bytes.len() > MAX_EVENT_BYTES * 8 {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::text::{check_date, check_hex_id, check_name};
-use crate::{Contract, MAX_EVENT_BYTES, MAX_ORDER_ITEMS, Money, Reject, parse};
+use crate::{Contract, MAX_EVENT_BYTES, MAX_ORDER_ITEMS, Money, Reject, parse_object};
 
 /// The only `object_type` of the order stream.
 pub const OBJECT_TYPE: &str = "order";
@@ -149,12 +149,12 @@ impl Contract for Order {
                 format!("an order may have {MAX_EVENT_BYTES} bytes, this has {}", bytes.len()),
             ));
         }
-        let envelope: Envelope<'_> = parse(bytes)?;
+        let envelope: Envelope<'_> = parse_object(bytes)?;
         if envelope.object_type != OBJECT_TYPE {
             return Err(unknown_type(OBJECT_TYPE, &envelope.object_type));
         }
         check_date("sent_dttm", envelope.sent_dttm)?;
-        let payload: OrderPayload = parse(envelope.payload.get().as_bytes())?;
+        let payload: OrderPayload = parse_object(envelope.payload.get().as_bytes())?;
         payload.check()?;
         Ok(Self {
             object_id: envelope.object_id,

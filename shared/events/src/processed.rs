@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::search::{MAX_ADVERTISERS, MAX_EUROCENTS, check_id, check_time};
-use crate::{Contract, Reject, parse};
+use crate::{Contract, Reject, parse_object};
 
 /// A cleaned search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl ProcessedSearch {
 
 impl Contract for ProcessedSearch {
     fn decode(bytes: &[u8]) -> Result<Self, Reject> {
-        let search: Self = parse(bytes)?;
+        let search: Self = parse_object(bytes)?;
         check_id("hotel_id", &search.hotel_id)?;
         check_time(&search.search_timestamp)?;
         if search.advertisers.len() > MAX_ADVERTISERS {

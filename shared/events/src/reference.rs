@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::text::{check_hex_id, check_name};
-use crate::{Contract, MAX_EVENT_BYTES, MAX_ORDER_ITEMS, Money, Reject, parse};
+use crate::{Contract, MAX_EVENT_BYTES, MAX_ORDER_ITEMS, Money, Reject, parse_object};
 
 /// A person who orders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub struct MenuItem {
 impl Contract for User {
     fn decode(bytes: &[u8]) -> Result<Self, Reject> {
         check_size(bytes)?;
-        let user: Self = parse(bytes)?;
+        let user: Self = parse_object(bytes)?;
         check_hex_id("_id", &user.id)?;
         check_name("name", &user.name)?;
         check_name("login", &user.login)?;
@@ -63,7 +63,7 @@ impl Contract for User {
 impl Contract for Restaurant {
     fn decode(bytes: &[u8]) -> Result<Self, Reject> {
         check_size(bytes)?;
-        let restaurant: Self = parse(bytes)?;
+        let restaurant: Self = parse_object(bytes)?;
         check_hex_id("_id", &restaurant.id)?;
         check_name("name", &restaurant.name)?;
         let mut seen = std::collections::HashSet::new();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use crate::text::check_name;
-use crate::{Contract, MAX_EVENT_BYTES, Origin, Reject, parse};
+use crate::{Contract, MAX_EVENT_BYTES, Origin, Reject, parse_object};
 
 /// Kafka header that carries a search's identity.
 pub const EVENT_ID_HEADER: &str = "event_id";
@@ -91,7 +91,7 @@ impl Contract for Search {
             let detail = format!("a search may have {MAX_EVENT_BYTES} bytes, this has {}", bytes.len());
             return Err(Reject::new("too_large", detail));
         }
-        let search: Self = parse(bytes)?;
+        let search: Self = parse_object(bytes)?;
         check_id("hotel_id", &search.hotel_id)?;
         check_time(&search.search_timestamp)?;
         if let Some(event_id) = &search.event_id {

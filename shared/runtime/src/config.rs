@@ -32,6 +32,10 @@ pub const VARIABLES: &[Variable] = &[
     var("STG_PORT", "5012"),
     var("DDS_PORT", "5013"),
     var("CDM_PORT", "5014"),
+    optional("DATA_SOURCE_URL"),
+    optional("STG_URL"),
+    optional("DDS_URL"),
+    optional("CDM_URL"),
     optional("APIKEY"),
     var("LOG_LEVEL", "info"),
     var("LOG_FORMAT", "text"),
@@ -54,6 +58,11 @@ pub const VARIABLES: &[Variable] = &[
     var("BATCH_MAX_BYTES", "4194304"),
     var("BATCH_LINGER_MS", "5"),
 ];
+
+/// A variable of the environment; an empty one is taken as absent.
+pub fn value(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
 
 /// A variable that is missing or does not fit.
 #[derive(Debug, thiserror::Error)]
