@@ -236,11 +236,13 @@ impl<H: Handler> Stage for PgStage<H> {
         Ok(outputs.into_iter().map(|(_, output)| output).collect())
     }
 
-    async fn settle(&mut self, partitions: &[i32]) -> Result<(), StageError> {
+    async fn settle(&mut self, positions: &[(i32, i64)]) -> Result<(), StageError> {
+        let (partitions, offsets): (Vec<i32>, Vec<i64>) = positions.iter().copied().unzip();
         sqlx::query(include_str!("../../sql/delete_pending_outputs.sql"))
             .bind(self.stage)
             .bind(&*self.topic)
-            .bind(partitions)
+            .bind(&partitions)
+            .bind(&offsets)
             .execute(&self.pool)
             .await?;
         Ok(())

@@ -327,9 +327,11 @@ impl<S: Stage> Loop<'_, S> {
         if self.unsettled.is_empty() {
             return;
         }
-        let partitions: Vec<i32> = std::mem::take(&mut self.unsettled).into_iter().collect();
-        match self.handle.block_on(timeout(Duration::from_secs(2), self.worker.stage.settle(&partitions))) {
-            Ok(Ok(())) => {}
+        let at = |partition: &i32| Some((*partition, *self.positions.get(partition)?));
+        let positions: Vec<(i32, i64)> = self.unsettled.iter().filter_map(at).collect();
+        match self.handle.block_on(timeout(Duration::from_secs(2), self.worker.stage.settle(&positions))) {
+            Ok(Ok(())) => self.unsettled.clear(),
+            // The next idle moment tries again.
             Ok(Err(e)) => tracing::debug!(error = %e, "acknowledged outputs stay kept"),
             Err(_) => tracing::debug!("acknowledged outputs stay kept"),
         }
