@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod consumer;
+pub mod loss;
 pub mod pending;
 pub mod pg_stage;
 pub mod producer;
