@@ -10,6 +10,7 @@ use strata_events::stream::dlq_topic;
 use super::pending;
 use super::record::{Output, Record};
 use super::stage::{Effects, Handler, Input, Position, Span, Stage, StageError};
+use crate::failpoint;
 use crate::metrics as names;
 
 /// Largest payload that is copied into a dead-letter topic; the table keeps all of it.
@@ -231,6 +232,7 @@ impl<H: Handler> Stage for PgStage<H> {
         self.store_dead_letters(&mut tx, &letters).await?;
         self.store_pending(&mut tx, span, &outputs).await?;
         self.store_offsets(&mut tx, span).await?;
+        failpoint::pass("in_transaction")?;
         tx.commit().await?;
         self.count(applied, &letters);
         Ok(outputs.into_iter().map(|(_, output)| output).collect())

@@ -22,6 +22,7 @@ use super::producer::Producer;
 use super::record::{Output, Record};
 use super::stage::{Position, Span, Stage, StageError};
 use crate::config::{BatchSettings, KafkaSettings};
+use crate::failpoint;
 use crate::health::WorkerStatus;
 use crate::metrics as names;
 
@@ -190,7 +191,9 @@ impl<S: Stage> Loop<'_, S> {
         let started = Instant::now();
         let stream = self.worker.settings.stream;
         metrics::histogram!(names::BATCH_ROWS, "stream" => stream).record(records.len() as f64);
+        failpoint::pass("after_fetch")?;
         self.process(&records)?;
+        failpoint::pass("after_ack")?;
         metrics::histogram!(names::BATCH_SECONDS, "stream" => stream).record(started.elapsed().as_secs_f64());
         tracing::debug!(
             batch.rows = records.len(),
@@ -232,6 +235,7 @@ impl<S: Stage> Loop<'_, S> {
         for (&partition, &(_, next)) in &span {
             self.positions.insert(partition, next);
         }
+        failpoint::pass("after_commit")?;
         if outputs.is_empty() {
             return Ok(());
         }
