@@ -4,6 +4,7 @@
 //! `cargo build --workspace --bins`.
 
 mod bad_input;
+mod chaos;
 mod crash;
 mod duplicates;
 mod golden;
@@ -16,3 +17,4 @@ mod shutdown;
 mod statuses;
 mod support;
 mod trimmed;
+mod windows;
