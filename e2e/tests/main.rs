@@ -10,6 +10,7 @@ mod duplicates;
 mod golden;
 mod health;
 mod orders;
+mod outage;
 mod partitions;
 mod rebalance;
 mod replay;

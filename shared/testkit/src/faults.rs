@@ -37,6 +37,11 @@ impl Fleet {
         self.with(service, |process| process.signal("-STOP"));
     }
 
+    /// Tells a service to stop, without waiting for it.
+    pub fn ask_to_stop(&self, service: Service) {
+        self.with(service, |process| process.signal("-TERM"));
+    }
+
     /// Lets a frozen service go on.
     pub fn thaw(&self, service: Service) {
         self.with(service, |process| process.signal("-CONT"));

@@ -98,15 +98,32 @@ impl LocalServers {
 
     /// Has a server die as in a crash, and waits until it is gone.
     pub async fn crash(&self, server: Server) {
-        let file = self.home(server).join("run").join(format!("{}.pid", server.name()));
-        let pid = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-        let pid = pid.trim().to_owned();
-        drop(Command::new("kill").args([server.death(), &pid]).status());
+        let pid = self.signal(server, server.death());
         let deadline = Instant::now() + Duration::from_secs(30);
         while is_alive(&pid) {
             assert!(Instant::now() < deadline, "{server:?} (pid {pid}) does not die");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Stops a server in the middle of whatever it does, until it is thawed.
+    pub fn freeze(&self, server: Server) {
+        self.signal(server, "-STOP");
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self, server: Server) {
+        self.signal(server, "-CONT");
+    }
+
+    /// Sends a signal to the pid that the scripts wrote down, and returns it.
+    fn signal(&self, server: Server, signal: &str) -> String {
+        let file = self.home(server).join("run").join(format!("{}.pid", server.name()));
+        let pid = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        let pid = pid.trim().to_owned();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{signal} cannot be sent to {server:?}");
+        pid
     }
 
     /// Starts a server that was crashed, on its data, and waits until it answers.

@@ -239,6 +239,9 @@ impl<S: Stage> Loop<'_, S> {
         if outputs.is_empty() {
             return Ok(());
         }
+        // What the store keeps of these is not acknowledged now: a stop that interrupts the waiting must
+        // leave it there.
+        self.unsettled.retain(|partition| !span.contains_key(partition));
         self.deliver(&outputs)?;
         self.unsettled.extend(span.keys());
         Ok(())
@@ -283,6 +286,7 @@ impl<S: Stage> Loop<'_, S> {
         self.positions.clear();
         self.unsettled.clear();
         let (mut fresh, mut kept, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        let mut unsent = BTreeSet::new();
         for Position { partition, next_offset, pending } in found {
             let marks = self.source.watermarks(partition).map_err(kafka_trouble)?;
             let next = next_offset.unwrap_or_else(|| {
@@ -292,7 +296,7 @@ impl<S: Stage> Loop<'_, S> {
             gone.extend(Gone::check(partition, next, marks));
             self.positions.insert(partition, next);
             if !pending.is_empty() {
-                self.unsettled.insert(partition);
+                unsent.insert(partition);
                 kept.extend(pending);
             }
         }
@@ -303,6 +307,7 @@ impl<S: Stage> Loop<'_, S> {
         if !kept.is_empty() {
             tracing::info!(output.count = kept.len(), "sending outputs of the last batch again");
             self.deliver(&kept)?;
+            self.unsettled = unsent;
             self.settle();
         }
         self.check_loss(&gone)?;
