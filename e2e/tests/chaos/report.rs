@@ -50,7 +50,14 @@ impl Drop for Table<'_> {
         let failed = std::thread::panicking();
         report.print(*seed, length.as_secs(), if failed { "NOT EXACT" } else { "exact" });
         if failed {
+            keep();
             println!("again: make chaos SEED={seed} SECONDS={}", length.as_secs());
         }
     }
+}
+
+/// Gives a look at what a failed run left behind before it is removed, where `CHAOS_KEEP` says how long.
+fn keep() {
+    let seconds = std::env::var("CHAOS_KEEP").ok().and_then(|seconds| seconds.parse().ok());
+    std::thread::sleep(std::time::Duration::from_secs(seconds.unwrap_or(0)));
 }
