@@ -101,7 +101,7 @@ fn golden_messages_with_changed_bytes_are_decoded_or_refused() {
 fn golden_messages_with_changed_values_are_decoded_or_refused() {
     proptest!(config(), |(target in 0..TARGETS.len(), changes in mutation::of_values())| {
         let (name, decode) = TARGETS[target];
-        decode(mutation::change_values(&mutation::golden(name), &changes).as_bytes());
+        decode(mutation::change_values(mutation::golden(name), &changes).as_bytes());
     });
     assert_memory_is_bounded();
 }
