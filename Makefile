@@ -3,13 +3,18 @@
 
 SHELL := /bin/bash
 ENV := scripts/with_env.sh
+# Chaos: how long, and which schedule of faults; a random one where none is given.
+SECONDS ?= 60
+SEED ?=
+# Inputs for each fuzz target.
+CASES ?= 2000000
 # How many orders and hotel searches make up sends through the fleet.
 ORDERS ?= 10000
 SEARCHES ?= 10000
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down clean build setup servers status check test
+.PHONY: help up down clean build setup servers status check test chaos fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -49,3 +54,12 @@ check: setup ## formatting, lints, documentation
 test: servers ## all tests, against the local servers
 	$(ENV) cargo build --workspace --bins --locked
 	$(ENV) cargo test --workspace --locked
+
+chaos: setup ## random faults under load for SECONDS, from SEED; every layer must equal the model
+	$(ENV) cargo build --workspace --bins --locked
+	CHAOS_SECONDS=$(SECONDS) CHAOS_SEED=$(SEED) \
+		$(ENV) cargo test -p strata-e2e --locked --test main chaos:: -- --nocapture
+
+fuzz: setup ## CASES damaged inputs through every decoder and the splitter of bodies
+	PROPTEST_CASES=$(CASES) $(ENV) cargo test --release -p strata-events --locked --test fuzz
+	PROPTEST_CASES=$(CASES) $(ENV) cargo test --release -p data-source --locked --test fuzz

@@ -4,11 +4,13 @@
 //! `cargo build --workspace --bins`.
 
 mod bad_input;
+mod chaos;
 mod crash;
 mod duplicates;
 mod golden;
 mod health;
 mod orders;
+mod outage;
 mod partitions;
 mod rebalance;
 mod replay;
@@ -16,3 +18,4 @@ mod shutdown;
 mod statuses;
 mod support;
 mod trimmed;
+mod windows;

@@ -1,13 +1,16 @@
 //! Records that Kafka deleted before they were read.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 use strata_testkit::eventually::holds;
-use strata_testkit::{Fleet, Model, Service, assert_no_dead_letters, assert_warehouse_equals, eventually};
+use strata_testkit::{
+    Fleet, Model, NewRecord, Service, assert_no_dead_letters, assert_warehouse_equals, eventually,
+};
 
 use crate::support::{SOON, launch, simple_order};
+
+/// Partitions of a topic.
+const PARTITIONS: i32 = 6;
 
 /// Deletes unread records of one partition; returns it with the first offset lost and the first left.
 async fn trim_unread(fleet: &Fleet) -> (i32, i64, i64) {
@@ -19,6 +22,39 @@ async fn trim_unread(fleet: &Fleet) -> (i32, i64, i64) {
     assert!(high - next >= 2, "too few unread records");
     fleet.kafka().delete_records(&topic, partition, high - 1).await;
     (partition, next, high - 1)
+}
+
+/// Waits until a stage reports data loss, and tells what it says.
+async fn data_loss(fleet: &Fleet, service: Service) -> String {
+    eventually(SOON, &format!("{service:?} that reports data loss"), async || {
+        let answer = fleet.get_if_up(service, "/health").await.ok_or("it is not up")?;
+        let worker = answer.body["worker"].as_str().unwrap_or_default().to_owned();
+        let loud = answer.status == 503 && worker.contains("data loss");
+        holds(loud, || format!("{} {}", answer.status, answer.body)).map(|()| worker)
+    })
+    .await
+}
+
+/// Follows the way out that a stage named.
+async fn accept_loss(fleet: &Fleet, worker: &str) {
+    let (_, statements) = worker.split_once("accept the loss with: ").expect("a way out");
+    assert!(statements.starts_with("update ops.consumer_offsets set next_offset = "), "{statements}");
+    let run = sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(fleet.pool()).await;
+    run.unwrap_or_else(|e| panic!("{e}: {statements}"));
+}
+
+/// Dead letters with this body.
+async fn dead_letters(fleet: &Fleet, body: &str) -> i64 {
+    sqlx::query_scalar("select count(*) from ops.dead_letters where payload = $1")
+        .bind(body.as_bytes())
+        .fetch_one(fleet.pool())
+        .await
+        .expect("the dead letters")
+}
+
+/// A bad record in each partition.
+fn in_each_partition(body: &str) -> Vec<NewRecord> {
+    (0..PARTITIONS).map(|partition| NewRecord::of(body).partition(partition)).collect()
 }
 
 #[tokio::test]
@@ -37,17 +73,10 @@ async fn lost_records_are_reported_with_the_way_out() {
     // WHEN stg starts
     fleet.start(Service::Stg);
     // THEN it is unhealthy and says why and what to do
-    let worker = eventually(Duration::from_secs(20), "stg that reports data loss", async || {
-        let answer = fleet.get_if_up(Service::Stg, "/health").await.ok_or("stg is not up")?;
-        let worker = answer.body["worker"].as_str().unwrap_or_default().to_owned();
-        let loud = answer.status == 503 && worker.contains("data loss");
-        holds(loud, || format!("{} {}", answer.status, answer.body)).map(|()| worker)
-    })
-    .await;
+    let worker = data_loss(&fleet, Service::Stg).await;
+    assert_eq!(worker.matches("deleted before it was read").count(), 1, "{worker}");
     // WHEN the statement that it names is run
-    let (_, statement) = worker.split_once("accept the loss with: ").expect("a way out");
-    assert!(statement.starts_with("update ops.consumer_offsets set next_offset = "), "{statement}");
-    sqlx::query(AssertSqlSafe(statement.to_owned())).execute(fleet.pool()).await.expect("the statement runs");
+    accept_loss(&fleet, &worker).await;
     // THEN the stage goes on behind the loss
     fleet.wait_healthy(Service::Stg).await;
     fleet.at_rest(SOON).await;
@@ -56,4 +85,61 @@ async fn lost_records_are_reported_with_the_way_out() {
     records.iter().for_each(|record| model.accept(record, &reference));
     assert_warehouse_equals(fleet.pool(), &model).await;
     assert_no_dead_letters(fleet.pool()).await;
+}
+
+/// The topic of a stage is deleted and created anew while the stage is stopped.
+async fn recreate_input_of(service: Service) {
+    // GIVEN a stage that has read its topic, which then starts over
+    let fleet = launch(&[]).await;
+    let topic = fleet.input_of(service);
+    let orders = |numbers: std::ops::Range<i64>| -> Vec<Value> {
+        numbers.map(|number| simple_order(number, "CLOSED")).collect()
+    };
+    fleet.ingest(&orders(0..60)).await;
+    fleet.kafka().produce(&topic, &in_each_partition("old garbage")).await;
+    fleet.at_rest(SOON).await;
+    let mut records = fleet.kafka().read_all(&fleet.stg_topic()).await;
+    fleet.terminate(service).await;
+    fleet.kafka().recreate(&topic, PARTITIONS).await;
+    // WHEN the stage starts
+    fleet.start(service);
+    // THEN it is unhealthy and names every partition
+    let worker = data_loss(&fleet, service).await;
+    assert_eq!(worker.matches("the topic was recreated").count(), 6, "{worker}");
+    // WHEN the statements that it names are run
+    accept_loss(&fleet, &worker).await;
+    // THEN the stage goes on, and takes no record of the new topic for one of the old
+    fleet.wait_healthy(service).await;
+    fleet.kafka().produce(&topic, &in_each_partition("new garbage")).await;
+    fleet.ingest(&orders(60..120)).await;
+    fleet.at_rest(SOON).await;
+    if service == Service::Stg {
+        records.extend(fleet.kafka().read_all(&topic).await);
+    } else {
+        records = fleet.kafka().read_all(&fleet.stg_topic()).await;
+    }
+    records.retain(|record| record.key.is_some());
+    let (mut model, reference) = (Model::default(), fleet.reference().await);
+    records.iter().for_each(|record| model.accept(record, &reference));
+    // Offsets started over, so they do not order the records of before and after.
+    model.assume_no_order();
+    assert_eq!(model.order_count(), 120);
+    assert_warehouse_equals(fleet.pool(), &model).await;
+    assert_eq!(dead_letters(&fleet, "old garbage").await, 6);
+    assert_eq!(dead_letters(&fleet, "new garbage").await, 6);
+}
+
+#[tokio::test]
+async fn a_recreated_topic_of_stg_is_reported_and_the_way_out_skips_nothing() {
+    recreate_input_of(Service::Stg).await;
+}
+
+#[tokio::test]
+async fn a_recreated_topic_of_dds_is_reported_and_the_way_out_skips_nothing() {
+    recreate_input_of(Service::Dds).await;
+}
+
+#[tokio::test]
+async fn a_recreated_topic_of_cdm_is_reported_and_the_way_out_skips_nothing() {
+    recreate_input_of(Service::Cdm).await;
 }

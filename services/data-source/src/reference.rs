@@ -22,6 +22,13 @@ const MAX_RESTAURANTS: usize = 1000;
 /// Restaurants read with one command.
 const READ_BATCH: usize = 100;
 
+/// Moves a sequence by a block and returns the first id. Microseconds fit a Lua number exactly.
+const TAKE_IDS: &str = "
+local last = tonumber(redis.call('GET', KEYS[1]) or 0)
+local before = math.max(last, tonumber(ARGV[1]))
+redis.call('SET', KEYS[1], string.format('%.0f', before + tonumber(ARGV[2])))
+return before + 1";
+
 /// Longest pause between two attempts to fill an empty Redis.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
@@ -116,19 +123,13 @@ impl ReferenceStore {
 
     /// Takes a block of ids that nobody else gets; returns the first one.
     ///
-    /// The sequence starts at the microsecond of its first use, so that ids do not come again either
-    /// when Redis was emptied while the warehouse was not.
+    /// A block starts behind the last one and never before the present microsecond: ids do not come
+    /// again either when Redis was emptied, or lost its last second in a crash.
     pub async fn take_ids(&self, stream: &str, count: u32) -> RedisResult<i64> {
         let key = format!("{}seq:{stream}", self.keys.prefix);
         let mut redis = self.redis.clone();
-        let (last,): (i64,) = redis::pipe()
-            .atomic()
-            .set_nx(&key, Utc::now().timestamp_micros())
-            .ignore()
-            .incr(&key, count)
-            .query_async(&mut redis)
-            .await?;
-        Ok(last - i64::from(count) + 1)
+        let script = redis::Script::new(TAKE_IDS);
+        script.key(key).arg(Utc::now().timestamp_micros()).arg(count).invoke_async(&mut redis).await
     }
 
     /// Writes a batch, its index and a new version in one transaction.
@@ -152,9 +153,12 @@ impl ReferenceStore {
     }
 
     /// Runs the writes; the version grows with them or not at all.
+    ///
+    /// The version is a time: counted up by one, it would come again for other data when Redis lost its
+    /// last second, and caches would keep what is not there any more.
     async fn commit(&self, mut pipe: redis::Pipeline) -> RedisResult<()> {
         let mut redis = self.redis.clone();
-        pipe.incr(self.keys.version(), 1).ignore();
+        pipe.set(self.keys.version(), Utc::now().timestamp_micros()).ignore();
         pipe.exec_async(&mut redis).await
     }
 

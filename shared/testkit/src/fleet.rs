@@ -126,8 +126,12 @@ impl Fleet {
 
     /// Makes database, names and logs; no service runs yet.
     pub async fn prepare(variables: &[(&str, &str)]) -> Self {
+        Self::prepare_on(Servers::from_env().await, variables).await
+    }
+
+    /// As [`Fleet::prepare`], on these servers.
+    pub async fn prepare_on(servers: Servers, variables: &[(&str, &str)]) -> Self {
         let permit = Arc::clone(gate()).acquire_owned().await.expect("the gate stays open");
-        let servers = Servers::from_env().await;
         let database = TestDatabase::create(&servers).await;
         let suffix = Uuid::new_v4().simple().to_string()[..12].to_owned();
         let log_dir = std::env::temp_dir().join("strata-tests").join(&suffix);
@@ -162,32 +166,48 @@ impl Fleet {
         }
     }
 
-    fn processes(&self) -> MutexGuard<'_, BTreeMap<Slot, Process>> {
+    /// Replaces a variable for every process that starts from now on; `change` gets the value so far.
+    pub fn change_variable(&mut self, name: &str, change: impl FnOnce(&str) -> String) {
+        let value = change(&self.topic(name));
+        self.environment.push((name.to_owned(), value));
+    }
+
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    pub(crate) fn with<T>(&self, service: Service, act: impl FnOnce(&mut Process) -> T) -> T {
+        let mut processes = self.processes();
+        act(processes.get_mut(&(service, false)).unwrap_or_else(|| panic!("{service:?} does not run")))
+    }
+
+    pub(crate) fn processes(&self) -> MutexGuard<'_, BTreeMap<Slot, Process>> {
         self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start_slot(&self, slot: Slot) {
+    pub(crate) fn start_slot(&self, slot: Slot, variables: &[(&str, &str)]) {
         let (service, _) = slot;
         let port = free_port();
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let log = self.log_dir.join(format!("{}-{number}.log", service.binary()));
         let mut environment = self.environment.clone();
         environment.push((service.port_variable().to_owned(), port.to_string()));
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let process = Process::start(service.binary(), &environment, log, port);
         assert!(self.processes().insert(slot, process).is_none(), "{service:?} runs already");
     }
 
     /// Starts a service that does not run.
     pub fn start(&self, service: Service) {
-        self.start_slot((service, false));
+        self.start_slot((service, false), &[]);
     }
 
     /// Starts one more instance of a service.
     pub fn second(&self, service: Service) {
-        self.start_slot((service, true));
+        self.start_slot((service, true), &[]);
     }
 
-    fn take(&self, slot: Slot) -> Process {
+    pub(crate) fn take(&self, slot: Slot) -> Process {
         self.processes().remove(&slot).unwrap_or_else(|| panic!("{:?} does not run", slot.0))
     }
 
@@ -301,7 +321,8 @@ impl Fleet {
 
     /// The reference data that stg sees, generated entries included.
     pub async fn reference(&self) -> Reference {
-        Reference::from_redis(&mut self.redis(), &format!("{}:", self.suffix)).await
+        // A connection of its own: Redis may have been started again since the fleet was.
+        Reference::from_redis(&mut self.servers.connect_redis().await, &format!("{}:", self.suffix)).await
     }
 
     /// Sends orders through `POST /ingest/order`; all must be accepted.
@@ -326,10 +347,10 @@ impl Fleet {
         model
     }
 
-    /// Name of the topic that a variable names.
+    /// Name of the topic that a variable names, or what another one says.
     pub fn topic(&self, variable: &str) -> String {
         let found = self.environment.iter().rev().find(|(name, _)| name == variable);
-        found.unwrap_or_else(|| panic!("{variable} names no topic")).1.clone()
+        found.unwrap_or_else(|| panic!("{variable} is not set")).1.clone()
     }
 
     /// What stg reads.
@@ -435,7 +456,7 @@ fn gate() -> &'static Arc<Semaphore> {
 }
 
 /// A port that nobody listens on, below the range that the system gives away by itself.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Test processes side by side start at different places.
     let start = u16::try_from(std::process::id() % 10_000).unwrap_or_default();

@@ -8,10 +8,13 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaResult;
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::util::Timeout;
+
+use crate::eventually::eventually;
 
 /// Longest wait for one answer of the broker.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
@@ -182,6 +185,21 @@ impl Kafka {
         }
     }
 
+    /// Deletes a topic with all its records and creates it anew.
+    pub async fn recreate(&self, topic: &str, partitions: i32) {
+        self.delete(&[topic.to_owned()], &[]).await;
+        let wanted = [NewTopic::new(topic, partitions, TopicReplication::Fixed(1))];
+        // The name is free a moment after the deletion was answered.
+        eventually(ANSWER_WITHIN, &format!("{topic}, created anew"), async || {
+            let created = self.admin().create_topics(&wanted, &options()).await.map_err(|e| e.to_string())?;
+            created.into_iter().try_for_each(|created| match created {
+                Ok(_) => Ok(()),
+                Err((_, code)) => Err(code.to_string()),
+            })
+        })
+        .await;
+    }
+
     /// Deletes topics and consumer groups; those that are not there are fine.
     pub async fn delete(&self, topics: &[String], groups: &[String]) {
         let admin = self.admin();
@@ -219,12 +237,24 @@ fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(Timeout::After(ANSWER_WITHIN)))
 }
 
+/// Asks until there is an answer: a broker that has just started knows its leaders only after a while.
+fn answer<T>(what: &str, mut ask: impl FnMut() -> KafkaResult<T>) -> T {
+    let deadline = Instant::now() + ANSWER_WITHIN;
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(e) => assert!(Instant::now() < deadline, "{what}: {e}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn watermarks(consumer: &BaseConsumer, topic: &str) -> BTreeMap<i32, (i64, i64)> {
-    let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN).expect("metadata of a topic");
+    let metadata = answer(topic, || consumer.fetch_metadata(Some(topic), ANSWER_WITHIN));
     let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
     let marks = partitions.map(|partition| {
-        let marks = consumer.fetch_watermarks(topic, partition.id(), ANSWER_WITHIN);
-        (partition.id(), marks.unwrap_or_else(|e| panic!("offsets of {topic}/{}: {e}", partition.id())))
+        let what = format!("offsets of {topic}/{}", partition.id());
+        (partition.id(), answer(&what, || consumer.fetch_watermarks(topic, partition.id(), ANSWER_WITHIN)))
     });
     marks.collect()
 }

@@ -33,7 +33,7 @@ impl Process {
         let mut command = Command::new(&path);
         command.arg("serve").stdin(Stdio::null()).stdout(output).stderr(error);
         // Set for the tests themselves, perhaps; the fleet is given its own.
-        for name in ["APIKEY", "REDIS_PREFIX", "DATABASE_URL"] {
+        for name in ["APIKEY", "REDIS_PREFIX", "DATABASE_URL", "STRATA_FAILPOINT"] {
             command.env_remove(name);
         }
         command.envs(environment.iter().map(|(name, value)| (name, value)));
@@ -52,6 +52,24 @@ impl Process {
         }
     }
 
+    /// How it ended, when it has.
+    pub(crate) fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Sends a signal, given as `kill` takes it.
+    pub(crate) fn signal(&mut self, signal: &str) {
+        self.assert_running();
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{signal} cannot be sent");
+    }
+
+    /// The letter that the system gives its state: `T` when it is stopped.
+    pub(crate) fn state(&self) -> Option<char> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
+    }
+
     /// Ends it with SIGKILL, as a crash would.
     pub(crate) fn kill(&mut self) {
         // Fails only when it has ended already.
@@ -61,10 +79,8 @@ impl Process {
 
     /// Sends SIGTERM and waits for the end.
     pub(crate) async fn terminate(&mut self, within: Duration) -> Stopped {
-        self.assert_running();
         let started = Instant::now();
-        let signal = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(signal.is_ok_and(|status| status.success()), "the signal cannot be sent");
+        self.signal("-TERM");
         let what = format!("end of the process that logs to {}", self.log.display());
         let status = eventually(within, &what, async || match self.child.try_wait() {
             Ok(Some(status)) => Ok(status),

@@ -153,7 +153,7 @@ impl Stage for MetricsStage {
 
     /// Nothing is kept to be sent again: the only outputs are copies of dead letters, of which a crash may
     /// lose or double one in the dead-letter topic. The table has each once.
-    async fn settle(&mut self, _partitions: &[i32]) -> Result<(), StageError> {
+    async fn settle(&mut self, _positions: &[(i32, i64)]) -> Result<(), StageError> {
         std::future::ready(Ok(())).await
     }
 

@@ -12,8 +12,10 @@ use crate::config::KafkaSettings;
 
 /// Creates the topics that do not exist yet; those that do are left as they are.
 pub async fn ensure_topics(settings: &KafkaSettings, names: &[String]) -> Result<(), KafkaError> {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", &settings.brokers).create()?;
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", &settings.brokers)
+        .set("reconnect.backoff.max.ms", "1000")
+        .create()?;
     let max_bytes = MAX_RECORD_BYTES.to_string();
     let topics: Vec<NewTopic<'_>> = names
         .iter()
@@ -22,7 +24,9 @@ pub async fn ensure_topics(settings: &KafkaSettings, names: &[String]) -> Result
                 .set("max.message.bytes", &max_bytes)
         })
         .collect();
-    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+    // Short, so that a service told to stop while Kafka is down does not wait for the default minute.
+    let limit = Some(Duration::from_secs(5));
+    let options = AdminOptions::new().request_timeout(limit).operation_timeout(limit);
     for result in admin.create_topics(&topics, &options).await? {
         match result {
             Ok(name) => tracing::info!(kafka.topic = name, "topic created"),

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod consumer;
 pub mod dead_letter;
+pub mod loss;
 pub mod pending;
 pub mod pg_stage;
 pub mod producer;

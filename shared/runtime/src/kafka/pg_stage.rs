@@ -11,6 +11,7 @@ use super::dead_letter::DeadLetters;
 use super::pending;
 use super::record::{Output, Record};
 use super::stage::{Effects, Handler, Input, Position, Span, Stage, StageError};
+use crate::failpoint;
 
 /// Offsets, dead letters and outputs around a [`Handler`].
 pub struct PgStage<H> {
@@ -164,6 +165,7 @@ impl<H: Handler> Stage for PgStage<H> {
         self.letters.store(&mut tx, &letters).await?;
         self.store_pending(&mut tx, span, &outputs).await?;
         self.store_offsets(&mut tx, span).await?;
+        failpoint::pass("in_transaction")?;
         tx.commit().await?;
         self.letters.count(applied, &letters);
         Ok(outputs.into_iter().map(|(_, output)| output).collect())
@@ -181,11 +183,13 @@ impl<H: Handler> Stage for PgStage<H> {
         compare(&stored, positions.iter().map(|(&partition, &expected)| (partition, expected)))
     }
 
-    async fn settle(&mut self, partitions: &[i32]) -> Result<(), StageError> {
+    async fn settle(&mut self, positions: &[(i32, i64)]) -> Result<(), StageError> {
+        let (partitions, offsets): (Vec<i32>, Vec<i64>) = positions.iter().copied().unzip();
         sqlx::query(include_str!("../../sql/delete_pending_outputs.sql"))
             .bind(self.stage)
             .bind(&*self.topic)
-            .bind(partitions)
+            .bind(&partitions)
+            .bind(&offsets)
             .execute(&self.pool)
             .await?;
         Ok(())

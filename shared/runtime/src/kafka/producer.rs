@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::record::Output;
 use crate::config::KafkaSettings;
+use crate::failpoint;
 
 /// Bytes that may wait in memory for the broker.
 const QUEUE_KBYTES: &str = "16384";
@@ -133,6 +134,8 @@ impl Producer {
         for output in outputs {
             self.enqueue(output, &acks).await?;
         }
+        // Dying and stopping are what this window is for; an error here would be the producer's own.
+        drop(failpoint::pass("after_send"));
         acks.wait().await.map_err(|error| match error {
             ProduceError::Refused(cause) => self.classify(cause),
             fatal @ ProduceError::Fatal(_) => fatal,

@@ -88,8 +88,10 @@ pub trait Stage: Send + 'static {
         condemned: Option<Reject>,
     ) -> impl Future<Output = Result<Vec<Output>, StageError>>;
 
-    /// Forgets kept outputs that Kafka has acknowledged.
-    fn settle(&mut self, partitions: &[i32]) -> impl Future<Output = Result<(), StageError>>;
+    /// Forgets kept outputs that Kafka has acknowledged, where the partition still stands at this offset.
+    ///
+    /// Where it does not, another instance was here and the kept outputs are its own.
+    fn settle(&mut self, positions: &[(i32, i64)]) -> impl Future<Output = Result<(), StageError>>;
 
     /// Compares the store with where the loop believes to stand, every now and then.
     ///

@@ -17,10 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin::ensure_topics;
 use super::consumer::{Collected, Source};
+use super::loss::{self, Gone};
 use super::producer::Producer;
 use super::record::{Output, Record};
 use super::stage::{Position, Span, Stage, StageError};
 use crate::config::{BatchSettings, KafkaSettings};
+use crate::failpoint;
 use crate::health::WorkerStatus;
 use crate::metrics as names;
 
@@ -28,6 +30,8 @@ use crate::metrics as names;
 const APPLY_TIMEOUT: Duration = Duration::from_secs(90);
 /// Acknowledgements that take longer let the loop poll in between, to stay in the group.
 const ACK_SLICE: Duration = Duration::from_millis(500);
+/// An end of a partition before the stored offset is a loss when it lasts this long.
+const DOUBT: Duration = Duration::from_secs(5);
 /// Pause before the first retry; doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Longest pause between retries: recovery shows soon after the cause is gone.
@@ -119,6 +123,9 @@ impl<S: Stage> Runnable for Worker<S> {
             positions: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             verified: Instant::now(),
+            unproven: BTreeSet::new(),
+            holes: BTreeSet::new(),
+            in_doubt: None,
             backoff: BACKOFF_MIN,
         }
         .turn();
@@ -140,6 +147,12 @@ struct Loop<'a, S> {
     unsettled: BTreeSet<i32>,
     /// When the positions were last compared with the store's.
     verified: Instant,
+    /// Started partitions that have brought no record yet.
+    unproven: BTreeSet<i32>,
+    /// Holes seen at a start: partition, position, first record.
+    holes: BTreeSet<(i32, i64, i64)>,
+    /// Since when a partition has ended before the stored offset.
+    in_doubt: Option<Instant>,
     backoff: Duration,
 }
 
@@ -180,10 +193,13 @@ impl<S: Stage> Loop<'_, S> {
             self.settle();
             return Ok(());
         }
+        self.check_start(&records)?;
         let started = Instant::now();
         let stream = self.worker.settings.stream;
         metrics::histogram!(names::BATCH_ROWS, "stream" => stream).record(records.len() as f64);
+        failpoint::pass("after_fetch")?;
         self.process(&records)?;
+        failpoint::pass("after_ack")?;
         metrics::histogram!(names::BATCH_SECONDS, "stream" => stream).record(started.elapsed().as_secs_f64());
         tracing::debug!(
             batch.rows = records.len(),
@@ -238,9 +254,13 @@ impl<S: Stage> Loop<'_, S> {
         for (&partition, &(_, next)) in &span {
             self.positions.insert(partition, next);
         }
+        failpoint::pass("after_commit")?;
         if outputs.is_empty() {
             return Ok(());
         }
+        // What the store keeps of these is not acknowledged now: a stop that interrupts the waiting must
+        // leave it there.
+        self.unsettled.retain(|partition| !span.contains_key(partition));
         self.deliver(&outputs)?;
         self.unsettled.extend(span.keys());
         Ok(())
@@ -282,68 +302,83 @@ impl<S: Stage> Loop<'_, S> {
         let found = self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.stage.positions(partitions)));
         let found = found
             .map_err(|elapsed| StageError::Transient { dependency: "the store", source: elapsed.into() })??;
-        let mut fresh = Vec::new();
         self.positions.clear();
         self.unsettled.clear();
-        let mut kept = Vec::new();
+        let (mut fresh, mut kept, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        let mut unsent = BTreeSet::new();
         for Position { partition, next_offset, pending } in found {
-            let (low, high) = self.source.watermarks(partition).map_err(kafka_trouble)?;
-            let next = match next_offset {
-                Some(next) if next < low => {
-                    return Err(self.lost(partition, next, low, "it was deleted before it was read"));
-                }
-                Some(next) if next > high => {
-                    return Err(self.recreated(partition, next, low));
-                }
-                Some(next) => next,
-                None => {
-                    fresh.push((partition, low));
-                    low
-                }
-            };
+            let marks = self.source.watermarks(partition).map_err(kafka_trouble)?;
+            let next = next_offset.unwrap_or_else(|| {
+                fresh.push((partition, marks.0));
+                marks.0
+            });
+            gone.extend(Gone::check(partition, next, marks));
             self.positions.insert(partition, next);
             if !pending.is_empty() {
-                self.unsettled.insert(partition);
+                unsent.insert(partition);
                 kept.extend(pending);
             }
         }
         if !fresh.is_empty() {
             self.handle.block_on(self.worker.stage.initialize(&fresh))?;
         }
+        // Also when records are lost: what was made of those before them must not be.
         if !kept.is_empty() {
             tracing::info!(output.count = kept.len(), "sending outputs of the last batch again");
             self.deliver(&kept)?;
+            self.unsettled = unsent;
             self.settle();
         }
+        self.check_loss(&gone)?;
         self.source.start_at(self.positions.iter().map(|(&p, &o)| (p, o))).map_err(kafka_trouble)?;
+        self.unproven = self.positions.keys().copied().collect();
         tracing::info!(positions = ?self.positions, kafka.topic = self.worker.settings.topic, "reading");
         Ok(())
     }
 
-    fn lost(&self, partition: i32, next: i64, low: i64, why: &str) -> Trouble {
+    /// Stops where Kafka does not hold the next offset.
+    ///
+    /// A broker that comes back after a crash may show an old end of a partition for a moment, so an
+    /// end before the offset must last.
+    fn check_loss(&mut self, gone: &[Gone]) -> Result<(), Trouble> {
         let WorkerSettings { stage, topic, .. } = &self.worker.settings;
-        if let Some(way_out) = self.worker.stage.way_out() {
-            return Trouble::Lost(format!(
-                "data loss: kafka does not hold offset {next} of {topic}/{partition}: {why}. {way_out}"
-            ));
+        if gone.is_empty() {
+            self.in_doubt = None;
+            return Ok(());
         }
-        Trouble::Lost(format!(
-            "data loss: kafka does not hold offset {next} of {topic}/{partition}: {why}. Restore the records, or \
-             accept the loss with: update ops.consumer_offsets set next_offset = {low} where stage = '{stage}' \
-             and topic = '{topic}' and partition = {partition}"
-        ))
+        let since = *self.in_doubt.get_or_insert_with(Instant::now);
+        if gone.iter().all(|lost| lost.is_recreated()) && since.elapsed() < DOUBT {
+            let doubt = anyhow::anyhow!("{topic} ends before the stored offset: {gone:?}; looking again");
+            return Err(Trouble::Kafka(doubt));
+        }
+        Err(Trouble::Lost(loss::message(stage, topic, gone, self.worker.stage.way_out())))
     }
 
-    /// Offsets of a recreated topic start over, so the next layer must forget what it saw of the old one.
-    fn recreated(&self, partition: i32, next: i64, low: i64) -> Trouble {
-        let topic = &self.worker.settings.topic;
-        match self.lost(partition, next, low, "the topic was recreated") {
-            Trouble::Lost(message) if self.worker.stage.way_out().is_none() => Trouble::Lost(format!(
-                "{message}; delete from ops.origin_watermarks where origin_topic = '{topic}' \
-                 and origin_partition = {partition}"
-            )),
-            other => other,
+    /// Makes sure that a started partition begins where it was told to.
+    ///
+    /// A hole there is believed when it shows twice: compaction and transactions leave such holes.
+    fn check_start(&mut self, records: &[Record]) -> Result<(), Trouble> {
+        for record in records {
+            if !self.unproven.remove(&record.partition) {
+                continue;
+            }
+            let at = self.positions.get(&record.partition).copied().unwrap_or_default();
+            let hole = (record.partition, at, record.offset);
+            if record.offset > at && !self.holes.contains(&hole) {
+                tracing::warn!(
+                    kafka.partition = hole.0,
+                    at,
+                    kafka.offset = hole.2,
+                    "records are missing here; starting again"
+                );
+                self.holes.insert(hole);
+                return Err(Trouble::Interrupted);
+            }
         }
+        if self.unproven.is_empty() {
+            self.holes.clear();
+        }
+        Ok(())
     }
 
     /// Lets the store forget acknowledged outputs; a failure costs a few duplicates, never a loss.
@@ -351,9 +386,11 @@ impl<S: Stage> Loop<'_, S> {
         if self.unsettled.is_empty() {
             return;
         }
-        let partitions: Vec<i32> = std::mem::take(&mut self.unsettled).into_iter().collect();
-        match self.handle.block_on(timeout(Duration::from_secs(2), self.worker.stage.settle(&partitions))) {
-            Ok(Ok(())) => {}
+        let at = |partition: &i32| Some((*partition, *self.positions.get(partition)?));
+        let positions: Vec<(i32, i64)> = self.unsettled.iter().filter_map(at).collect();
+        match self.handle.block_on(timeout(Duration::from_secs(2), self.worker.stage.settle(&positions))) {
+            Ok(Ok(())) => self.unsettled.clear(),
+            // The next idle moment tries again.
             Ok(Err(e)) => tracing::debug!(error = %e, "acknowledged outputs stay kept"),
             Err(_) => tracing::debug!("acknowledged outputs stay kept"),
         }

@@ -1,0 +1,155 @@
+//! The faults, each from its beginning until it is mended.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom as _, IteratorRandom as _};
+use strata_testkit::{NewRecord, Server, Service};
+use tokio::time::sleep;
+
+use super::{Storm, garbage};
+
+/// Records that are sent again at once, at most.
+const DUPLICATES: usize = 25;
+
+/// What a service is told to stop with.
+const SIGTERM: i32 = 15;
+
+/// One fault. Durations are how long it lasts before it is mended.
+#[derive(Debug, Clone, Copy)]
+pub enum Fault {
+    /// `kill -9` of a service.
+    Kill(Service, Duration),
+    /// SIGTERM of a service.
+    Restart(Service, Duration),
+    /// SIGSTOP of a service; of a stage for longer than its session.
+    Freeze(Service, Duration),
+    /// A second instance joins and leaves, killed (true) or told to.
+    Join(Service, Duration, bool),
+    /// A second instance joins; the first is killed while both are there, and comes back.
+    TakeOver(Service, Duration),
+    /// `pg_ctl -m immediate`.
+    CrashPostgres(Duration),
+    /// Every connection to Postgres is cut.
+    CutPostgres(Duration),
+    /// `kill -9` of Redis.
+    CrashRedis(Duration),
+    /// Every connection to Redis is cut.
+    CutRedis(Duration),
+    /// `kill -9` of Kafka.
+    CrashKafka(Duration),
+    /// Records of a topic stand in it once more.
+    Duplicates(u64),
+    /// Records that cannot be used.
+    Garbage(u64),
+}
+
+impl Fault {
+    /// Its name in the report.
+    pub fn kind(self) -> String {
+        match self {
+            Self::Kill(service, _) => format!("kill -9 {}", service.binary()),
+            Self::Restart(service, _) => format!("stop and start {}", service.binary()),
+            Self::Freeze(service, _) => format!("freeze and thaw {}", service.binary()),
+            Self::Join(service, ..) => format!("second {} joins and leaves", service.binary()),
+            Self::TakeOver(service, _) => format!("second {} takes over", service.binary()),
+            Self::CrashPostgres(_) => "crash of postgres".to_owned(),
+            Self::CutPostgres(_) => "connections to postgres cut".to_owned(),
+            Self::CrashRedis(_) => "kill -9 redis".to_owned(),
+            Self::CutRedis(_) => "connections to redis cut".to_owned(),
+            Self::CrashKafka(_) => "kill -9 kafka".to_owned(),
+            Self::Duplicates(_) => "duplicates on a topic".to_owned(),
+            Self::Garbage(_) => "garbage on a topic".to_owned(),
+        }
+    }
+
+    /// Has it happen, and mends it.
+    pub async fn happen(self, storm: &Storm) {
+        let fleet = &storm.fleet;
+        match self {
+            Self::Kill(service, pause) => {
+                fleet.assert_running();
+                fleet.kill(service);
+                sleep(pause).await;
+                fleet.start(service);
+            }
+            Self::Restart(service, pause) => {
+                let stopped = fleet.terminate(service).await;
+                assert_ended_well(service, stopped.status);
+                sleep(pause).await;
+                fleet.start(service);
+            }
+            Self::Freeze(service, pause) => {
+                fleet.freeze(service);
+                sleep(pause).await;
+                fleet.thaw(service);
+            }
+            Self::Join(service, pause, killed) => {
+                fleet.second(service);
+                sleep(pause).await;
+                if killed {
+                    fleet.kill_second(service);
+                } else {
+                    let stopped = fleet.terminate_second(service).await;
+                    assert_ended_well(service, stopped.status);
+                }
+            }
+            Self::TakeOver(service, pause) => {
+                fleet.second(service);
+                sleep(pause).await;
+                fleet.kill(service);
+                sleep(pause).await;
+                fleet.start(service);
+                sleep(pause).await;
+                fleet.kill_second(service);
+            }
+            Self::CrashPostgres(pause) => crash(storm, Server::Postgres, pause).await,
+            Self::CrashRedis(pause) => crash(storm, Server::Redis, pause).await,
+            Self::CrashKafka(pause) => {
+                let _alone = storm.kafka.write().await;
+                crash(storm, Server::Kafka, pause).await;
+            }
+            Self::CutPostgres(pause) => {
+                storm.postgres.cut();
+                sleep(pause).await;
+                storm.postgres.resume();
+            }
+            Self::CutRedis(pause) => {
+                storm.redis.cut();
+                sleep(pause).await;
+                storm.redis.resume();
+            }
+            Self::Duplicates(seed) => duplicate(storm, &mut StdRng::seed_from_u64(seed)).await,
+            Self::Garbage(seed) => garbage::send(storm, &mut StdRng::seed_from_u64(seed)).await,
+        }
+    }
+}
+
+/// A service that is told to stop ends by itself; one that had only just started may not listen yet.
+fn assert_ended_well(service: Service, status: ExitStatus) {
+    let unheard = status.signal() == Some(SIGTERM);
+    assert!(status.success() || unheard, "{service:?} ended with {status}");
+}
+
+async fn crash(storm: &Storm, server: Server, pause: Duration) {
+    storm.servers.crash(server).await;
+    sleep(pause).await;
+    storm.servers.restart(server).await;
+}
+
+/// Sends records of a topic again, headers and all.
+async fn duplicate(storm: &Storm, random: &mut StdRng) {
+    let _kafka = storm.kafka.read().await;
+    let inputs = storm.inputs();
+    let Some((_, topic)) = inputs.choose(random) else { return };
+    let records = storm.fleet.kafka().read_all(topic).await;
+    let mut chosen: Vec<_> = records.iter().sample(random, DUPLICATES);
+    // A crashed sender repeats records in their order.
+    chosen.sort_by_key(|record| (record.partition, record.offset));
+    let again: Vec<NewRecord> = chosen.into_iter().map(NewRecord::from).collect();
+    storm.report.add("records sent twice", again.len());
+    storm.fleet.kafka().produce(topic, &again).await;
+}

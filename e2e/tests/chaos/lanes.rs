@@ -1,0 +1,108 @@
+//! The schedule: each target has a lane of faults one after another; the lanes run side by side.
+//!
+//! A lane is drawn from the seed before the storm begins, so that it does not depend on how fast the
+//! machine is; a fault whose time has come while the one before was mended follows at once.
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use strata_testkit::Service;
+
+use super::Storm;
+use super::faults::Fault;
+
+/// Seconds before the first fault of a lane and between two of them.
+struct Rhythm {
+    first: std::ops::Range<f64>,
+    gap: std::ops::Range<f64>,
+}
+
+/// One lane: its faults and when each is due.
+fn draw(
+    storm: &Storm,
+    number: u64,
+    rhythm: &Rhythm,
+    mut fault: impl FnMut(&mut StdRng) -> Fault,
+) -> Vec<(Duration, Fault)> {
+    let mut random = StdRng::seed_from_u64(storm.seed.wrapping_mul(1000).wrapping_add(number));
+    let mut due = Duration::from_secs_f64(random.random_range(rhythm.first.clone()));
+    let mut lane = Vec::new();
+    while due < storm.length {
+        lane.push((due, fault(&mut random)));
+        due += Duration::from_secs_f64(random.random_range(rhythm.gap.clone()));
+    }
+    lane
+}
+
+async fn run(storm: &Storm, lane: Vec<(Duration, Fault)>) {
+    for (due, fault) in lane {
+        // What a slow machine has no time for is left out.
+        if storm.begin.elapsed() > storm.length {
+            return;
+        }
+        tokio::time::sleep_until((storm.begin + due).into()).await;
+        let started = Instant::now();
+        println!("{:6.2} s {fault:?}", storm.begin.elapsed().as_secs_f64());
+        storm.report.count(fault.kind());
+        fault.happen(storm).await;
+        println!(
+            "{:6.2} s {fault:?} mended after {:?}",
+            storm.begin.elapsed().as_secs_f64(),
+            started.elapsed()
+        );
+    }
+}
+
+/// A pause of up to this many milliseconds, drawn from the seed.
+fn pause(random: &mut StdRng, at_most: u64) -> Duration {
+    Duration::from_millis(random.random_range(0..at_most))
+}
+
+/// A fault of a stage: its death, its hanging, or company.
+fn of_stage(service: Service) -> impl FnMut(&mut StdRng) -> Fault {
+    move |random| match random.random_range(0..10) {
+        0..4 => Fault::Kill(service, pause(random, 700)),
+        4..6 => Fault::Freeze(service, Duration::from_millis(2500) + pause(random, 2500)),
+        6 => Fault::Restart(service, pause(random, 700)),
+        7 => Fault::TakeOver(service, pause(random, 3000)),
+        _ => Fault::Join(service, pause(random, 4000), random.random_bool(0.5)),
+    }
+}
+
+/// Runs every lane to its end.
+pub async fn run_all(storm: &Storm) {
+    let quick = Rhythm { first: 1.0..4.0, gap: 2.0..7.0 };
+    let servers = Rhythm { first: 2.0..9.0, gap: 6.0..13.0 };
+    let kafka = Rhythm { first: 6.0..10.0, gap: 20.0..30.0 };
+    let steady = Rhythm { first: 0.5..1.5, gap: 0.5..2.5 };
+    let stages = Service::STAGES.map(|stage| draw(storm, stage as u64, &quick, of_stage(stage)));
+    let [stg, dds, cdm] = stages.map(|lane| run(storm, lane));
+    let source = draw(storm, 10, &servers, |random| match random.random_bool(0.6) {
+        true => Fault::Kill(Service::DataSource, pause(random, 500)),
+        false => Fault::Freeze(Service::DataSource, pause(random, 4000)),
+    });
+    let postgres = draw(storm, 11, &servers, |random| match random.random_bool(0.4) {
+        true => Fault::CrashPostgres(pause(random, 1500)),
+        false => Fault::CutPostgres(pause(random, 3000)),
+    });
+    let redis = draw(storm, 12, &servers, |random| match random.random_bool(0.5) {
+        true => Fault::CrashRedis(pause(random, 1500)),
+        false => Fault::CutRedis(pause(random, 3000)),
+    });
+    let kafka = draw(storm, 13, &kafka, |random| Fault::CrashKafka(pause(random, 2000)));
+    let noise = draw(storm, 14, &steady, |random| match random.random_bool(0.5) {
+        true => Fault::Duplicates(random.random()),
+        false => Fault::Garbage(random.random()),
+    });
+    tokio::join!(
+        stg,
+        dds,
+        cdm,
+        run(storm, source),
+        run(storm, postgres),
+        run(storm, redis),
+        run(storm, kafka),
+        run(storm, noise),
+    );
+}

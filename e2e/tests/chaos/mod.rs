@@ -1,0 +1,142 @@
+//! The fleet under fire: random faults under steady load, then every layer equals the model.
+//!
+//! A seed decides when which fault hits what; a failing seed repeats the same schedule. The servers are
+//! the test's own, so that killing them disturbs nobody. A further stream is one more entry in
+//! [`Storm::inputs`], one more load and one more comparison in [`storm`].
+
+mod faults;
+mod garbage;
+mod lanes;
+mod orders;
+mod report;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+use strata_testkit::{Fleet, LocalServers, Proxy, Server, Service};
+use tokio::sync::RwLock;
+
+use report::Report;
+
+/// The seed of every `make test`, beside a random one.
+const FIXED_SEED: u64 = 20_250_222;
+
+/// Length of the short run.
+const SHORT: Duration = Duration::from_secs(20);
+
+/// Deadline of what follows the storm: everything comes back, and the rest is read.
+const DRAINED: Duration = Duration::from_secs(240);
+
+/// Longer than Redis may take to write down what it was told: what is older survives its death.
+const WRITTEN_DOWN: Duration = Duration::from_secs(3);
+
+/// One run: the fleet, its servers, and what is between them.
+struct Storm {
+    fleet: Fleet,
+    servers: Arc<LocalServers>,
+    /// Between the services and Postgres.
+    postgres: Proxy,
+    /// Between the services and Redis.
+    redis: Proxy,
+    /// Held for reading by what asks Kafka from here, for writing by what kills it.
+    kafka: RwLock<()>,
+    seed: u64,
+    length: Duration,
+    begin: Instant,
+    /// True when no further fault comes; the load ends then.
+    over: AtomicBool,
+    report: Report,
+}
+
+impl Storm {
+    async fn prepare(servers: Arc<LocalServers>, seed: u64, length: Duration) -> Self {
+        let proxy = |server| Proxy::start(([127, 0, 0, 1], servers.port(server)).into());
+        let (postgres, redis) = (proxy(Server::Postgres), proxy(Server::Redis));
+        let small = [("BATCH_MAX_ROWS", "100"), ("LOG_LEVEL", "info,strata_runtime=debug")];
+        let mut fleet = Fleet::prepare_on(servers.servers(), &small).await;
+        let through = |url: &str, server, proxy: &Proxy| {
+            url.replace(&format!(":{}", servers.port(server)), &format!(":{}", proxy.port()))
+        };
+        fleet.change_variable("DATABASE_URL", |url| through(url, Server::Postgres, &postgres));
+        fleet.change_variable("REDIS_URL", |url| through(url, Server::Redis, &redis));
+        for service in Service::ALL {
+            fleet.start(service);
+        }
+        for service in Service::ALL {
+            fleet.wait_healthy(service).await;
+        }
+        fleet.put_reference(&crate::support::reference()).await;
+        tokio::time::sleep(WRITTEN_DOWN).await;
+        Self {
+            fleet,
+            servers,
+            postgres,
+            redis,
+            kafka: RwLock::default(),
+            seed,
+            length,
+            begin: Instant::now(),
+            over: AtomicBool::new(false),
+            report: Report::default(),
+        }
+    }
+
+    /// What each stage reads; garbage and duplicates go there, and dead letters come of it.
+    fn inputs(&self) -> Vec<(Service, String)> {
+        Service::STAGES.into_iter().map(|stage| (stage, self.fleet.input_of(stage))).collect()
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+}
+
+/// One seed from beginning to end.
+async fn storm(servers: Arc<LocalServers>, seed: u64, length: Duration) {
+    println!("CHAOS_SEED={seed} CHAOS_SECONDS={}", length.as_secs());
+    let storm = Storm::prepare(servers, seed, length).await;
+    let reference = storm.fleet.reference().await;
+    let _table = report::Table(&storm);
+    let faults = async {
+        lanes::run_all(&storm).await;
+        storm.over.store(true, Ordering::Relaxed);
+    };
+    let (sent, ()) = tokio::join!(orders::load(&storm), faults);
+    storm.fleet.assert_running();
+    storm.fleet.at_rest(DRAINED).await;
+    for service in Service::ALL {
+        storm.fleet.wait_healthy(service).await;
+    }
+    let after = storm.fleet.reference().await;
+    assert_eq!((&reference.users, &reference.restaurants), (&after.users, &after.restaurants));
+    orders::verify(&storm, &sent, &reference).await;
+    for (stage, topic) in storm.inputs() {
+        garbage::verify(&storm, stage, &topic).await;
+    }
+}
+
+/// The seeds and the length: the environment's, else a fixed and a random seed for a short while.
+fn chosen() -> (Vec<u64>, Duration) {
+    let read = |name: &str| {
+        let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
+        Some(value.parse::<u64>().unwrap_or_else(|e| panic!("{name}={value}: {e}")))
+    };
+    let seconds = read("CHAOS_SECONDS").map(Duration::from_secs);
+    let seeds = match (read("CHAOS_SEED"), seconds) {
+        (Some(seed), _) => vec![seed],
+        (None, Some(_)) => vec![rand::rng().random_range(0..1_000_000)],
+        (None, None) => vec![FIXED_SEED, rand::rng().random_range(0..1_000_000)],
+    };
+    (seeds, seconds.unwrap_or(SHORT))
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_counted_twice_under_random_faults() {
+    let (seeds, length) = chosen();
+    let servers = Arc::new(LocalServers::start().await);
+    for seed in seeds {
+        Box::pin(storm(Arc::clone(&servers), seed, length)).await;
+    }
+}
