@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use sqlx::{PgConnection, PgPool};
-use strata_events::Reject;
 use strata_events::stream::dlq_topic;
+use strata_events::{Origin, Reject};
 
 use super::pending;
 use super::record::{Output, Record};
@@ -102,6 +102,9 @@ impl<H: Handler> PgStage<H> {
             return Ok(());
         }
         let column = |f: fn(&Record) -> i64| letters.iter().map(|(record, _)| f(record)).collect::<Vec<_>>();
+        let text = |f: fn(&Record) -> Option<&Origin>| {
+            letters.iter().map(|(record, _)| f(record).map(Origin::to_string)).collect::<Vec<_>>()
+        };
         let partitions: Vec<i32> = letters.iter().map(|(record, _)| record.partition).collect();
         let keys: Vec<Option<&[u8]>> = letters.iter().map(|(record, _)| record.key.as_deref()).collect();
         let payloads: Vec<&[u8]> = letters.iter().map(|(record, _)| record.payload.as_slice()).collect();
@@ -118,6 +121,10 @@ impl<H: Handler> PgStage<H> {
             .bind(&payloads)
             .bind(&reasons)
             .bind(&details)
+            .bind(text(|record| record.origin.as_ref()))
+            .bind(text(|record| record.replay_of.as_ref()))
+            .bind(letters.iter().map(|(record, _)| record.event_id.as_deref()).collect::<Vec<_>>())
+            .bind(letters.iter().map(|(record, _)| record.replay_seq()).collect::<Vec<_>>())
             .execute(tx)
             .await?;
         Ok(())
