@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod consumer;
+pub mod guard;
 pub mod pending;
 pub mod pg_stage;
 pub mod producer;
@@ -12,6 +13,7 @@ pub mod record;
 pub mod stage;
 pub mod worker;
 
+pub use guard::DeadLetterGuard;
 pub use pg_stage::PgStage;
 pub use producer::Producer;
 pub use record::{Output, Record};

@@ -7,6 +7,7 @@ use sqlx::{PgConnection, PgPool};
 use strata_events::stream::dlq_topic;
 use strata_events::{Origin, Reject};
 
+use super::guard::DeadLetterGuard;
 use super::pending;
 use super::record::{Output, Record};
 use super::stage::{Effects, Handler, Input, Position, Span, Stage, StageError};
@@ -208,6 +209,7 @@ impl<H: Handler> Stage for PgStage<H> {
         records: &[Record],
         span: &Span,
         condemned: Option<Reject>,
+        guard: &mut DeadLetterGuard,
     ) -> Result<Vec<Output>, StageError> {
         let mut inputs = Vec::with_capacity(records.len());
         let mut letters: Vec<(&Record, Reject)> = Vec::new();
@@ -227,6 +229,7 @@ impl<H: Handler> Stage for PgStage<H> {
         letters.extend(effects.rejects.into_iter().map(|(index, reject)| (inputs[index].record, reject)));
         let letters: Vec<(&Record, &Reject)> =
             letters.iter().map(|(record, reject)| (*record, reject)).collect();
+        guard.admit(records.len(), &letters)?;
         let mut outputs: Vec<(i32, Output)> = effects
             .outputs
             .into_iter()

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin::ensure_topics;
 use super::consumer::{Collected, Source};
+use super::guard::DeadLetterGuard;
 use super::producer::Producer;
 use super::record::{Output, Record};
 use super::stage::{Position, Span, Stage, StageError};
@@ -108,6 +109,7 @@ impl<S: Stage> Runnable for Worker<S> {
         let WorkerSettings { stage, topic, kafka, .. } = &worker.settings;
         let group = format!("{}{stage}-{topic}", kafka.group_prefix);
         let source = Source::subscribe(kafka, &group, topic)?;
+        let guard = DeadLetterGuard::new(worker.settings.batch.dead_letters);
         Loop {
             source,
             worker,
@@ -116,6 +118,7 @@ impl<S: Stage> Runnable for Worker<S> {
             epoch: 0,
             positions: BTreeMap::new(),
             unsettled: BTreeSet::new(),
+            guard,
             backoff: BACKOFF_MIN,
         }
         .turn();
@@ -135,6 +138,8 @@ struct Loop<'a, S> {
     positions: BTreeMap<i32, i64>,
     /// Partitions whose acknowledged outputs the store still keeps.
     unsettled: BTreeSet<i32>,
+    /// Stops the stage when most of what it reads is refused.
+    guard: DeadLetterGuard,
     backoff: Duration,
 }
 
@@ -212,10 +217,11 @@ impl<S: Stage> Loop<'_, S> {
             let expected = self.positions.get(&record.partition).copied().unwrap_or_default();
             span.entry(record.partition).or_insert((expected, expected)).1 = record.offset + 1;
         }
-        let applied =
-            self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.stage.apply(records, &span, condemned)));
+        let applying = self.worker.stage.apply(records, &span, condemned, &mut self.guard);
+        let applied = self.handle.block_on(timeout(APPLY_TIMEOUT, applying));
         let outputs = applied
             .map_err(|elapsed| StageError::Transient { dependency: "the store", source: elapsed.into() })??;
+        self.guard.applied();
         for (&partition, &(_, next)) in &span {
             self.positions.insert(partition, next);
         }
@@ -349,6 +355,7 @@ impl<S: Stage> Loop<'_, S> {
             Trouble::Stage(StageError::Data(_)) => {
                 ("data", "the store refuses what the stage itself keeps".to_owned())
             }
+            Trouble::Stage(StageError::NeedsOperator(message)) => ("operator", message.clone()),
             Trouble::Kafka(_) => ("kafka", "waiting for kafka".to_owned()),
             Trouble::Lost(message) => ("lost", message.clone()),
         };
@@ -359,7 +366,7 @@ impl<S: Stage> Loop<'_, S> {
         };
         metrics::counter!(names::RETRIES, "stream" => self.worker.settings.stream, "cause" => cause)
             .increment(1);
-        if cause == "lost" {
+        if matches!(cause, "lost" | "operator") {
             tracing::error!("{message}");
         } else {
             tracing::warn!(error, retry_ms = self.backoff.as_millis(), "{message}");
