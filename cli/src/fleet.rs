@@ -58,15 +58,7 @@ impl Fleet {
     ) -> anyhow::Result<[StagePosition; 3]> {
         let mut positions = [StagePosition::default(); 3];
         for (index, topic) in settings.topics.of(stream).into_iter().enumerate() {
-            let stored: Vec<(i32, i64)> = sqlx::query_as(
-                "select partition, next_offset from ops.consumer_offsets where stage = $1 and topic = $2",
-            )
-            .bind(STAGES[index])
-            .bind(topic)
-            .fetch_all(&self.pool)
-            .await
-            .context("Postgres does not answer; is the fleet up? (make up)")?;
-            let stored: BTreeMap<i32, i64> = stored.into_iter().collect();
+            let stored = self.offsets(STAGES[index], topic).await?;
             for (partition, low, high) in self.watermarks(topic)? {
                 positions[index].applied += stored.get(&partition).copied().unwrap_or(low);
                 positions[index].end += high;
@@ -75,7 +67,21 @@ impl Fleet {
         Ok(positions)
     }
 
-    fn watermarks(&self, topic: &str) -> anyhow::Result<Vec<(i32, i64, i64)>> {
+    /// Next offset by partition, as a stage stored it.
+    pub async fn offsets(&self, stage: &str, topic: &str) -> anyhow::Result<BTreeMap<i32, i64>> {
+        let stored: Vec<(i32, i64)> = sqlx::query_as(
+            "select partition, next_offset from ops.consumer_offsets where stage = $1 and topic = $2",
+        )
+        .bind(stage)
+        .bind(topic)
+        .fetch_all(&self.pool)
+        .await
+        .context("Postgres does not answer; is the fleet up? (make up)")?;
+        Ok(stored.into_iter().collect())
+    }
+
+    /// First offset and the one after the last, by partition; nothing where the topic does not exist.
+    pub fn watermarks(&self, topic: &str) -> anyhow::Result<Vec<(i32, i64, i64)>> {
         let metadata = self
             .consumer
             .fetch_metadata(Some(topic), KAFKA_TIMEOUT)

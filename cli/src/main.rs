@@ -1,10 +1,12 @@
 //! `strata`: the operator's tool.
 
+mod dlq;
 mod fleet;
 mod layers;
 mod progress;
 mod push;
 mod status;
+mod table;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,8 @@ struct Cli {
 enum Command {
     /// Has data-source generate events.
     Push(push::Args),
+    /// Looks at dead letters, replays and discards them.
+    Dlq(dlq::Args),
     /// Shows health, lag and the rows of every layer.
     Status,
 }
@@ -37,6 +41,7 @@ async fn main() -> ExitCode {
         let settings = Settings::from_env("DATA_SOURCE_PORT").context("see .env_template")?;
         match cli.command {
             Command::Push(args) => push::run(&settings, args).await,
+            Command::Dlq(args) => dlq::run(&settings, args).await,
             Command::Status => status::run(&settings).await,
         }
     };
