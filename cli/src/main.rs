@@ -2,9 +2,11 @@
 
 mod dlq;
 mod fleet;
+mod kafka;
 mod layers;
 mod progress;
 mod push;
+mod reconcile;
 mod status;
 mod table;
 
@@ -30,6 +32,8 @@ enum Command {
     Push(push::Args),
     /// Looks at dead letters, replays and discards them.
     Dlq(dlq::Args),
+    /// Compares all layers at one moment, while the fleet runs; fails on any difference.
+    Reconcile(reconcile::Args),
     /// Shows health, lag and the rows of every layer.
     Status,
 }
@@ -42,6 +46,7 @@ async fn main() -> ExitCode {
         match cli.command {
             Command::Push(args) => push::run(&settings, args).await,
             Command::Dlq(args) => dlq::run(&settings, args).await,
+            Command::Reconcile(args) => reconcile::run(&settings, &args).await,
             Command::Status => status::run(&settings).await,
         }
     };
