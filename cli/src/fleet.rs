@@ -42,6 +42,7 @@ pub struct Fleet {
     consumer: BaseConsumer,
     redis: ConnectionManager,
     metrics_offsets: String,
+    metrics_topic: String,
 }
 
 impl Fleet {
@@ -54,7 +55,8 @@ impl Fleet {
             .create()?;
         let redis = redis_client::connect(&settings.redis_url)?;
         let metrics_offsets = MetricsKeys::new(&settings.redis_prefix).offsets();
-        Ok(Self { pool, consumer, redis, metrics_offsets })
+        let metrics_topic = settings.topics.name(HOTEL_SEARCH.into_cdm).to_owned();
+        Ok(Self { pool, consumer, redis, metrics_offsets, metrics_topic })
     }
 
     /// Where each stage of a stream stands, in the order of [`STAGES`].
@@ -65,10 +67,7 @@ impl Fleet {
     ) -> anyhow::Result<[StagePosition; 3]> {
         let mut positions = [StagePosition::default(); 3];
         for (index, topic) in settings.topics.of(stream).into_iter().enumerate() {
-            let stored = match (*stream, STAGES[index]) {
-                (HOTEL_SEARCH, "cdm") => self.stored_in_redis().await?,
-                (_, stage) => self.stored_in_postgres(stage, topic).await?,
-            };
+            let stored = self.offsets(STAGES[index], topic).await?;
             for (partition, low, high) in self.watermarks(topic)? {
                 positions[index].applied += stored.get(&partition).copied().unwrap_or(low);
                 positions[index].end += high;
@@ -77,7 +76,11 @@ impl Fleet {
         Ok(positions)
     }
 
-    async fn stored_in_postgres(&self, stage: &str, topic: &str) -> anyhow::Result<BTreeMap<i32, i64>> {
+    /// Next offset by partition, as a stage stored it beside its data.
+    pub async fn offsets(&self, stage: &str, topic: &str) -> anyhow::Result<BTreeMap<i32, i64>> {
+        if stage == "cdm" && topic == self.metrics_topic {
+            return self.stored_in_redis().await;
+        }
         let stored: Vec<(i32, i64)> = sqlx::query_as(
             "select partition, next_offset from ops.consumer_offsets where stage = $1 and topic = $2",
         )

@@ -1,12 +1,16 @@
 //! `strata`: the operator's tool.
 
+mod dlq;
 mod fleet;
+mod kafka;
 mod layers;
 mod progress;
 mod push;
 mod rebuild;
+mod reconcile;
 mod services;
 mod status;
+mod table;
 mod top;
 
 use std::process::ExitCode;
@@ -31,6 +35,10 @@ enum Command {
     Push(push::Args),
     /// Makes derived data anew from the vault.
     Rebuild(rebuild::Args),
+    /// Looks at dead letters, replays and discards them.
+    Dlq(dlq::Args),
+    /// Compares all layers at one moment, while the fleet runs; fails on any difference.
+    Reconcile(reconcile::Args),
     /// Shows health, lag and the rows of every layer.
     Status,
 }
@@ -43,6 +51,8 @@ async fn main() -> ExitCode {
         match cli.command {
             Command::Push(args) => push::run(&settings, args).await,
             Command::Rebuild(args) => rebuild::run(&settings, args).await,
+            Command::Dlq(args) => dlq::run(&settings, args).await,
+            Command::Reconcile(args) => reconcile::run(&settings, &args).await,
             Command::Status => status::run(&settings).await,
         }
     };

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cdm::metrics::delta::Delta;
 use cdm::metrics::store::lane_of;
 use cdm::watermark::Watermarks;
+use strata_runtime::config::DeadLetterLimits;
+use strata_runtime::kafka::DeadLetterGuard;
 use strata_runtime::kafka::StageError;
 use strata_runtime::kafka::stage::{Span, Stage as _};
 
@@ -17,10 +19,10 @@ async fn a_batch_that_comes_twice_is_fenced() {
     let mut stage = sandbox.started().await;
     let records = [record(0, 0, Some((3, 7)), "6032", 7474), record(1, 0, Some((4, 1)), "6033", 9000)];
     let first = span(&records, &BTreeMap::new());
-    stage.apply(&records, &first, None).await.expect("applies");
+    stage.apply(&records, &first, None, &mut guard()).await.expect("applies");
     let before = sandbox.content();
     // WHEN an instance that does not know applies it again
-    let repeated = stage.apply(&records, &first, None).await;
+    let repeated = stage.apply(&records, &first, None, &mut guard()).await;
     // THEN nothing changes
     assert!(
         matches!(repeated, Err(StageError::Fenced { partition: 0, stored: 1, expected: 0 })),
@@ -43,7 +45,7 @@ async fn a_message_whose_origin_is_not_newer_is_skipped() {
     // GIVEN a search from origin 3/7
     let mut stage = sandbox.started().await;
     let first = [record(0, 0, Some((3, 7)), "6032", 7474)];
-    stage.apply(&first, &span(&first, &BTreeMap::new()), None).await.expect("applies");
+    stage.apply(&first, &span(&first, &BTreeMap::new()), None, &mut guard()).await.expect("applies");
     // WHEN it comes again, and with it an older one, a newer one, and one of another lane
     let again = [
         record(0, 1, Some((3, 7)), "6032", 7474),
@@ -52,7 +54,7 @@ async fn a_message_whose_origin_is_not_newer_is_skipped() {
         record(0, 4, Some((2, 1)), "6032", 6000),
         record(0, 5, None, "6032", 9000),
     ];
-    stage.apply(&again, &span(&again, &BTreeMap::from([(0, 1)])), None).await.expect("applies");
+    stage.apply(&again, &span(&again, &BTreeMap::from([(0, 1)])), None, &mut guard()).await.expect("applies");
     // THEN the newer one, the other lane's and the one without an origin count
     let content = sandbox.content();
     assert_eq!(content["{metrics}:hotels"]["6032"], "4");
@@ -74,21 +76,21 @@ async fn a_redis_that_lost_its_last_second_is_noticed_and_healed() {
         ]
     };
     let at = |offset: i64| BTreeMap::from([(0, offset)]);
-    stage.apply(&batch(0), &span(&batch(0), &at(0)), None).await.expect("applies");
+    stage.apply(&batch(0), &span(&batch(0), &at(0)), None, &mut guard()).await.expect("applies");
     let snapshot = sandbox.snapshot();
-    stage.apply(&batch(2), &span(&batch(2), &at(2)), None).await.expect("applies");
+    stage.apply(&batch(2), &span(&batch(2), &at(2)), None, &mut guard()).await.expect("applies");
     stage.verify(&BTreeMap::from([(0, 4), (1, 0)])).await.expect("as believed");
     let whole = sandbox.content();
     sandbox.restore(&snapshot);
     // WHEN the loop looks, or goes on
     let verified = stage.verify(&BTreeMap::from([(0, 4), (1, 0)])).await;
-    let next = stage.apply(&batch(4), &span(&batch(4), &at(4)), None).await;
+    let next = stage.apply(&batch(4), &span(&batch(4), &at(4)), None, &mut guard()).await;
     // THEN both are fenced, and a repeat from the stored position restores everything
     assert!(matches!(verified, Err(StageError::Fenced { stored: 2, expected: 4, .. })), "{verified:?}");
     assert!(matches!(next, Err(StageError::Fenced { stored: 2, expected: 4, .. })), "{next:?}");
     let positions = stage.positions(&[0]).await.expect("positions");
     assert_eq!(positions[0].next_offset, Some(2));
-    stage.apply(&batch(2), &span(&batch(2), &at(2)), None).await.expect("applies");
+    stage.apply(&batch(2), &span(&batch(2), &at(2)), None, &mut guard()).await.expect("applies");
     assert_eq!(sandbox.content(), whole);
 }
 
@@ -129,7 +131,7 @@ async fn an_empty_redis_starts_only_where_kafka_holds_everything() {
     // WHEN Kafka holds everything THEN it starts, and a repeat changes nothing
     stage.initialize(&[(0, 0)]).await.expect("starts");
     let records = [record(0, 0, None, "6032", 7474)];
-    stage.apply(&records, &span(&records, &BTreeMap::new()), None).await.expect("applies");
+    stage.apply(&records, &span(&records, &BTreeMap::new()), None, &mut guard()).await.expect("applies");
     stage.initialize(&[(0, 0), (1, 0)]).await.expect("starts");
     let content = sandbox.content();
     assert_eq!(
@@ -140,4 +142,9 @@ async fn an_empty_redis_starts_only_where_kafka_holds_everything() {
     let key = sandbox.keys.offsets();
     redis::cmd("DEL").arg(key).exec(sandbox.sync()).expect("deletes");
     assert!(matches!(stage.initialize(&[(0, 0)]).await, Err(StageError::NeedsOperator(_))));
+}
+
+/// A guard that lets everything pass.
+fn guard() -> DeadLetterGuard {
+    DeadLetterGuard::new(DeadLetterLimits { max_share: 1.0, min_records: 1 })
 }

@@ -131,6 +131,7 @@ pub fn record(partition: i32, offset: i64, origin: Option<(i32, i64)>, hotel: &s
             offset,
         }),
         event_id: None,
+        replay_of: None,
     }
 }
 

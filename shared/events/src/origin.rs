@@ -6,6 +6,12 @@ use std::str::FromStr;
 /// Name of the Kafka header.
 pub const HEADER: &str = "origin";
 
+/// Name of the Kafka header of a replayed record: the record that started the event's way.
+///
+/// The replay has an `origin` of its own, so that it is applied; its place in the vault's time and the
+/// identity of an event without a business key stay those of the first record.
+pub const REPLAY_OF_HEADER: &str = "replay_of";
+
 /// Coordinates of an input record, written `topic/partition/offset`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {

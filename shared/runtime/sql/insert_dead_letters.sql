@@ -1,6 +1,9 @@
 -- Keeps records that cannot be used; safe to repeat. $1 stream text · $2 stage text · $3 topic text · $4 partition int[]
 -- $5 offset bigint[] · $6 Kafka timestamp bigint[] (Unix ms) · $7 key bytea[] · $8 payload bytea[] · $9 reason text[] · $10 detail text[]
-insert into ops.dead_letters (stream, stage, topic, partition, "offset", record_dt, key, payload, reason, detail)
+-- $11 origin text[] · $12 source text[] · $13 event_id text[] · $14 number of the replay that brought it bigint[]
+insert into ops.dead_letters (
+    stream, stage, topic, partition, "offset", record_dt, key, payload, reason, detail, origin, source, event_id, attempts
+)
 select
     $1,
     $2,
@@ -11,7 +14,18 @@ select
     d.key,
     d.payload,
     d.reason,
-    d.detail
-from unnest($4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::text[], $10::text[])
-    as d (partition, "offset", record_ms, key, payload, reason, detail)
+    d.detail,
+    d.origin,
+    d.source,
+    d.event_id,
+    -- A replay was counted when it was numbered.
+    coalesce(p.attempts, 1)
+from unnest(
+    $4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::text[], $10::text[],
+    $11::text[], $12::text[], $13::text[], $14::bigint[]
+) as d (partition, "offset", record_ms, key, payload, reason, detail, origin, source, event_id, replay_seq)
+left join ops.dead_letters as p
+    on p.stage = $2
+    and p.topic = $3
+    and p.replay_seq = d.replay_seq
 on conflict (stage, topic, partition, "offset") do nothing

@@ -57,6 +57,8 @@ pub const VARIABLES: &[Variable] = &[
     var("BATCH_MAX_ROWS", "2000"),
     var("BATCH_MAX_BYTES", "4194304"),
     var("BATCH_LINGER_MS", "5"),
+    var("DEAD_LETTER_MAX_SHARE", "0.5"),
+    var("DEAD_LETTER_MIN_RECORDS", "1000"),
 ];
 
 /// A variable of the environment; an empty one is taken as absent.
@@ -141,6 +143,17 @@ pub struct BatchSettings {
     pub max_bytes: usize,
     /// Time since the first record.
     pub linger: Duration,
+    /// How much of what is read may be unusable.
+    pub dead_letters: DeadLetterLimits,
+}
+
+/// When a stage stops instead of refusing most of what it reads.
+#[derive(Debug, Clone, Copy)]
+pub struct DeadLetterLimits {
+    /// Largest share of dead letters, from 0 to 1; 1 means no limit.
+    pub max_share: f64,
+    /// Records, the newest ones, of which the share is taken; fewer are never judged.
+    pub min_records: usize,
 }
 
 /// Names of the topics in force.
@@ -208,6 +221,10 @@ impl Settings {
                 max_rows: reader.positive("BATCH_MAX_ROWS")?,
                 max_bytes: reader.positive("BATCH_MAX_BYTES")?,
                 linger: Duration::from_millis(reader.parsed("BATCH_LINGER_MS")?),
+                dead_letters: DeadLetterLimits {
+                    max_share: reader.share("DEAD_LETTER_MAX_SHARE")?,
+                    min_records: reader.positive("DEAD_LETTER_MIN_RECORDS")?,
+                },
             },
         })
     }
@@ -237,6 +254,14 @@ impl Reader<'_> {
         match self.parsed(name)? {
             0 => Err(ConfigError { name, value: "0".into(), why: "it must be at least 1".into() }),
             n => Ok(n),
+        }
+    }
+
+    fn share(&self, name: &'static str) -> Result<f64, ConfigError> {
+        let share: f64 = self.parsed(name)?;
+        match (0.0..=1.0).contains(&share) {
+            true => Ok(share),
+            false => Err(ConfigError { name, value: self.text(name), why: "it must be from 0 to 1".into() }),
         }
     }
 }
@@ -276,6 +301,15 @@ mod tests {
         let lookup = |name: &str| (name == "BATCH_MAX_ROWS").then(|| "many".to_owned());
         let error = Settings::from_lookup("STG_PORT", lookup).expect_err("not a number").to_string();
         assert!(error.contains("BATCH_MAX_ROWS") && error.contains("many"), "{error}");
+    }
+
+    #[test]
+    fn a_share_lies_between_nothing_and_all() {
+        for value in ["-0.1", "1.1", "NaN", "half"] {
+            let lookup = |name: &str| (name == "DEAD_LETTER_MAX_SHARE").then(|| value.to_owned());
+            let error = Settings::from_lookup("STG_PORT", lookup).expect_err("no share").to_string();
+            assert!(error.contains("DEAD_LETTER_MAX_SHARE") && error.contains(value), "{error}");
+        }
     }
 
     #[test]

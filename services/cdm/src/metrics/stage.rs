@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use strata_events::stream::HOTEL_SEARCH;
 use strata_events::{Contract, ProcessedSearch, Reject};
 use strata_runtime::kafka::stage::{Position, Span, Stage};
-use strata_runtime::kafka::{DeadLetters, Output, Record, StageError};
+use strata_runtime::kafka::{DeadLetterGuard, DeadLetters, Output, Record, StageError};
 
 use super::delta::Delta;
 use super::store::{MetricsStore, lane_of};
@@ -132,6 +132,7 @@ impl Stage for MetricsStage {
         records: &[Record],
         span: &Span,
         condemned: Option<Reject>,
+        guard: &mut DeadLetterGuard,
     ) -> Result<Vec<Output>, StageError> {
         let mut decoded: Vec<Decoded<'_>> = Vec::with_capacity(records.len());
         let mut letters: Vec<(&Record, Reject)> = Vec::new();
@@ -141,6 +142,7 @@ impl Stage for MetricsStage {
         }
         let letters: Vec<(&Record, &Reject)> =
             letters.iter().map(|(record, reject)| (*record, reject)).collect();
+        guard.admit(records.len(), &letters)?;
         self.keep(&letters).await?;
         let mut reached = BTreeMap::new();
         for chunk in chunks(&decoded) {
@@ -190,6 +192,7 @@ mod tests {
             payload: GOLDEN.to_vec(),
             origin: None,
             event_id: None,
+            replay_of: None,
         }
     }
 

@@ -58,7 +58,7 @@ impl Handler for OrderHandler {
         let facts: Vec<OrderFact<'_>> = inputs
             .iter()
             .map(|input| {
-                OrderFact::new(&input.event, Load::new(input.record.load_dt(), &input.record.source()))
+                OrderFact::new(&input.event, Load::new(input.record.load_dt(), &input.record.start()))
             })
             .collect();
         let rows = VaultRows::build(&facts);

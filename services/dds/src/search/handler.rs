@@ -54,7 +54,7 @@ impl Handler for SearchHandler {
             return Err(Reject::new("unknown_advertiser", detail));
         }
         search.advertisers = names.into_iter().collect();
-        let event_id = event_id(record.event_id.as_deref(), &record.source())?;
+        let event_id = event_id(record.event_id.as_deref(), &record.start())?;
         Ok(IdentifiedSearch { event_id, search })
     }
 
@@ -72,7 +72,7 @@ impl Handler for SearchHandler {
         let facts: Vec<SearchFact<'_>> = inputs
             .iter()
             .map(|input| {
-                let load = Load::new(input.record.load_dt(), &input.record.source());
+                let load = Load::new(input.record.load_dt(), &input.record.start());
                 SearchFact::new(&input.event.event_id, &input.event.search, load)
             })
             .collect();
@@ -112,6 +112,7 @@ mod tests {
             key: None,
             payload,
             origin: None,
+            replay_of: None,
             event_id: Some("a-1".into()),
         }
     }

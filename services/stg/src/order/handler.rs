@@ -38,7 +38,7 @@ impl Handler for OrderHandler {
         let reference = self.reference.fetch(users, restaurants).await?;
 
         let mut effects = Effects::default();
-        let mut staged: Vec<&Order> = Vec::with_capacity(inputs.len());
+        let mut staged: Vec<&Input<'_, Order>> = Vec::with_capacity(inputs.len());
         for (index, input) in inputs.iter().enumerate() {
             match enrich(&input.event, &reference) {
                 Ok(fact) => {
@@ -46,7 +46,7 @@ impl Handler for OrderHandler {
                     let payload = serde_json::to_vec(&fact).map_err(|e| StageError::Data(e.into()))?;
                     let output = Output::from_input(input.record, &self.output_topic, key, payload);
                     effects.outputs.push((index, output));
-                    staged.push(&input.event);
+                    staged.push(input);
                 }
                 Err(reject) => effects.rejects.push((index, reject)),
             }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use strata_events::Order;
 use strata_events::order::OBJECT_TYPE;
-use strata_runtime::kafka::StageError;
+use strata_runtime::kafka::{Input, StageError};
 
 /// Columns for `stg.order_events`, one row an order, sorted by `object_id`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,27 +17,40 @@ pub struct OrderEventRows<'a> {
     pub sent_dttm: Vec<DateTime<Utc>>,
     /// Payloads as received.
     pub payload: Vec<&'a str>,
+    /// Kafka timestamps.
+    pub load_dt: Vec<DateTime<Utc>>,
+    /// Topics of the records that the versions came with.
+    pub load_src: Vec<String>,
+    /// Partitions of these records.
+    pub load_partition: Vec<i32>,
+    /// Offsets of these records.
+    pub load_offset: Vec<i64>,
 }
 
 impl<'a> OrderEventRows<'a> {
     /// Reduces a batch to the newest version of each order; of equal ones the first stands, as in the table.
-    pub fn newest(orders: impl IntoIterator<Item = &'a Order>) -> Self {
-        let mut newest: BTreeMap<i64, &Order> = BTreeMap::new();
-        for order in orders {
+    pub fn newest(inputs: impl IntoIterator<Item = &'a Input<'a, Order>>) -> Self {
+        let mut newest: BTreeMap<i64, &Input<'_, Order>> = BTreeMap::new();
+        for input in inputs {
             newest
-                .entry(order.object_id)
+                .entry(input.event.object_id)
                 .and_modify(|known| {
-                    if order.sent_dttm > known.sent_dttm {
-                        *known = order;
+                    if input.event.sent_dttm > known.event.sent_dttm {
+                        *known = input;
                     }
                 })
-                .or_insert(order);
+                .or_insert(input);
         }
         let mut rows = Self::default();
-        for (object_id, order) in newest {
+        for (object_id, Input { record, event }) in newest {
+            let start = record.start();
             rows.object_id.push(object_id);
-            rows.sent_dttm.push(order.sent_dttm);
-            rows.payload.push(order.raw_payload.get());
+            rows.sent_dttm.push(event.sent_dttm);
+            rows.payload.push(event.raw_payload.get());
+            rows.load_dt.push(record.load_dt());
+            rows.load_src.push(start.topic);
+            rows.load_partition.push(start.partition);
+            rows.load_offset.push(start.offset);
         }
         rows
     }
@@ -56,6 +69,10 @@ pub async fn upsert_order_events(
         .bind(OBJECT_TYPE)
         .bind(&rows.sent_dttm)
         .bind(&rows.payload)
+        .bind(&rows.load_dt)
+        .bind(&rows.load_src)
+        .bind(&rows.load_partition)
+        .bind(&rows.load_offset)
         .execute(connection)
         .await?;
     Ok(())
@@ -65,6 +82,7 @@ pub async fn upsert_order_events(
 mod tests {
     use serde_json::Value;
     use strata_events::Contract;
+    use strata_runtime::kafka::Record;
 
     use super::*;
 
@@ -77,6 +95,20 @@ mod tests {
         Order::decode(order.to_string().as_bytes()).expect("valid")
     }
 
+    fn record(offset: i64) -> Record {
+        Record {
+            topic: "stg_topic".into(),
+            partition: 0,
+            offset,
+            timestamp_ms: offset,
+            key: None,
+            payload: Vec::new(),
+            origin: None,
+            replay_of: None,
+            event_id: None,
+        }
+    }
+
     #[test]
     fn one_row_an_order_and_the_newest_wins() {
         let orders = [
@@ -85,8 +117,12 @@ mod tests {
             version(1, "2025-01-01T00:00:01Z", "late"),
             version(1, "2025-01-01T00:00:02Z", "same time"),
         ];
-        let rows = OrderEventRows::newest(&orders);
+        let records: Vec<Record> = (0..4).map(record).collect();
+        let inputs: Vec<Input<'_, Order>> =
+            records.iter().zip(orders).map(|(record, event)| Input { record, event }).collect();
+        let rows = OrderEventRows::newest(&inputs);
         assert_eq!(rows.object_id, [1, 2]);
         assert!(rows.payload[0].contains("newest") && rows.payload[1].contains("only"));
+        assert_eq!(rows.load_offset, [1, 0]);
     }
 }

@@ -50,7 +50,7 @@ impl Handler for SearchHandler {
         let text = std::str::from_utf8(&record.payload)
             .map_err(|e| Reject::new("malformed_json", format!("not UTF-8: {e}")))?;
         let given = record.event_id.as_deref().or(search.event_id.as_deref());
-        let event_id = event_id(given, &record.source())?;
+        let event_id = event_id(given, &record.start())?;
         Ok(IdentifiedSearch { event_id, text: text.into(), search })
     }
 
@@ -88,6 +88,7 @@ pub(crate) mod tests {
             key: None,
             payload: RAW.to_vec(),
             origin: None,
+            replay_of: None,
             event_id: event_id.map(str::to_owned),
         }
     }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use sqlx::PgConnection;
-use strata_events::Reject;
 use strata_events::stream::dlq_topic;
+use strata_events::{Origin, Reject};
 
 use super::record::{Output, Record};
 use super::stage::StageError;
@@ -45,6 +45,9 @@ impl DeadLetters {
             return Ok(());
         }
         let column = |f: fn(&Record) -> i64| letters.iter().map(|(record, _)| f(record)).collect::<Vec<_>>();
+        let text = |f: fn(&Record) -> Option<&Origin>| {
+            letters.iter().map(|(record, _)| f(record).map(Origin::to_string)).collect::<Vec<_>>()
+        };
         let partitions: Vec<i32> = letters.iter().map(|(record, _)| record.partition).collect();
         let keys: Vec<Option<&[u8]>> = letters.iter().map(|(record, _)| record.key.as_deref()).collect();
         let payloads: Vec<&[u8]> = letters.iter().map(|(record, _)| record.payload.as_slice()).collect();
@@ -61,6 +64,10 @@ impl DeadLetters {
             .bind(&payloads)
             .bind(&reasons)
             .bind(&details)
+            .bind(text(|record| record.origin.as_ref()))
+            .bind(text(|record| record.replay_of.as_ref()))
+            .bind(letters.iter().map(|(record, _)| record.event_id.as_deref()).collect::<Vec<_>>())
+            .bind(letters.iter().map(|(record, _)| record.replay_seq()).collect::<Vec<_>>())
             .execute(tx)
             .await?;
         Ok(())

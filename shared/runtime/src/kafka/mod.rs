@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod consumer;
 pub mod dead_letter;
+pub mod guard;
 pub mod loss;
 pub mod pending;
 pub mod pg_stage;
@@ -15,6 +16,7 @@ pub mod stage;
 pub mod worker;
 
 pub use dead_letter::DeadLetters;
+pub use guard::DeadLetterGuard;
 pub use pg_stage::PgStage;
 pub use producer::Producer;
 pub use record::{Output, Record};

@@ -8,6 +8,7 @@ use sqlx::{PgConnection, PgPool};
 use strata_events::Reject;
 
 use super::dead_letter::DeadLetters;
+use super::guard::DeadLetterGuard;
 use super::pending;
 use super::record::{Output, Record};
 use super::stage::{Effects, Handler, Input, Position, Span, Stage, StageError};
@@ -135,6 +136,7 @@ impl<H: Handler> Stage for PgStage<H> {
         records: &[Record],
         span: &Span,
         condemned: Option<Reject>,
+        guard: &mut DeadLetterGuard,
     ) -> Result<Vec<Output>, StageError> {
         let mut inputs = Vec::with_capacity(records.len());
         let mut letters: Vec<(&Record, Reject)> = Vec::new();
@@ -154,6 +156,7 @@ impl<H: Handler> Stage for PgStage<H> {
         letters.extend(effects.rejects.into_iter().map(|(index, reject)| (inputs[index].record, reject)));
         let letters: Vec<(&Record, &Reject)> =
             letters.iter().map(|(record, reject)| (*record, reject)).collect();
+        guard.admit(records.len(), &letters)?;
         let mut outputs: Vec<(i32, Output)> = effects
             .outputs
             .into_iter()

@@ -110,8 +110,18 @@ impl Producer {
     /// **Errors**: [`ProduceError`]; after `Fatal` the client has been replaced and the whole batch
     /// must be sent again.
     pub async fn enqueue(&self, output: &Output, acks: &Arc<Acks>) -> Result<(), ProduceError> {
+        self.enqueue_to(output, None, acks).await
+    }
+
+    async fn enqueue_to(
+        &self,
+        output: &Output,
+        partition: Option<i32>,
+        acks: &Arc<Acks>,
+    ) -> Result<(), ProduceError> {
         let inner = self.current();
         let mut record = to_record(output, Arc::clone(acks));
+        record.partition = partition;
         acks.outstanding.fetch_add(1, Ordering::AcqRel);
         loop {
             match inner.send(record) {
@@ -130,9 +140,21 @@ impl Producer {
 
     /// Sends a batch and waits until Kafka holds all of it.
     pub async fn send_all(&self, outputs: &[Output]) -> Result<(), ProduceError> {
+        self.send(outputs.iter().map(|output| (None, output))).await
+    }
+
+    /// As [`Producer::send_all`], each record to the partition beside it, whatever its key says.
+    pub async fn send_all_to(&self, outputs: &[(i32, Output)]) -> Result<(), ProduceError> {
+        self.send(outputs.iter().map(|(partition, output)| (Some(*partition), output))).await
+    }
+
+    async fn send(
+        &self,
+        outputs: impl Iterator<Item = (Option<i32>, &Output)> + Send,
+    ) -> Result<(), ProduceError> {
         let acks = Arc::new(Acks::default());
-        for output in outputs {
-            self.enqueue(output, &acks).await?;
+        for (partition, output) in outputs {
+            self.enqueue_to(output, partition, &acks).await?;
         }
         // Dying and stopping are what this window is for; an error here would be the producer's own.
         drop(failpoint::pass("after_send"));

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
 use serde::{Deserialize, Serialize};
+use strata_events::stream::dlq_topic;
 use strata_events::{Origin, origin, search};
 
 /// A record as it was read.
@@ -25,6 +26,8 @@ pub struct Record {
     pub payload: Vec<u8>,
     /// The record it was made from, where it says so.
     pub origin: Option<Origin>,
+    /// The record that started the event's way, where this is a replay or was made from one.
+    pub replay_of: Option<Origin>,
     /// Identity of an event that has no business key, where it carries one.
     pub event_id: Option<String>,
 }
@@ -44,6 +47,7 @@ impl Record {
             key: message.key().map(<[u8]>::to_vec),
             payload: message.payload().unwrap_or_default().to_vec(),
             origin: header(origin::HEADER).and_then(|text| text.parse().ok()),
+            replay_of: header(origin::REPLAY_OF_HEADER).and_then(|text| text.parse().ok()),
             event_id: header(search::EVENT_ID_HEADER).map(str::to_owned),
         }
     }
@@ -53,9 +57,20 @@ impl Record {
         Origin { topic: self.topic.to_string(), partition: self.partition, offset: self.offset }
     }
 
-    /// The record that started this one's way: its `origin`, or itself where it was sent by hand.
+    /// What this record is applied as: its `origin`, or itself where it was sent by hand.
     pub fn source(&self) -> Origin {
         self.origin.clone().unwrap_or_else(|| self.coordinates())
+    }
+
+    /// The record that started this one's way, replays left aside: its place in the vault's time.
+    pub fn start(&self) -> Origin {
+        self.replay_of.clone().unwrap_or_else(|| self.source())
+    }
+
+    /// The number of the replay that this record is, where it is one of its own topic's dead letters.
+    pub fn replay_seq(&self) -> Option<i64> {
+        let origin = self.origin.as_ref()?;
+        (origin.topic == dlq_topic(&self.topic)).then_some(origin.offset)
     }
 
     /// The Kafka timestamp as the vault's `load_dt`.
@@ -82,12 +97,10 @@ pub struct Output {
 impl Output {
     /// An output made from `input`: keeps its timestamp and names it as the origin.
     pub fn from_input(input: &Record, topic: &str, key: Vec<u8>, payload: Vec<u8>) -> Self {
-        Self {
-            topic: topic.to_owned(),
-            key: Some(key),
-            payload,
-            timestamp_ms: input.timestamp_ms,
-            headers: vec![(origin::HEADER.to_owned(), input.coordinates().to_string())],
+        let mut headers = vec![(origin::HEADER.to_owned(), input.coordinates().to_string())];
+        if let Some(start) = &input.replay_of {
+            headers.push((origin::REPLAY_OF_HEADER.to_owned(), start.to_string()));
         }
+        Self { topic: topic.to_owned(), key: Some(key), payload, timestamp_ms: input.timestamp_ms, headers }
     }
 }

@@ -6,6 +6,7 @@ use std::future::{Future, ready};
 use sqlx::PgConnection;
 use strata_events::Reject;
 
+use super::guard::DeadLetterGuard;
 use super::record::{Output, Record};
 
 /// Why a batch was not applied. Nothing of it is stored.
@@ -80,12 +81,13 @@ pub trait Stage: Send + 'static {
     /// Applies a batch, moves the offsets and keeps the outputs, all or nothing.
     ///
     /// Returns the outputs, to be sent now that they are safe. `condemned` makes every record of the
-    /// batch a dead letter for that reason.
+    /// batch a dead letter for that reason. `guard` is asked before the commit, with what was refused.
     fn apply(
         &mut self,
         records: &[Record],
         span: &Span,
         condemned: Option<Reject>,
+        guard: &mut DeadLetterGuard,
     ) -> impl Future<Output = Result<Vec<Output>, StageError>>;
 
     /// Forgets kept outputs that Kafka has acknowledged, where the partition still stands at this offset.

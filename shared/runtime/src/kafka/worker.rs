@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin::ensure_topics;
 use super::consumer::{Collected, Source};
+use super::guard::DeadLetterGuard;
 use super::loss::{self, Gone};
 use super::producer::Producer;
 use super::record::{Output, Record};
@@ -114,6 +115,7 @@ impl<S: Stage> Runnable for Worker<S> {
         let WorkerSettings { stage, topic, kafka, .. } = &worker.settings;
         let group = format!("{}{stage}-{topic}", kafka.group_prefix);
         let source = Source::subscribe(kafka, &group, topic)?;
+        let guard = DeadLetterGuard::new(worker.settings.batch.dead_letters);
         Loop {
             source,
             worker,
@@ -126,6 +128,7 @@ impl<S: Stage> Runnable for Worker<S> {
             unproven: BTreeSet::new(),
             holes: BTreeSet::new(),
             in_doubt: None,
+            guard,
             backoff: BACKOFF_MIN,
         }
         .turn();
@@ -153,6 +156,8 @@ struct Loop<'a, S> {
     holes: BTreeSet<(i32, i64, i64)>,
     /// Since when a partition has ended before the stored offset.
     in_doubt: Option<Instant>,
+    /// Stops the stage when most of what it reads is refused.
+    guard: DeadLetterGuard,
     backoff: Duration,
 }
 
@@ -247,10 +252,11 @@ impl<S: Stage> Loop<'_, S> {
             let expected = self.positions.get(&record.partition).copied().unwrap_or_default();
             span.entry(record.partition).or_insert((expected, expected)).1 = record.offset + 1;
         }
-        let applied =
-            self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.stage.apply(records, &span, condemned)));
+        let applying = self.worker.stage.apply(records, &span, condemned, &mut self.guard);
+        let applied = self.handle.block_on(timeout(APPLY_TIMEOUT, applying));
         let outputs = applied
             .map_err(|elapsed| StageError::Transient { dependency: "the store", source: elapsed.into() })??;
+        self.guard.applied();
         for (&partition, &(_, next)) in &span {
             self.positions.insert(partition, next);
         }

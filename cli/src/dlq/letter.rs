@@ -1,0 +1,111 @@
+//! A dead letter as the table has it.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+/// A row of `ops.dead_letters`.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Letter {
+    /// Its number.
+    pub id: i64,
+    /// Kind of event.
+    pub stream: String,
+    /// Layer that refused it.
+    pub stage: String,
+    /// Topic it was read from.
+    pub topic: String,
+    /// Partition it was read from.
+    pub partition: i32,
+    /// Offset in the partition.
+    pub offset: i64,
+    /// Kafka timestamp.
+    pub record_dt: DateTime<Utc>,
+    /// Key, where it has one.
+    pub key: Option<Vec<u8>>,
+    /// Body.
+    pub payload: Vec<u8>,
+    /// Code of the reason.
+    pub reason: String,
+    /// The reason in words.
+    pub detail: String,
+    /// When the stage refused it.
+    pub first_seen: DateTime<Utc>,
+    /// How often the event was put through the stage.
+    pub attempts: i32,
+    /// open, replaying, replayed or discarded.
+    pub status: String,
+    /// Its origin header.
+    pub origin: Option<String>,
+    /// The record that started the event's way, where its headers named one.
+    pub source: Option<String>,
+    /// Its `event_id` header.
+    pub event_id: Option<String>,
+    /// Number of its replay.
+    pub replay_seq: Option<i64>,
+}
+
+/// The columns of a [`Letter`], of `ops.dead_letters as d`.
+macro_rules! columns {
+    () => {
+        "d.id, d.stream, d.stage, d.topic, d.partition, d.\"offset\", d.record_dt, d.key, d.payload, d.reason, \
+         d.detail, d.first_seen, d.attempts, d.status, d.origin, d.source, d.event_id, d.replay_seq"
+    };
+}
+pub(super) use columns;
+
+impl Letter {
+    /// Where it lies in Kafka, as an origin is written.
+    pub fn coordinates(&self) -> String {
+        format!("{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+
+    /// The record that started the event's way.
+    pub fn start(&self) -> String {
+        self.source.clone().or_else(|| self.origin.clone()).unwrap_or_else(|| self.coordinates())
+    }
+
+    /// As JSON, without key and payload.
+    pub fn summary(&self) -> Value {
+        json!({
+            "id": self.id,
+            "stream": self.stream,
+            "stage": self.stage,
+            "topic": self.topic,
+            "partition": self.partition,
+            "offset": self.offset,
+            "record_dt": rfc3339(self.record_dt),
+            "reason": self.reason,
+            "detail": self.detail,
+            "first_seen": rfc3339(self.first_seen),
+            "attempts": self.attempts,
+            "status": self.status,
+            "origin": self.origin,
+            "source": self.start(),
+            "event_id": self.event_id,
+            "replay_seq": self.replay_seq,
+        })
+    }
+
+    /// As JSON, with key and payload; what is no text is given in hexadecimal digits.
+    pub fn full(&self) -> Value {
+        let mut all = self.summary();
+        for (name, bytes) in [("key", self.key.as_deref()), ("payload", Some(self.payload.as_slice()))] {
+            match bytes.map(std::str::from_utf8) {
+                Some(Ok(text)) => all[name] = json!(text),
+                Some(Err(_)) => all[format!("{name}_hex")] = json!(bytes.map(hex)),
+                None => all[name] = Value::Null,
+            }
+        }
+        all
+    }
+}
+
+/// A time to the second, UTC.
+pub fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
