@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod crash;
+mod dead_letters;
 mod duplicates;
 mod golden;
 mod health;
@@ -12,6 +13,7 @@ mod orders;
 mod partitions;
 mod rebalance;
 mod replay;
+mod searches;
 mod shutdown;
 mod statuses;
 mod support;
