@@ -1,26 +1,10 @@
 //! Records that cannot be used, among good ones.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
-use strata_events::stream::dlq_topic;
-use strata_testkit::{Fleet, Model, NewRecord, Service, TopicRecord, assert_warehouse_equals};
+use strata_testkit::{Model, NewRecord, Service, assert_warehouse_equals};
 
+use crate::dead_letters::{Bad, assert_dead_letters, bad};
 use crate::support::{SOON, launch, simple_order};
-
-/// A body that cannot be used, and why.
-struct Bad {
-    /// What is wrong with it.
-    what: &'static str,
-    /// The body; none is a tombstone.
-    body: Option<Vec<u8>>,
-    /// Code of the reason.
-    reason: &'static str,
-}
-
-fn bad(what: &'static str, body: impl Into<Vec<u8>>, reason: &'static str) -> Bad {
-    Bad { what, body: Some(body.into()), reason }
-}
 
 /// A valid order with one thing changed.
 fn changed(number: i64, change: impl FnOnce(&mut Value)) -> String {
@@ -112,39 +96,6 @@ fn bad_between_layers() -> Vec<Bad> {
     ]
 }
 
-/// Makes sure that each bad body became a dead letter of this stage, in the table and on the topic.
-async fn assert_dead_letters(fleet: &Fleet, service: Service, bad: &[Bad]) {
-    let topic = fleet.input_of(service);
-    let rows: Vec<(Vec<u8>, String, String, i32, i64)> = sqlx::query_as(
-        "select payload, reason, detail, partition, \"offset\" from ops.dead_letters where stage = $1 and topic = $2",
-    )
-    .bind(service.binary())
-    .bind(&topic)
-    .fetch_all(fleet.pool())
-    .await
-    .expect("the dead letters");
-    let letters = fleet.kafka().read_all(&dlq_topic(&topic)).await;
-    for Bad { what, body, reason } in bad {
-        let body = body.clone().unwrap_or_default();
-        let found: Vec<_> = rows.iter().filter(|row| row.0 == body).collect();
-        assert_eq!(found.len(), 1, "{what} is no dead letter of {service:?}: {rows:?}");
-        let (_, stored, detail, partition, offset) = found[0];
-        assert_eq!(stored, reason, "{what}: {detail}");
-        assert!(!detail.is_empty(), "{what} has no detail");
-        let is_copy = |letter: &&TopicRecord| {
-            letter.header("original_partition") == Some(&partition.to_string())
-                && letter.header("original_offset") == Some(&offset.to_string())
-        };
-        let copy = letters.iter().find(is_copy);
-        let copy = copy.unwrap_or_else(|| panic!("{what} is not on {}", dlq_topic(&topic)));
-        assert_eq!(copy.header("reason"), Some(*reason), "{what}");
-        assert_eq!(copy.header("original_topic"), Some(topic.as_str()), "{what}");
-        assert_eq!(copy.payload.clone().unwrap_or_default(), body, "{what}");
-    }
-    let positions: BTreeSet<(i32, i64)> = rows.iter().map(|row| (row.3, row.4)).collect();
-    assert_eq!((rows.len(), positions.len(), letters.len()), (bad.len(), bad.len(), bad.len()));
-}
-
 /// Bad records, each between two good ones.
 fn mixed(bad: &[Bad]) -> Vec<NewRecord> {
     let mut records = Vec::new();
@@ -172,9 +123,9 @@ async fn what_cannot_be_used_is_kept_with_its_reason_and_stops_nothing() {
     // WHEN all is read
     fleet.at_rest(SOON).await;
     // THEN each bad record is a dead letter
-    assert_dead_letters(&fleet, Service::Stg, &bad).await;
+    assert_dead_letters(&fleet, Service::Stg, &fleet.stg_topic(), &bad).await;
     for service in [Service::Dds, Service::Cdm] {
-        assert_dead_letters(&fleet, service, &between).await;
+        assert_dead_letters(&fleet, service, &fleet.input_of(service), &between).await;
     }
     // AND the good ones arrived
     let mut model = Model::default();

@@ -6,6 +6,7 @@
 mod bad_input;
 mod chaos;
 mod crash;
+mod dead_letters;
 mod duplicates;
 mod golden;
 mod health;
@@ -14,6 +15,7 @@ mod outage;
 mod partitions;
 mod rebalance;
 mod replay;
+mod searches;
 mod shutdown;
 mod statuses;
 mod support;

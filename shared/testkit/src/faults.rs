@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use reqwest::Method;
 
+use crate::Answer;
 use crate::eventually::{eventually, holds};
-use crate::fleet::{Answer, Fleet, Service};
+use crate::fleet::{Fleet, Service};
 
 impl Fleet {
     /// Starts a service that does not run, with a failpoint; see docs/TESTING.md for the windows.

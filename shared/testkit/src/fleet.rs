@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use strata_events::stream::{ORDER, STREAMS, dlq_topic};
@@ -69,36 +68,17 @@ impl Service {
     }
 }
 
-/// An HTTP answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// Status code.
-    pub status: u16,
-    /// Body; null when it is no JSON.
-    pub body: Value,
-}
-
-impl Answer {
-    /// The body of a 200.
-    ///
-    /// **Panics** on any other status.
-    pub fn ok(self) -> Value {
-        assert_eq!(self.status, 200, "{}", self.body);
-        self.body
-    }
-}
-
 /// A running process and whether it is the second of its service.
-type Slot = (Service, bool);
+pub(crate) type Slot = (Service, bool);
 
 /// The fleet of one test.
 pub struct Fleet {
-    suffix: String,
-    environment: Vec<(String, String)>,
+    pub(crate) suffix: String,
+    pub(crate) environment: Vec<(String, String)>,
     processes: Mutex<BTreeMap<Slot, Process>>,
     started: AtomicU32,
     log_dir: PathBuf,
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
     kafka: Kafka,
     redis: redis::aio::MultiplexedConnection,
     servers: Servers,
@@ -231,13 +211,8 @@ impl Fleet {
         self.take((service, true)).terminate(STOPPED_WITHIN).await
     }
 
-    fn port(&self, slot: Slot) -> u16 {
+    pub(crate) fn port(&self, slot: Slot) -> u16 {
         self.processes().get(&slot).unwrap_or_else(|| panic!("{:?} does not run", slot.0)).port
-    }
-
-    /// Base URL of a running service.
-    pub fn url(&self, service: Service) -> String {
-        format!("http://127.0.0.1:{}", self.port((service, false)))
     }
 
     /// Waits until `/health` of a service answers 200.
@@ -261,51 +236,6 @@ impl Fleet {
             if answer.status() == 200 { Ok(()) } else { Err(answer.text().await.unwrap_or_default()) }
         })
         .await;
-    }
-
-    /// `GET` from a running service.
-    pub async fn get(&self, service: Service, path: &str) -> Answer {
-        self.request(service, Method::GET, path, None).await
-    }
-
-    /// `GET` from a service that may not listen yet.
-    pub async fn get_if_up(&self, service: Service, path: &str) -> Option<Answer> {
-        let answer = self.http.get(format!("{}{path}", self.url(service))).send().await.ok()?;
-        let status = answer.status().as_u16();
-        Some(Answer { status, body: answer.json().await.unwrap_or_default() })
-    }
-
-    /// `POST` of a JSON body.
-    pub async fn post(&self, service: Service, path: &str, body: &Value) -> Answer {
-        self.request(service, Method::POST, path, Some(("application/json", body.to_string()))).await
-    }
-
-    /// `POST` of lines.
-    pub async fn post_lines(&self, service: Service, path: &str, lines: String) -> Answer {
-        self.request(service, Method::POST, path, Some(("application/x-ndjson", lines))).await
-    }
-
-    /// `PUT` of lines.
-    pub async fn put_lines(&self, service: Service, path: &str, lines: String) -> Answer {
-        self.request(service, Method::PUT, path, Some(("application/x-ndjson", lines))).await
-    }
-
-    async fn request(
-        &self,
-        service: Service,
-        method: Method,
-        path: &str,
-        body: Option<(&str, String)>,
-    ) -> Answer {
-        let url = format!("{}{path}", self.url(service));
-        let mut request = self.http.request(method, &url).timeout(Duration::from_secs(60));
-        if let Some((content_type, body)) = body {
-            request = request.header("content-type", content_type).body(body);
-        }
-        let answer = request.send().await.unwrap_or_else(|e| panic!("{url}: {e}"));
-        let status = answer.status().as_u16();
-        let text = answer.text().await.unwrap_or_else(|e| panic!("{url}: {e}"));
-        Answer { status, body: serde_json::from_str(&text).unwrap_or_default() }
     }
 
     /// Puts reference data through data-source.
@@ -383,7 +313,8 @@ impl Fleet {
         self.group(service, &self.input_of(service))
     }
 
-    fn group(&self, service: Service, topic: &str) -> String {
+    /// The consumer group in which a stage reads a topic.
+    pub(crate) fn group(&self, service: Service, topic: &str) -> String {
         format!("{}-{}-{topic}", self.suffix, service.binary())
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::eventually::eventually;
@@ -32,11 +32,7 @@ impl Process {
         let error = output.try_clone().expect("the log can be shared");
         let mut command = Command::new(&path);
         command.arg("serve").stdin(Stdio::null()).stdout(output).stderr(error);
-        // Set for the tests themselves, perhaps; the fleet is given its own.
-        for name in ["APIKEY", "REDIS_PREFIX", "DATABASE_URL", "STRATA_FAILPOINT"] {
-            command.env_remove(name);
-        }
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        set_environment(&mut command, environment);
         let child = command.spawn().unwrap_or_else(|e| panic!("{} does not start: {e}", path.display()));
         Self { child, log, port }
     }
@@ -103,6 +99,23 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Runs a binary of this workspace to its end; blocks.
+pub(crate) fn run(binary: &str, arguments: &[&str], environment: &[(String, String)]) -> Output {
+    let path = binary_path(binary);
+    let mut command = Command::new(&path);
+    command.args(arguments).stdin(Stdio::null());
+    set_environment(&mut command, environment);
+    command.output().unwrap_or_else(|e| panic!("{} does not run: {e}", path.display()))
+}
+
+fn set_environment(command: &mut Command, environment: &[(String, String)]) {
+    // Set for the tests themselves, perhaps; the fleet is given its own.
+    for name in ["APIKEY", "REDIS_PREFIX", "DATABASE_URL", "STRATA_FAILPOINT"] {
+        command.env_remove(name);
+    }
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
 }
 
 /// The binary beside the test executable: `target/<profile>/<name>`.

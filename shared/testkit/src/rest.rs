@@ -18,12 +18,7 @@ impl Fleet {
     pub async fn stage_at_rest(&self, service: Service, topic: &str, within: Duration) {
         let stage = service.binary();
         eventually(within, &format!("{stage} at the end of {topic}"), async || {
-            let marks = self.kafka().watermarks(topic).await;
-            let ends: BTreeMap<i32, i64> = marks
-                .into_iter()
-                .filter(|(_, (_, high))| *high > 0)
-                .map(|(p, (_, high))| (p, high))
-                .collect();
+            let ends = self.ends(topic).await;
             let mut offsets = self.offsets(service, topic).await;
             offsets.retain(|_, offset| *offset > 0);
             if offsets != ends {
@@ -39,9 +34,13 @@ impl Fleet {
 
     /// Waits until a stage has read this many records since the topic began.
     pub async fn reached(&self, service: Service, goal: i64, within: Duration) {
-        let topic = self.input_of(service);
-        eventually(within, &format!("{} at {goal} records", service.binary()), async || {
-            let read: i64 = self.offsets(service, &topic).await.values().sum();
+        self.reached_in(service, &self.input_of(service), goal, within).await;
+    }
+
+    /// As [`Fleet::reached`], of the topic of any stream.
+    pub async fn reached_in(&self, service: Service, topic: &str, goal: i64, within: Duration) {
+        eventually(within, &format!("{} at {goal} records of {topic}", service.binary()), async || {
+            let read: i64 = self.offsets(service, topic).await.values().sum();
             if read >= goal { Ok(()) } else { Err(format!("{read} records")) }
         })
         .await;
@@ -49,7 +48,12 @@ impl Fleet {
 
     /// Waits until the consumer group of a stage has this many members, each with its partitions.
     pub async fn members(&self, service: Service, count: usize, within: Duration) {
-        let group = self.group_of(service);
+        self.members_of(service, &self.input_of(service), count, within).await;
+    }
+
+    /// As [`Fleet::members`], of the group that reads the topic of any stream.
+    pub async fn members_of(&self, service: Service, topic: &str, count: usize, within: Duration) {
+        let group = self.group(service, topic);
         eventually(within, &format!("{count} members of {group}"), async || {
             match self.kafka().stable_members(&group).await {
                 Some(members) if members == count => Ok(()),
@@ -71,6 +75,12 @@ impl Fleet {
         .await
         .expect("the stored offsets");
         rows.into_iter().collect()
+    }
+
+    /// The offsets after the last records, by partition that ever had one.
+    pub(crate) async fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
+        let marks = self.kafka().watermarks(topic).await.into_iter();
+        marks.map(|(partition, (_, high))| (partition, high)).filter(|(_, high)| *high > 0).collect()
     }
 
     async fn pending_outputs(&self, service: Service, topic: &str) -> i64 {

@@ -1,0 +1,11 @@
+//! The hotel-search stream, from the request to the metrics.
+
+mod bad_input;
+mod duplicates;
+mod golden;
+mod load;
+mod log;
+mod partitions;
+mod rebuild;
+mod rest;
+mod support;

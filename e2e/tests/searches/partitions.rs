@@ -1,0 +1,55 @@
+//! Records of one search that meet in several partitions at once.
+
+use rand::RngExt as _;
+use strata_testkit::{NewRecord, Service};
+
+use super::support::{any_search, assert_exact};
+use crate::support::{SOON, launch, random};
+
+/// Partitions of a topic.
+const PARTITIONS: i32 = 6;
+
+#[tokio::test]
+async fn a_search_that_two_instances_of_dds_hold_at_once_counts_once() {
+    // GIVEN what stg made of searches, while dds is stopped
+    let fleet = launch(&[("BATCH_MAX_ROWS", "10")]).await;
+    fleet.terminate(Service::Dds).await;
+    let mut random = random();
+    let bodies: Vec<_> = (0..300).map(|_| any_search(&mut random).build()).collect();
+    fleet.ingest_searches(&bodies).await;
+    fleet.stage_at_rest(Service::Stg, &fleet.raw_topic(), SOON).await;
+    // WHEN the same records lie in two further partitions each, and two instances read them
+    let topic = fleet.processed_topic();
+    let facts = fleet.kafka().read_all(&topic).await;
+    for shift in [1, 4] {
+        let moved =
+            facts.iter().map(|fact| NewRecord::from(fact).partition((fact.partition + shift) % PARTITIONS));
+        fleet.kafka().produce(&topic, &moved.collect::<Vec<_>>()).await;
+    }
+    fleet.start(Service::Dds);
+    fleet.second(Service::Dds);
+    // THEN every layer equals the model
+    assert_eq!(assert_exact(&fleet).await.count(), 300);
+}
+
+#[tokio::test]
+async fn a_search_that_lies_in_several_partitions_of_the_source_counts_once() {
+    // GIVEN two instances of stg and dds
+    let fleet = launch(&[("BATCH_MAX_ROWS", "10")]).await;
+    for (service, topic) in [(Service::Stg, fleet.raw_topic()), (Service::Dds, fleet.processed_topic())] {
+        fleet.second(service);
+        fleet.members_of(service, &topic, 2, SOON).await;
+    }
+    // WHEN each search comes three times, in any partition, without a key
+    let mut random = random();
+    let mut records = Vec::new();
+    for number in 0..150 {
+        let body = any_search(&mut random).event_id(format!("e-{number}")).build().to_string();
+        for _ in 0..3 {
+            records.push(NewRecord::of(body.as_str()).partition(random.random_range(0..PARTITIONS)));
+        }
+    }
+    fleet.kafka().produce(&fleet.raw_topic(), &records).await;
+    // THEN every layer equals the model
+    assert_eq!(assert_exact(&fleet).await.count(), 150);
+}

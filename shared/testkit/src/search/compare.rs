@@ -1,0 +1,191 @@
+//! Every layer of searches against the model, and Redis against the fold over the vault.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use redis::AsyncCommands as _;
+use serde_json::Value;
+use sqlx::PgPool;
+
+use crate::compare::{Report, select};
+use crate::fleet::Fleet;
+use crate::model::Row;
+use crate::search::SearchModel;
+
+/// A time as the model writes it.
+const MICROS: &str = "at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')";
+
+/// A time in Unix milliseconds.
+const MILLIS: &str = "(extract(epoch from load_dt) * 1000)::bigint::text";
+
+/// Hubs: table, key, business key, and which rows belong to searches.
+const HUBS: [(&str, &str, &str, &str); 3] = [
+    // Orders have users, too; theirs have other ids.
+    ("h_user", "h_user_pk", "user_id", "where user_id like '%-%'"),
+    ("h_hotel", "h_hotel_pk", "hotel_id", ""),
+    ("h_advertiser", "h_advertiser_pk", "advertiser_name", ""),
+];
+
+/// What has no counterpart, as statements that must find nothing.
+const ORPHANS: [(&str, &str); 5] = [
+    (
+        "searches of nobody",
+        "select event_id from dds.l_hotel_search as l where not exists (select from dds.h_user as h where h.h_user_pk = l.h_user_pk)",
+    ),
+    (
+        "searches for nothing",
+        "select event_id from dds.l_hotel_search as l where not exists (select from dds.h_hotel as h where h.h_hotel_pk = l.h_hotel_pk)",
+    ),
+    (
+        "offers without a search, or the other way round",
+        "select hk_hotel_search_pk::text from dds.l_hotel_search full join dds.s_hotel_search_offers as s \
+         using (hk_hotel_search_pk) where event_id is null or s.load_dt is null",
+    ),
+    (
+        "advertisers without a key",
+        "select distinct name from dds.s_hotel_search_offers, unnest(advertisers) as name \
+         where not exists (select from dds.h_advertiser as h where h.advertiser_name = name)",
+    ),
+    (
+        "rows without load_src",
+        "select event_id from dds.l_hotel_search as l join dds.s_hotel_search_offers as s using (hk_hotel_search_pk) \
+         where l.load_src = '' or s.load_src <> l.load_src or s.load_dt <> l.load_dt",
+    ),
+];
+
+/// The fold of the metrics over the vault, written anew.
+const FOLDS: [(&str, &str); 4] = [
+    (
+        "users",
+        "select user_id, count(*)::text from dds.l_hotel_search join dds.h_user using (h_user_pk) group by 1",
+    ),
+    (
+        "hotels",
+        "select hotel_id, count(*)::text from dds.l_hotel_search join dds.h_hotel using (h_hotel_pk) group by 1",
+    ),
+    (
+        "advertisers",
+        "select name, count(*)::text from dds.l_hotel_search join dds.s_hotel_search_offers using (hk_hotel_search_pk), \
+         unnest(advertisers) as name group by 1",
+    ),
+    (
+        "prices",
+        "select hotel_id, min_advertiser, min(min_price)::text from dds.l_hotel_search \
+         join dds.s_hotel_search_offers using (hk_hotel_search_pk) join dds.h_hotel using (h_hotel_pk) \
+         where min_price is not null group by 1, 2",
+    ),
+];
+
+/// Compares every layer of searches with the model, and Redis with its fold over dds.
+///
+/// **Panics** with all differences at once.
+pub async fn assert_searches_equal(fleet: &Fleet, model: &SearchModel) {
+    let (pool, mut report) = (fleet.pool(), Report::default());
+    compare_raw(pool, model, &mut report).await;
+    compare_hubs(pool, model, &mut report).await;
+    compare_searches(pool, model, &mut report).await;
+    for (what, sql) in ORPHANS {
+        report.differences(what, select(pool, sql).await, Vec::new());
+    }
+    compare_metrics(fleet, model, &mut report).await;
+    compare_keys(fleet, model, &mut report).await;
+    report.assert_empty();
+}
+
+async fn compare_raw(pool: &PgPool, model: &SearchModel, report: &mut Report) {
+    let sql = format!(
+        "select event_id, user_id::text, hotel_id, to_char(search_dt {MICROS}, \
+         (extract(epoch from sent_dttm) * 1000)::bigint::text, payload::text from stg.hotel_search_events"
+    );
+    let mut actual = Vec::new();
+    for mut row in select(pool, sql).await {
+        let body: Value = serde_json::from_str(&row[5]).expect("a payload is JSON");
+        let received = model.was_received(&row[0], row[4].parse().expect("a time"), &body);
+        report.check(received, || format!("stg.hotel_search_events: {row:?} is not the first record"));
+        row.truncate(4);
+        actual.push(row);
+    }
+    report.differences("stg.hotel_search_events", actual, model.raw_rows());
+}
+
+async fn compare_hubs(pool: &PgPool, model: &SearchModel, report: &mut Report) {
+    let (mut hubs, times) = (model.hubs(), model.timestamps());
+    for (table, key, business_key, condition) in HUBS {
+        let (wanted, possible) = hubs.remove(table).unwrap_or_default();
+        let sql = format!("select {key}::text, {business_key}, {MILLIS} from dds.{table} {condition}");
+        let mut actual = select(pool, sql).await;
+        for row in &mut actual {
+            let time = row.pop().and_then(|time| time.parse().ok());
+            report.check(time.is_some_and(|time| times.contains(&time)), || {
+                format!("{table}: {row:?} was loaded at {time:?}, when no record came")
+            });
+        }
+        actual.retain(|row| wanted.contains(row) || !possible.contains(row));
+        report.differences(table, actual, wanted.into_iter().collect());
+    }
+}
+
+async fn compare_searches(pool: &PgPool, model: &SearchModel, report: &mut Report) {
+    let sql = format!(
+        "select hk_hotel_search_pk::text, event_id, h_user_pk::text, h_hotel_pk::text, \
+         to_char(search_dt {MICROS}, {MILLIS} from dds.l_hotel_search"
+    );
+    let mut links = select(pool, sql).await;
+    for row in &mut links {
+        let time = row.pop().and_then(|time| time.parse().ok());
+        report.check(time.is_some_and(|time| model.has_time(&row[1], time)), || {
+            format!("l_hotel_search: {row:?} was loaded at {time:?}, not with its first record")
+        });
+    }
+    report.differences("l_hotel_search", links, model.links());
+    let sql = "select hk_hotel_search_pk::text, array_to_json(advertisers)::text, min_price::text, min_advertiser \
+               from dds.s_hotel_search_offers";
+    report.differences("s_hotel_search_offers", select(pool, sql).await, model.offers());
+}
+
+/// What the routes tell, against the model and against the fold over the vault.
+async fn compare_metrics(fleet: &Fleet, model: &SearchModel, report: &mut Report) {
+    let served = fleet.metrics().await;
+    let counts = |counts: &BTreeMap<String, u64>| -> Vec<Row> {
+        counts.iter().map(|(member, times)| vec![member.clone(), times.to_string()]).collect()
+    };
+    let prices = |prices: &BTreeMap<String, BTreeMap<String, i64>>| -> Vec<Row> {
+        let rows = prices.iter().flat_map(|(hotel, prices)| {
+            prices.iter().map(move |(name, price)| vec![hotel.clone(), name.clone(), price.to_string()])
+        });
+        rows.collect()
+    };
+    let cases = [
+        (counts(&served.users), counts(&model.users())),
+        (counts(&served.hotels), counts(&model.hotels())),
+        (counts(&served.advertisers), counts(&model.advertisers())),
+        (prices(&served.prices), prices(&model.prices())),
+    ];
+    for ((name, fold), (served, expected)) in FOLDS.into_iter().zip(cases) {
+        report.differences(&format!("{name} as served"), served.clone(), expected);
+        let fold = select(fleet.pool(), fold).await;
+        report.differences(&format!("{name} as served, against the fold over dds"), served, fold);
+    }
+}
+
+/// Redis holds what is served and nothing else.
+async fn compare_keys(fleet: &Fleet, model: &SearchModel, report: &mut Report) {
+    let (mut redis, keys) = (fleet.redis(), fleet.metrics_keys());
+    for (key, expected) in [
+        (keys.users(), model.users().len()),
+        (keys.hotels(), model.hotels().len()),
+        (keys.advertisers(), model.advertisers().len()),
+    ] {
+        let count: usize = redis.zcard(&key).await.expect("a sorted set");
+        report.check(count == expected, || format!("{key}: {count} members, expected {expected}"));
+    }
+    let mut expected: BTreeSet<String> = model.prices().keys().map(|hotel| keys.offers(hotel)).collect();
+    if model.count() > 0 {
+        expected.extend([keys.users(), keys.hotels(), keys.offsets(), keys.watermarks()]);
+    }
+    if !model.advertisers().is_empty() {
+        expected.insert(keys.advertisers());
+    }
+    let found = fleet.metrics_key_names().await;
+    let strays: Vec<&String> = found.symmetric_difference(&expected).take(8).collect();
+    report.check(strays.is_empty(), || format!("keys of the metrics, missing or too many: {strays:?}"));
+}

@@ -1,0 +1,24 @@
+//! The hotel-search stream: searches as they are sent, what they must become, and the question whether
+//! they did.
+
+mod builder;
+mod compare;
+mod fleet;
+mod model;
+
+pub use builder::{SearchBuilder, log_line, search};
+pub use compare::assert_searches_equal;
+pub use fleet::{Metrics, Ranked};
+pub use model::{Fact, SearchModel};
+
+/// The golden raw search.
+const GOLDEN_RAW: &str = include_str!("../../../events/examples/raw_data_topic.json");
+
+/// The golden processed search.
+const GOLDEN_PROCESSED: &str = include_str!("../../../events/examples/processed_data_topic.json");
+
+/// The golden search as it is received, and as every later layer passes it on.
+pub fn golden_searches() -> (serde_json::Value, serde_json::Value) {
+    let parse = |text| serde_json::from_str(text).expect("a golden search is JSON");
+    (parse(GOLDEN_RAW), parse(GOLDEN_PROCESSED))
+}
