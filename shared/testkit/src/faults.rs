@@ -77,7 +77,6 @@ impl Fleet {
         let url = format!("http://127.0.0.1:{port}{path}");
         let request = self.http().request(Method::POST, url).timeout(Duration::from_secs(30));
         let answer = request.header("content-type", kind).body(body).send().await.ok()?;
-        let status = answer.status().as_u16();
-        Some(Answer { status, body: answer.json().await.ok()? })
+        Answer::read(answer).await.ok()
     }
 }

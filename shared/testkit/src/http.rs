@@ -36,7 +36,7 @@ impl Answer {
         self.headers.get(name).map(String::as_str)
     }
 
-    async fn read(answer: reqwest::Response) -> reqwest::Result<Self> {
+    pub(crate) async fn read(answer: reqwest::Response) -> reqwest::Result<Self> {
         let status = answer.status().as_u16();
         let headers = answer.headers().iter();
         let headers =
