@@ -133,7 +133,7 @@ async fn bad_lines_are_reported_by_number_and_kept_while_good_ones_pass() {
         log_line(&[good.clone(), search(1, "6033")]),
         format!("{user}\t1620224528\n"),
         format!("{user}\n"),
-        format!("me\t1620224528\t{{6032:{{\"advertisers\":{{}}}}}}\n"),
+        "me\t1620224528\t{6032:{\"advertisers\":{}}}\n".to_owned(),
         format!("{user}\tyesterday\t{{6032:{{\"advertisers\":{{}}}}}}\n"),
         format!("{user}\t1620224528\t{{6032:{{\"advertisers\":\n"),
         format!("{user}\t99999999999\t{{6032:{{\"advertisers\":{{}}}}}}\n"),
