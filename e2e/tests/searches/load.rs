@@ -2,7 +2,7 @@
 
 use strata_testkit::{Fleet, Service};
 
-use super::support::{any_search, assert_exact};
+use super::support::{any_search, assert_exact, under_load};
 use crate::support::{SOON, launch, load, random, versions};
 
 #[tokio::test]
@@ -59,15 +59,8 @@ async fn no_search_is_lost_or_counted_twice_when_instances_come_and_go() {
     let changes = async {
         tokio::join!(come_and_go(&fleet, Service::Stg, &raw), come_and_go(&fleet, Service::Dds, &processed));
     };
-    let loads = async {
-        for _ in 0..30 {
-            let bodies: Vec<_> = (0..40).map(|_| any_search(&mut random).build()).collect();
-            fleet.ingest_searches(&bodies).await;
-            fleet.push_searches(40).await;
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::join!(loads, changes);
+    let bodies: Vec<_> = (0..400).map(|_| any_search(&mut random).build()).collect();
+    tokio::join!(under_load(&fleet, changes), fleet.ingest_searches(&bodies));
     fleet.push_searches(100).await;
     // THEN every layer equals the model
     assert_exact(&fleet).await;

@@ -5,6 +5,7 @@ mod duplicates;
 mod golden;
 mod load;
 mod log;
+mod noticed;
 mod partitions;
 mod rebuild;
 mod rest;

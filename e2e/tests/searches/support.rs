@@ -1,11 +1,13 @@
 //! Random searches, and the one question at the end.
 
+use std::cell::Cell;
+
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use serde_json::json;
 use strata_testkit::{
-    Fleet, SearchBuilder, SearchModel, assert_no_dead_letters, assert_searches_equal, search,
+    Fleet, SearchBuilder, SearchModel, Service, assert_no_dead_letters, assert_searches_equal, search,
 };
 
 use crate::support::SOON;
@@ -31,6 +33,23 @@ pub fn any_search(random: &mut StdRng) -> SearchBuilder {
         };
     }
     made
+}
+
+/// Does the work while searches arrive, some hundreds a second, until it is done.
+pub async fn under_load<T>(fleet: &Fleet, work: impl Future<Output = T>) -> T {
+    let done = Cell::new(false);
+    let load = async {
+        while !done.get() {
+            let body = json!({"N": 40, "stream": "hotel_search", "rate": 400});
+            fleet.post(Service::DataSource, "/push", &body).await.ok();
+        }
+    };
+    let work = async {
+        let result = work.await;
+        done.set(true);
+        result
+    };
+    tokio::join!(work, load).0
 }
 
 /// Waits until nothing moves any more, then compares every layer with the model.

@@ -104,6 +104,11 @@ impl Report {
         }
     }
 
+    /// Everything that was noted.
+    pub(crate) fn into_lines(self) -> Vec<String> {
+        self.0
+    }
+
     /// **Panics** with everything that was noted.
     pub(crate) fn assert_empty(self) {
         assert!(self.0.is_empty(), "the warehouse is not what it should be:\n{}", self.0.join("\n"));

@@ -2,5 +2,6 @@
 
 mod database;
 mod kafka;
+mod searches;
 mod waiting;
 mod warehouse;

@@ -79,6 +79,12 @@ const FOLDS: [(&str, &str); 4] = [
 ///
 /// **Panics** with all differences at once.
 pub async fn assert_searches_equal(fleet: &Fleet, model: &SearchModel) {
+    let found = search_differences(fleet, model).await;
+    assert!(found.is_empty(), "the layers of searches are not what they should be:\n{}", found.join("\n"));
+}
+
+/// What [`assert_searches_equal`] would object to.
+pub async fn search_differences(fleet: &Fleet, model: &SearchModel) -> Vec<String> {
     let (pool, mut report) = (fleet.pool(), Report::default());
     compare_raw(pool, model, &mut report).await;
     compare_hubs(pool, model, &mut report).await;
@@ -88,7 +94,7 @@ pub async fn assert_searches_equal(fleet: &Fleet, model: &SearchModel) {
     }
     compare_metrics(fleet, model, &mut report).await;
     compare_keys(fleet, model, &mut report).await;
-    report.assert_empty();
+    report.into_lines()
 }
 
 async fn compare_raw(pool: &PgPool, model: &SearchModel, report: &mut Report) {

@@ -130,6 +130,13 @@ impl Fleet {
         assert!(!deleted.is_empty(), "there were no metrics");
     }
 
+    /// Changes a key of the metrics by hand: the command's name, then what follows the key.
+    pub async fn spoil_metrics(&self, key: &str, command: &[&str]) {
+        let mut spoil = redis::cmd(command[0]);
+        spoil.arg(format!("{}:{{metrics}}:{key}", self.suffix)).arg(&command[1..]);
+        spoil.exec_async(&mut self.redis()).await.expect("the metrics are changed");
+    }
+
     /// Names of all keys that the metrics have.
     pub(crate) async fn metrics_key_names(&self) -> BTreeSet<String> {
         self.visit_metrics("list").await
