@@ -93,10 +93,10 @@ async fn an_order_in_all_partitions_counts_once_wherever_the_first_to_decide_die
                 .map(move |place| NewRecord { headers: Vec::new(), ..NewRecord::from(fact) }.partition(place))
         });
         fleet.kafka().produce(&fleet.dds_topic(), &copies.collect::<Vec<_>>()).await;
-        // WHEN the instance that decides first dies in the window, beside one that does not
+        // WHEN the instance that decides first dies in the window, and another one finds the other copies
         fleet.start_failing(Service::Dds, &format!("{window}:kill:1"));
-        fleet.second(Service::Dds);
         assert_died_in(&fleet, Service::Dds, window).await;
+        fleet.second(Service::Dds);
         // THEN each order counts once
         fleet.at_rest(SOON).await;
         let mut model = fleet.model(&fleet.reference().await).await;

@@ -103,6 +103,8 @@ where
     B: FnOnce(App) -> F,
     F: Future<Output = anyhow::Result<Assembled>>,
 {
+    // First of all, so that a stop during the start is a stop, too.
+    let stop = stop_signal()?;
     let metrics = metrics::install()?;
     let shutdown = CancellationToken::new();
     let postgres = pg::pool(&settings.database_url, spec.name)?;
@@ -134,7 +136,7 @@ where
         .await
         .with_context(|| format!("cannot listen on {address}; set {} to a free port", spec.port_variable))?;
     tracing::info!(%address, "{} listens", spec.name);
-    run_until_stopped(router, listener, assembled.workers, shutdown).await
+    run_until_stopped(router, listener, assembled.workers, shutdown, stop).await
 }
 
 /// Serves and works until a signal arrives or a part fails; then gives the rest its deadline.
@@ -143,6 +145,7 @@ async fn run_until_stopped(
     listener: tokio::net::TcpListener,
     workers: Vec<Box<dyn Runnable>>,
     shutdown: CancellationToken,
+    stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let (ended_tx, mut ended) = mpsc::channel::<anyhow::Result<()>>(workers.len() + 1);
     let parts = workers.len() + 1;
@@ -166,7 +169,10 @@ async fn run_until_stopped(
     let mut stopped = 0;
     let first = tokio::select! {
         biased;
-        result = stop_signal() => result.map(|()| tracing::info!("stopping: the batch in hand is finished first")),
+        () = stop => {
+            tracing::info!("stopping: the batch in hand is finished first");
+            Ok(())
+        }
         Some(result) = ended.recv() => {
             stopped += 1;
             result.and_then(|()| Err(anyhow::anyhow!("a part of the service ended without being told to")))
@@ -191,14 +197,16 @@ async fn run_until_stopped(
     first
 }
 
-async fn stop_signal() -> anyhow::Result<()> {
+/// Listens from now on; the future ends when the service is told to stop.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
 }
 
 /// Asks the service on this machine for its health; for container health checks without curl.
