@@ -176,7 +176,7 @@ The fleet is up:
 Go on:
   curl -H 'content-type: application/json' -d '{"N": 1000}' $push
   curl $(url_of cdm)/users?limit=5
-  scripts/with_env.sh $(binary_of strata) status      (push, ingest, watch, reconcile, dlq, rebuild)
+  scripts/with_env.sh $(binary_of strata) status      (push, reconcile, dlq, rebuild)
   logs are in $LOG_DIR; make down stops everything and keeps the data
 END
 }
