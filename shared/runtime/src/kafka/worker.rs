@@ -122,6 +122,7 @@ impl<S: Stage> Runnable for Worker<S> {
             handle,
             token,
             epoch: 0,
+            has_started: false,
             positions: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             verified: Instant::now(),
@@ -144,6 +145,8 @@ struct Loop<'a, S> {
     token: &'a CancellationToken,
     /// Assignment that `positions` belongs to; 0 when the position must be found.
     epoch: u64,
+    /// Whether a position was ever found.
+    has_started: bool,
     /// Next offset by partition, as the store has it.
     positions: BTreeMap<i32, i64>,
     /// Partitions whose acknowledged outputs the store still keeps.
@@ -166,14 +169,22 @@ impl<S: Stage> Loop<'_, S> {
         while !self.token.is_cancelled() {
             let assignment = self.source.assignment();
             let Some(partitions) = assignment.partitions else {
-                self.worker.status.ok();
+                // A rebalance is no trouble, but a loop that has never had an assignment is not well yet.
+                if self.has_started {
+                    self.worker.status.ok();
+                } else {
+                    self.worker.status.waiting("joining the consumer group");
+                }
                 self.source.idle(Duration::from_millis(100));
                 continue;
             };
             let outcome = if self.epoch == assignment.epoch {
                 self.step()
             } else {
-                self.find_position(&partitions).map(|()| self.epoch = assignment.epoch)
+                self.find_position(&partitions).map(|()| {
+                    self.epoch = assignment.epoch;
+                    self.has_started = true;
+                })
             };
             match outcome {
                 Ok(()) => {
