@@ -10,6 +10,7 @@ mod dead_letters;
 mod duplicates;
 mod golden;
 mod health;
+mod metrics;
 mod orders;
 mod outage;
 mod partitions;

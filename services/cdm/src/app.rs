@@ -12,7 +12,7 @@ use strata_runtime::{App, Assembled, ServiceSpec, Settings};
 use crate::handler::OrderHandler;
 use crate::metrics::stage::MetricsStage;
 use crate::metrics::store::MetricsStore;
-use crate::{api, metrics};
+use crate::{api, metrics, reconciliation};
 
 /// Name, port and API description of the service.
 pub const SPEC: ServiceSpec =
@@ -23,7 +23,8 @@ pub(crate) const STAGE: &str = "cdm";
 
 /// Builds the service: one loop a stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
-    let App { settings, postgres, redis, producer, .. } = app;
+    let App { settings, postgres, redis, producer, shutdown } = app;
+    tokio::spawn(reconciliation::watch(postgres.clone(), shutdown));
     let (orders, searches) = (input(&settings, &ORDER), input(&settings, &HOTEL_SEARCH));
     let order_stage = PgStage::new(postgres.clone(), STAGE, ORDER.name, &orders.topic, OrderHandler);
     let keys = MetricsKeys::new(&settings.redis_prefix);

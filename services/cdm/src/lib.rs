@@ -9,5 +9,6 @@ pub mod app;
 pub mod counters;
 pub mod handler;
 pub mod metrics;
+pub mod reconciliation;
 pub mod store;
 pub mod watermark;

@@ -2,6 +2,7 @@
 
 use sqlx::{PgConnection, PgPool};
 use strata_runtime::kafka::StageError;
+use strata_runtime::metrics::written;
 use uuid::Uuid;
 
 use crate::app::STAGE;
@@ -50,16 +51,19 @@ pub async fn write_watermarks(
 
 /// Adds to `cdm.user_product_counters`. Not idempotent: the watermarks guard it.
 pub async fn add_products(tx: &mut PgConnection, increments: &Increments) -> Result<(), StageError> {
-    add(tx, include_str!("../sql/upsert_user_product_counters.sql"), increments).await
+    let statement = include_str!("../sql/upsert_user_product_counters.sql");
+    add(tx, "cdm.user_product_counters", statement, increments).await
 }
 
 /// Adds to `cdm.user_category_counters`. Not idempotent: the watermarks guard it.
 pub async fn add_categories(tx: &mut PgConnection, increments: &Increments) -> Result<(), StageError> {
-    add(tx, include_str!("../sql/upsert_user_category_counters.sql"), increments).await
+    let statement = include_str!("../sql/upsert_user_category_counters.sql");
+    add(tx, "cdm.user_category_counters", statement, increments).await
 }
 
 async fn add(
     tx: &mut PgConnection,
+    table: &'static str,
     statement: &'static str,
     increments: &Increments,
 ) -> Result<(), StageError> {
@@ -69,7 +73,8 @@ async fn add(
     let (users, things): (Vec<Uuid>, Vec<Uuid>) = increments.keys().copied().unzip();
     let (names, counts): (Vec<&str>, Vec<i64>) =
         increments.values().map(|(name, n)| (name.as_str(), *n)).unzip();
-    sqlx::query(statement).bind(users).bind(things).bind(names).bind(counts).execute(tx).await?;
+    let done = sqlx::query(statement).bind(users).bind(things).bind(names).bind(counts).execute(tx).await?;
+    written::note(table, done.rows_affected());
     Ok(())
 }
 

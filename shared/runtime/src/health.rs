@@ -33,6 +33,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Every check and whether it is well; the consumer loops together are one, `worker`.
+    pub(crate) fn results(&self) -> impl Iterator<Item = (String, bool)> {
+        let worker = self.worker.iter().map(|state| ("worker".to_owned(), state == "ok"));
+        self.checks.iter().map(|(name, state)| (name.clone(), state == "ok")).chain(worker)
+    }
+
     /// True when every check passed.
     pub fn is_healthy(&self) -> bool {
         self.status == "ok"

@@ -3,15 +3,15 @@
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use crate::config::Secret;
 use crate::health::Health;
+use crate::metrics::{self, Metrics};
 
 /// An error answer: a status and `{"error": "<what and why>"}`.
 #[derive(Debug)]
@@ -47,12 +47,7 @@ impl IntoResponse for ApiError {
 }
 
 /// Adds health, metrics and API description to a service's own routes, and JSON for unknown paths.
-pub fn with_base_routes(
-    routes: Router,
-    health: Health,
-    metrics: PrometheusHandle,
-    openapi: &'static str,
-) -> Router {
+pub fn with_base_routes(routes: Router, health: Health, metrics: Metrics, openapi: &'static str) -> Router {
     let report = |State(health): State<Health>| async move {
         let report = health.report().await;
         let status = if report.is_healthy() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -61,14 +56,15 @@ pub fn with_base_routes(
     Router::new()
         .route("/health", get(report))
         .route("/readyz", get(report))
-        .with_state(health)
-        .route("/livez", get(|| async { axum::Json(serde_json::json!({"status": "ok"})) }))
         .route(
             "/metrics",
-            get(move || async move {
-                ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()).into_response()
+            get(async move |State(health): State<Health>| {
+                let text = metrics.render(&health).await;
+                ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
             }),
         )
+        .with_state(health)
+        .route("/livez", get(|| async { axum::Json(serde_json::json!({"status": "ok"})) }))
         .route(
             "/openapi.json",
             get(move || async move { ([(header::CONTENT_TYPE, "application/json")], openapi) }),
@@ -78,6 +74,7 @@ pub fn with_base_routes(
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method; see /openapi.json")
         })
+        .layer(from_fn(metrics::http::measure))
 }
 
 /// Middleware for routes that change state: lets a request pass when it carries the key.

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::health::Health;
 use crate::kafka::Producer;
 use crate::kafka::worker::Runnable;
-use crate::{Settings, http, metrics, pg, redis as redis_client, telemetry};
+use crate::metrics::Metrics;
+use crate::{Settings, http, pg, redis as redis_client, telemetry};
 
 /// Time a stopping service has for the batch in hand and open requests.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
@@ -105,11 +106,11 @@ where
 {
     // First of all, so that a stop during the start is a stop, too.
     let stop = stop_signal()?;
-    let metrics = metrics::install()?;
     let shutdown = CancellationToken::new();
     let postgres = pg::pool(&settings.database_url, spec.name)?;
     let redis = redis_client::connect(&settings.redis_url)?;
     let producer = Producer::new(&settings.kafka)?;
+    let metrics = Metrics::install(spec.name, producer.clone())?;
     let address = format!("{}:{}", settings.http_host, settings.http_port);
     tracing::info!(?settings, "{} starts", spec.name);
     let api_key = settings.api_key.clone();
@@ -121,9 +122,11 @@ where
         shutdown: shutdown.clone(),
     };
     let assembled = build(app).await?;
+    let postgres = assembled.needs_postgres.then_some(postgres);
+    let metrics = metrics.with_pool(postgres.clone());
     let health = Health {
         service: spec.name,
-        postgres: assembled.needs_postgres.then_some(postgres),
+        postgres,
         redis: assembled.needs_redis.then_some(redis),
         kafka: Some(producer),
         workers: assembled.workers.iter().map(|worker| worker.status()).collect(),

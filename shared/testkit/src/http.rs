@@ -64,6 +64,16 @@ impl Fleet {
         Answer::read(answer).await.ok()
     }
 
+    /// `GET` of a text from a running service: status, content type and the text itself.
+    pub async fn text(&self, service: Service, path: &str) -> (u16, String, String) {
+        let url = format!("{}{path}", self.url(service));
+        let answer = self.http.get(&url).timeout(ANSWER_WITHIN).send().await;
+        let answer = answer.unwrap_or_else(|e| panic!("{url}: {e}"));
+        let content_type = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
+        let (status, content_type) = (answer.status().as_u16(), content_type.unwrap_or_default().to_owned());
+        (status, content_type, answer.text().await.unwrap_or_else(|e| panic!("{url}: {e}")))
+    }
+
     /// `POST` of a JSON body.
     pub async fn post(&self, service: Service, path: &str, body: &Value) -> Answer {
         self.post_as(service, path, "application/json", body.to_string()).await

@@ -8,6 +8,8 @@ use strata_events::{Contract, ProcessedSearch, Reject};
 use strata_runtime::kafka::stage::{Position, Span, Stage};
 use strata_runtime::kafka::{DeadLetterGuard, DeadLetters, Output, Record, StageError};
 
+use strata_runtime::metrics::Phases;
+
 use super::delta::Delta;
 use super::store::{MetricsStore, lane_of};
 use crate::app::STAGE;
@@ -134,6 +136,7 @@ impl Stage for MetricsStage {
         condemned: Option<Reject>,
         guard: &mut DeadLetterGuard,
     ) -> Result<Vec<Output>, StageError> {
+        let mut phases = Phases::start(self.letters.stream());
         let mut decoded: Vec<Decoded<'_>> = Vec::with_capacity(records.len());
         let mut letters: Vec<(&Record, Reject)> = Vec::new();
         for record in records {
@@ -143,12 +146,14 @@ impl Stage for MetricsStage {
         let letters: Vec<(&Record, &Reject)> =
             letters.iter().map(|(record, reject)| (*record, reject)).collect();
         guard.admit(records.len(), &letters)?;
+        phases.end("decode");
         self.keep(&letters).await?;
         let mut reached = BTreeMap::new();
         for chunk in chunks(&decoded) {
             let own = chunk_span(chunk, span, &mut reached);
             self.apply_chunk(chunk, &own).await?;
         }
+        phases.end("apply");
         self.letters.count(records.len() - letters.len(), &letters);
         Ok(letters.iter().map(|(record, reject)| self.letters.output(record, reject)).collect())
     }

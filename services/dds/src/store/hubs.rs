@@ -5,30 +5,39 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
+use strata_runtime::metrics::written;
 use uuid::Uuid;
 
 use crate::rows::{HubRows, Load};
 
 /// A hub whose business key is text, by the statement that fills it.
 #[derive(Debug, Clone, Copy)]
-pub struct Hub(&'static str);
+pub struct Hub {
+    /// Name of the table.
+    table: &'static str,
+    /// Safe to repeat. `$1` key uuid[] · `$2` business key text[] · `$3` load_dt timestamptz[] · `$4` load_src text[].
+    insert: &'static str,
+}
 
 /// Safe to repeat. `$1` key uuid[] (sorted, each once) · `$2` business key text[] · `$3` load_dt · `$4` load_src.
 macro_rules! hub {
     ($table:literal, $key:literal, $business_key:literal) => {
-        Hub(concat!(
-            "insert into dds.",
-            $table,
-            " (",
-            $key,
-            ", ",
-            $business_key,
-            ", load_dt, load_src) ",
-            "select * from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[]) ",
-            "on conflict (",
-            $key,
-            ") do nothing"
-        ))
+        Hub {
+            table: concat!("dds.", $table),
+            insert: concat!(
+                "insert into dds.",
+                $table,
+                " (",
+                $key,
+                ", ",
+                $business_key,
+                ", load_dt, load_src) ",
+                "select * from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[]) ",
+                "on conflict (",
+                $key,
+                ") do nothing"
+            ),
+        }
     };
 }
 
@@ -74,6 +83,7 @@ pub async fn insert_orders(
     .bind(load_src)
     .fetch_all(tx)
     .await?;
+    written::note("dds.h_order", created.len() as u64);
     Ok(created.into_iter().collect())
 }
 
@@ -83,13 +93,14 @@ pub async fn insert(tx: &mut PgConnection, hubs: &[(Hub, &HubRows<String>)]) -> 
         let keys: Vec<Uuid> = rows.keys().copied().collect();
         let business_keys: Vec<&str> = rows.values().map(|(key, _)| key.as_str()).collect();
         let (load_dt, load_src) = load_columns(rows.values().map(|(_, load)| load));
-        sqlx::query(hub.0)
+        let done = sqlx::query(hub.insert)
             .bind(keys)
             .bind(business_keys)
             .bind(load_dt)
             .bind(load_src)
             .execute(&mut *tx)
             .await?;
+        written::note(hub.table, done.rows_affected());
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
+use strata_runtime::metrics::written;
 use strata_vault::{LoadPosition, SatelliteRecord, StoredVersion, changes};
 use uuid::Uuid;
 
@@ -22,6 +23,8 @@ struct Satellite {
     lock: &'static str,
     /// Safe to repeat. `$1` parent · `$2` load_dt · `$3` load_seq · `$4` load_src · `$5` hashdiff · attributes.
     insert: &'static str,
+    /// Name of the table.
+    table: &'static str,
 }
 
 macro_rules! satellite {
@@ -46,6 +49,7 @@ macro_rules! satellite {
                 "select * from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::text[], $5::uuid[], ", $arrays, ") ",
                 "on conflict do nothing"
             ),
+            table: concat!("dds.", $table),
         }
     };
 }
@@ -99,13 +103,15 @@ pub async fn insert_names(
     if let Some(columns) = Columns::of(&users) {
         let (names, logins): (Vec<&str>, Vec<&str>) =
             users.iter().map(|r| (r.value.0.0.as_str(), r.value.0.1.as_str())).unzip();
-        columns.bind(USER_NAMES.insert).bind(names).bind(logins).execute(&mut *tx).await?;
+        let done = columns.bind(USER_NAMES.insert).bind(names).bind(logins).execute(&mut *tx).await?;
+        written::note(USER_NAMES.table, done.rows_affected());
     }
     for (satellite, candidates) in [(&PRODUCT_NAMES, products), (&RESTAURANT_NAMES, restaurants)] {
         let changed = changed_under_lock(tx, satellite, candidates).await?;
         if let Some(columns) = Columns::of(&changed) {
             let names: Vec<&str> = changed.iter().map(|r| r.value.0.as_str()).collect();
-            columns.bind(satellite.insert).bind(names).execute(&mut *tx).await?;
+            let done = columns.bind(satellite.insert).bind(names).execute(&mut *tx).await?;
+            written::note(satellite.table, done.rows_affected());
         }
     }
     Ok(())
@@ -123,14 +129,16 @@ pub async fn insert_orders(
     if let Some(columns) = Columns::of(&costs) {
         let (cost, payment): (Vec<Decimal>, Vec<Decimal>) =
             costs.iter().map(|r| (r.value.0.0.decimal(), r.value.0.1.decimal())).unzip();
-        columns.bind(ORDER_COST.insert).bind(cost).bind(payment).execute(&mut *tx).await?;
+        let done = columns.bind(ORDER_COST.insert).bind(cost).bind(payment).execute(&mut *tx).await?;
+        written::note(ORDER_COST.table, done.rows_affected());
     }
     let stored =
         stored_versions(tx, &ORDER_STATUS, &statuses, |key| known.binary_search(key).is_ok()).await?;
     let statuses = changes(statuses, &stored);
     if let Some(columns) = Columns::of(&statuses) {
         let values: Vec<&str> = statuses.iter().map(|r| r.value.0).collect();
-        columns.bind(ORDER_STATUS.insert).bind(values).execute(&mut *tx).await?;
+        let done = columns.bind(ORDER_STATUS.insert).bind(values).execute(&mut *tx).await?;
+        written::note(ORDER_STATUS.table, done.rows_affected());
     }
     Ok(())
 }

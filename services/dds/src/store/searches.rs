@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
+use strata_runtime::metrics::written;
 use uuid::Uuid;
 
 use super::hubs::load_columns;
@@ -30,6 +31,7 @@ pub async fn insert_links(
         .bind(load_src)
         .fetch_all(tx)
         .await?;
+    written::note("dds.l_hotel_search", created.len() as u64);
     Ok(created.into_iter().collect())
 }
 
@@ -43,13 +45,14 @@ pub async fn insert_offers(
     let advertisers: Vec<String> = records.iter().map(|r| array_literal(r.value.0.0)).collect();
     let (prices, winners): (Vec<Option<i64>>, Vec<Option<&str>>) =
         records.iter().map(|r| r.value.0.1.map(|o| (o.price, o.advertiser.as_str())).unzip()).unzip();
-    columns
+    let done = columns
         .bind(include_str!("../../sql/insert_s_hotel_search_offers.sql"))
         .bind(advertisers)
         .bind(prices)
         .bind(winners)
         .execute(tx)
         .await?;
+    written::note("dds.s_hotel_search_offers", done.rows_affected());
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use strata_events::Order;
 use strata_events::order::OBJECT_TYPE;
 use strata_runtime::kafka::{Input, StageError};
+use strata_runtime::metrics::written;
 
 /// Columns for `stg.order_events`, one row an order, sorted by `object_id`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub async fn upsert_order_events(
     if rows.object_id.is_empty() {
         return Ok(());
     }
-    sqlx::query(include_str!("../../sql/upsert_order_events.sql"))
+    let done = sqlx::query(include_str!("../../sql/upsert_order_events.sql"))
         .bind(&rows.object_id)
         .bind(OBJECT_TYPE)
         .bind(&rows.sent_dttm)
@@ -75,6 +76,7 @@ pub async fn upsert_order_events(
         .bind(&rows.load_offset)
         .execute(connection)
         .await?;
+    written::note("stg.order_events", done.rows_affected());
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use strata_runtime::kafka::{Input, StageError};
+use strata_runtime::metrics::written;
 use uuid::Uuid;
 
 use crate::search::handler::IdentifiedSearch;
@@ -63,7 +64,7 @@ pub async fn insert_hotel_search_events(
     if rows.event_id.is_empty() {
         return Ok(());
     }
-    sqlx::query(include_str!("../../sql/insert_hotel_search_events.sql"))
+    let done = sqlx::query(include_str!("../../sql/insert_hotel_search_events.sql"))
         .bind(&rows.event_id)
         .bind(&rows.user_id)
         .bind(&rows.hotel_id)
@@ -72,6 +73,7 @@ pub async fn insert_hotel_search_events(
         .bind(&rows.sent_dttm)
         .execute(connection)
         .await?;
+    written::note("stg.hotel_search_events", done.rows_affected());
     Ok(())
 }
 

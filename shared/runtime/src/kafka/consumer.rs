@@ -4,7 +4,8 @@
 //! stands and only then starts the partitions. Assignments and revocations arrive inside `poll`, on
 //! the loop's own thread, when no batch is in hand.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -13,9 +14,11 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
+use serde::Deserialize;
 
 use super::record::Record;
 use crate::config::{BatchSettings, KafkaSettings};
+use crate::metrics::lag::Lag;
 
 /// Longest wait for a first record; bounds how late a stop is noticed.
 const IDLE_POLL: Duration = Duration::from_millis(100);
@@ -29,20 +32,57 @@ pub struct Assignment {
     pub partitions: Option<Vec<i32>>,
 }
 
-#[derive(Default)]
-struct Context(Mutex<Assignment>);
+struct Context {
+    assignment: Mutex<Assignment>,
+    lag: Lag,
+}
+
+/// The part of librdkafka's statistics that is used here.
+///
+/// **Source**: librdkafka, STATISTICS.md.
+#[derive(Deserialize)]
+struct Statistics {
+    topics: BTreeMap<String, TopicStatistics>,
+}
+
+#[derive(Deserialize)]
+struct TopicStatistics {
+    partitions: BTreeMap<String, PartitionStatistics>,
+}
+
+#[derive(Deserialize)]
+struct PartitionStatistics {
+    partition: i32,
+    /// Negative until it is known.
+    hi_offset: i64,
+}
 
 impl Context {
     fn change(&self, partitions: Option<Vec<i32>>) {
-        let mut assignment = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if partitions.is_none() {
+            self.lag.revoked();
+        }
+        let mut assignment = self.lock();
         assignment.epoch += 1;
         assignment.partitions = partitions;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Assignment> {
+        self.assignment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(error = %error, reason, "kafka consumer");
+    }
+
+    /// Learns where the partitions end, without a question of its own to Kafka.
+    fn stats_raw(&self, statistics: &[u8]) {
+        let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
+        for own in statistics.topics.values().flat_map(|topic| topic.partitions.values()) {
+            self.lag.reached(own.partition, own.hi_offset);
+        }
     }
 }
 
@@ -93,14 +133,20 @@ impl Source {
             .set("queued.max.messages.kbytes", "8192")
             .set("reconnect.backoff.max.ms", "1000")
             .set("topic.metadata.refresh.interval.ms", "30000")
-            .create_with_context(Context::default())?;
+            .set("statistics.interval.ms", "1000")
+            .create_with_context(Context { assignment: Mutex::default(), lag: Lag::of(topic) })?;
         consumer.subscribe(&[topic])?;
         Ok(Self { topic: topic.into(), consumer })
     }
 
     /// The assignment in force.
     pub fn assignment(&self) -> Assignment {
-        self.consumer.context().0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.consumer.context().lock().clone()
+    }
+
+    /// How far the loop is behind, as `/metrics` shows it.
+    pub fn lag(&self) -> &Lag {
+        &self.consumer.context().lag
     }
 
     /// Serves rebalances for about `duration` without taking records.
@@ -133,8 +179,10 @@ impl Source {
     }
 
     /// First offset that Kafka holds, and the one after its last.
-    pub fn watermarks(&self, partition: i32) -> KafkaResult<(i64, i64)> {
-        self.consumer.fetch_watermarks(&self.topic, partition, Duration::from_secs(5))
+    pub fn watermarks(&self, partition: i32, within: Duration) -> KafkaResult<(i64, i64)> {
+        let marks = self.consumer.fetch_watermarks(&self.topic, partition, within)?;
+        self.lag().reached(partition, marks.1);
+        Ok(marks)
     }
 
     /// Tells Kafka where we stand, for lag monitors only.
@@ -182,7 +230,7 @@ impl Source {
     }
 
     fn assignment_changed(&self, epoch: u64) -> bool {
-        self.consumer.context().0.lock().unwrap_or_else(PoisonError::into_inner).epoch != epoch
+        self.consumer.context().lock().epoch != epoch
     }
 }
 

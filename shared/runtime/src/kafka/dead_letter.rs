@@ -33,6 +33,11 @@ impl DeadLetters {
         Self { stage, stream, topic: topic.into() }
     }
 
+    /// The kind of event, as metrics name it.
+    pub fn stream(&self) -> &'static str {
+        self.stream
+    }
+
     /// Stores records with their reasons.
     ///
     /// **Idempotent**: a record is kept once, by its coordinates.

@@ -11,8 +11,9 @@ use super::dead_letter::DeadLetters;
 use super::guard::DeadLetterGuard;
 use super::pending;
 use super::record::{Output, Record};
-use super::stage::{Effects, Handler, Input, Position, Span, Stage, StageError};
+use super::stage::{Handler, Input, Position, Span, Stage, StageError};
 use crate::failpoint;
+use crate::metrics::{Phases, written};
 
 /// Offsets, dead letters and outputs around a [`Handler`].
 pub struct PgStage<H> {
@@ -138,6 +139,7 @@ impl<H: Handler> Stage for PgStage<H> {
         condemned: Option<Reject>,
         guard: &mut DeadLetterGuard,
     ) -> Result<Vec<Output>, StageError> {
+        let mut phases = Phases::start(self.letters.stream());
         let mut inputs = Vec::with_capacity(records.len());
         let mut letters: Vec<(&Record, Reject)> = Vec::new();
         for record in records {
@@ -146,12 +148,17 @@ impl<H: Handler> Stage for PgStage<H> {
                 Err(reject) => letters.push((record, reject)),
             }
         }
+        phases.end("decode");
         let mut tx = self.pool.begin().await?;
         self.fence(&mut tx, span).await?;
-        let effects = match inputs.is_empty() {
-            true => Effects::default(),
-            false => self.handler.apply(&mut tx, &inputs).await?,
+        let (effects, written) = match inputs.is_empty() {
+            true => Default::default(),
+            false => {
+                let (effects, written) = written::collect(self.handler.apply(&mut tx, &inputs)).await;
+                (effects?, written)
+            }
         };
+        phases.end("apply");
         let applied = inputs.len() - effects.rejects.len();
         letters.extend(effects.rejects.into_iter().map(|(index, reject)| (inputs[index].record, reject)));
         let letters: Vec<(&Record, &Reject)> =
@@ -170,6 +177,8 @@ impl<H: Handler> Stage for PgStage<H> {
         self.store_offsets(&mut tx, span).await?;
         failpoint::pass("in_transaction")?;
         tx.commit().await?;
+        phases.end("commit");
+        written.count();
         self.letters.count(applied, &letters);
         Ok(outputs.into_iter().map(|(_, output)| output).collect())
     }

@@ -176,6 +176,11 @@ impl Producer {
         ProduceError::Fatal(format!("{code}: {reason}"))
     }
 
+    /// Records that Kafka has not acknowledged yet.
+    pub fn queued(&self) -> i32 {
+        self.current().in_flight_count()
+    }
+
     /// Asks a broker for its metadata.
     pub fn is_reachable(&self, timeout: Duration) -> bool {
         self.current().client().fetch_metadata(None, timeout).is_ok()

@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use rdkafka::error::KafkaError;
 use strata_events::Reject;
 use tokio::runtime::Handle;
@@ -25,7 +26,8 @@ use super::stage::{Position, Span, Stage, StageError};
 use crate::config::{BatchSettings, KafkaSettings};
 use crate::failpoint;
 use crate::health::WorkerStatus;
-use crate::metrics as names;
+use crate::metrics::latency::Latency;
+use crate::metrics::{self as names, Phases};
 
 /// A transaction that takes longer is given up; well below Kafka's limit between two polls.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(90);
@@ -33,6 +35,8 @@ const APPLY_TIMEOUT: Duration = Duration::from_secs(90);
 const ACK_SLICE: Duration = Duration::from_millis(500);
 /// An end of a partition before the stored offset is a loss when it lasts this long.
 const DOUBT: Duration = Duration::from_secs(5);
+/// Kafka tells within this where a partition begins and ends.
+const MARKS_WITHIN: Duration = Duration::from_secs(5);
 /// Pause before the first retry; doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Longest pause between retries: recovery shows soon after the cause is gone.
@@ -116,6 +120,8 @@ impl<S: Stage> Runnable for Worker<S> {
         let group = format!("{}{stage}-{topic}", kafka.group_prefix);
         let source = Source::subscribe(kafka, &group, topic)?;
         let guard = DeadLetterGuard::new(worker.settings.batch.dead_letters);
+        let latency = Latency::of(worker.settings.stream);
+        names::announce_stream(worker.settings.stream);
         Loop {
             source,
             worker,
@@ -131,6 +137,7 @@ impl<S: Stage> Runnable for Worker<S> {
             in_doubt: None,
             guard,
             backoff: BACKOFF_MIN,
+            latency,
         }
         .turn();
         Ok(())
@@ -162,6 +169,8 @@ struct Loop<'a, S> {
     /// Stops the stage when most of what it reads is refused.
     guard: DeadLetterGuard,
     backoff: Duration,
+    /// Ages of records at their commit.
+    latency: Arc<Latency>,
 }
 
 impl<S: Stage> Loop<'_, S> {
@@ -271,6 +280,7 @@ impl<S: Stage> Loop<'_, S> {
         for (&partition, &(_, next)) in &span {
             self.positions.insert(partition, next);
         }
+        self.measure(records);
         failpoint::pass("after_commit")?;
         if outputs.is_empty() {
             return Ok(());
@@ -278,9 +288,23 @@ impl<S: Stage> Loop<'_, S> {
         // What the store keeps of these is not acknowledged now: a stop that interrupts the waiting must
         // leave it there.
         self.unsettled.retain(|partition| !span.contains_key(partition));
+        let mut phases = Phases::start(self.worker.settings.stream);
         self.deliver(&outputs)?;
+        phases.end("produce");
         self.unsettled.extend(span.keys());
         Ok(())
+    }
+
+    /// Notes how old the records of a committed batch are, and how far the loop has come.
+    fn measure(&self, records: &[Record]) {
+        let now_ms = Utc::now().timestamp_millis();
+        self.latency.observe(records.iter().map(|record| now_ms - record.timestamp_ms));
+        let newest: BTreeMap<i32, i64> =
+            records.iter().map(|record| (record.partition, record.timestamp_ms)).collect();
+        for (partition, timestamp_ms) in newest {
+            let next = self.positions.get(&partition).copied().unwrap_or_default();
+            self.source.lag().applied(partition, next, timestamp_ms);
+        }
     }
 
     /// Sends committed outputs and waits until Kafka holds them all, staying in the group meanwhile.
@@ -324,7 +348,7 @@ impl<S: Stage> Loop<'_, S> {
         let (mut fresh, mut kept, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         let mut unsent = BTreeSet::new();
         for Position { partition, next_offset, pending } in found {
-            let marks = self.source.watermarks(partition).map_err(kafka_trouble)?;
+            let marks = self.source.watermarks(partition, MARKS_WITHIN).map_err(kafka_trouble)?;
             let next = next_offset.unwrap_or_else(|| {
                 fresh.push((partition, marks.0));
                 marks.0
@@ -348,6 +372,7 @@ impl<S: Stage> Loop<'_, S> {
         }
         self.check_loss(&gone)?;
         self.source.start_at(self.positions.iter().map(|(&p, &o)| (p, o))).map_err(kafka_trouble)?;
+        self.source.lag().assigned(&self.positions);
         self.unproven = self.positions.keys().copied().collect();
         tracing::info!(positions = ?self.positions, kafka.topic = self.worker.settings.topic, "reading");
         Ok(())
@@ -446,7 +471,18 @@ impl<S: Stage> Loop<'_, S> {
         self.worker.status.waiting(message);
         self.source.pause();
         self.source.idle(self.backoff);
+        if cause != "kafka" {
+            self.look_ahead();
+        }
         self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+    }
+
+    /// Asks where the partitions end: paused ones bring no news of it, and the lag must show all the same.
+    fn look_ahead(&self) {
+        let marks = |&partition: &i32| self.source.watermarks(partition, Duration::from_millis(500));
+        if let Some(Err(e)) = self.positions.keys().map(marks).find(Result::is_err) {
+            tracing::debug!(error = %e, "the ends of partitions are not known");
+        }
     }
 }
 

@@ -1,0 +1,64 @@
+//! What the newest `strata reconcile` found, as metrics: the fleet is well only as far as that was proven.
+//!
+//! Here because cdm is the last layer and one service is enough to tell.
+
+use std::time::Duration;
+
+use metrics::{Unit, describe_gauge, gauge};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+/// Rows that differed in the newest run; 0 means that all layers agreed.
+const DIFFERENCES: &str = "strata_reconcile_differences";
+/// Comparisons of that run.
+const CHECKS: &str = "strata_reconcile_checks";
+/// How long it took.
+const DURATION: &str = "strata_reconcile_duration_seconds";
+/// When it ended, Unix seconds.
+const FINISHED: &str = "strata_reconcile_finished_timestamp_seconds";
+
+/// Time between two looks; a run is rarer by far.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// The newest run.
+#[derive(sqlx::FromRow)]
+struct Run {
+    finished_at: f64,
+    duration_ms: i64,
+    checks: i32,
+    differences: i64,
+}
+
+/// Shows the newest run until the service stops; nothing is shown before there is one.
+pub async fn watch(pool: PgPool, stop: CancellationToken) {
+    describe_gauge!(DIFFERENCES, "Rows that differed between the layers in the newest reconcile");
+    describe_gauge!(CHECKS, "Comparisons that the newest reconcile made");
+    describe_gauge!(DURATION, Unit::Seconds, "Duration of the newest reconcile");
+    describe_gauge!(FINISHED, Unit::Seconds, "When the newest reconcile ended, Unix time");
+    loop {
+        match newest(&pool).await {
+            Ok(Some(run)) => run.show(),
+            Ok(None) => {}
+            // Postgres may be away; /health says so.
+            Err(e) => tracing::debug!(error = %e, "the newest reconcile is not known"),
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+async fn newest(pool: &PgPool) -> Result<Option<Run>, sqlx::Error> {
+    sqlx::query_as(include_str!("../sql/select_newest_reconciliation.sql")).fetch_optional(pool).await
+}
+
+impl Run {
+    fn show(&self) {
+        gauge!(DIFFERENCES).set(self.differences as f64);
+        gauge!(CHECKS).set(self.checks);
+        gauge!(DURATION).set(self.duration_ms as f64 / 1000.0);
+        gauge!(FINISHED).set(self.finished_at);
+    }
+}

@@ -1,0 +1,177 @@
+//! How far each consumer loop is behind, in records and in seconds, by the partitions it has now.
+//!
+//! The ends of partitions are those that librdkafka learns with every fetch; the loop tells where it stands.
+//! Values are made when they are asked for, so a loop that hangs shows a growing lag, and a partition that
+//! went to another instance shows none.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::Utc;
+
+use super::text;
+
+/// Records that are there and not applied, by topic and partition.
+pub const MESSAGES: &str = "strata_consumer_lag_messages";
+/// Age of the oldest record that is not applied, by topic and partition; 0 when all are.
+pub const SECONDS: &str = "strata_consumer_lag_seconds";
+
+/// All loops of this process.
+static ALL: Mutex<Vec<Lag>> = Mutex::new(Vec::new());
+
+/// The lag of one consumer loop; clones share it.
+#[derive(Debug, Clone)]
+pub struct Lag {
+    topic: Arc<str>,
+    partitions: Arc<Mutex<BTreeMap<i32, Partition>>>,
+}
+
+/// One partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Partition {
+    /// Offset to apply next.
+    next: i64,
+    /// The one after the last that Kafka holds.
+    high: i64,
+    /// Nothing that waits is older than this, Unix milliseconds.
+    since_ms: i64,
+}
+
+impl Partition {
+    fn messages(&self) -> i64 {
+        (self.high - self.next).max(0)
+    }
+
+    /// Learns the end of the partition; records that turn up came after the last look that found none.
+    fn reached(&mut self, high: i64, now_ms: i64) {
+        self.high = self.high.max(high);
+        if self.messages() == 0 {
+            self.since_ms = now_ms;
+        }
+    }
+
+    fn applied(&mut self, next: i64, timestamp_ms: i64) {
+        self.next = next;
+        self.high = self.high.max(next);
+        self.since_ms = self.since_ms.max(timestamp_ms);
+    }
+
+    fn seconds(&self, now_ms: i64) -> f64 {
+        if self.messages() == 0 {
+            return 0.0;
+        }
+        (now_ms - self.since_ms).max(0) as f64 / 1000.0
+    }
+}
+
+impl Lag {
+    /// The lag of a loop over `topic`, shown from now on.
+    pub fn of(topic: &str) -> Self {
+        let lag = Self { topic: topic.into(), partitions: Arc::default() };
+        ALL.lock().unwrap_or_else(PoisonError::into_inner).push(lag.clone());
+        lag
+    }
+
+    fn partitions(&self) -> std::sync::MutexGuard<'_, BTreeMap<i32, Partition>> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The loop has these partitions now, each with its next offset; a partition that it kept keeps its past.
+    pub fn assigned(&self, positions: &BTreeMap<i32, i64>) {
+        let now_ms = Utc::now().timestamp_millis();
+        let mut partitions = self.partitions();
+        partitions.retain(|partition, _| positions.contains_key(partition));
+        for (&partition, &next) in positions {
+            let fresh = Partition { next, high: next, since_ms: now_ms };
+            partitions.entry(partition).or_insert(fresh).next = next;
+        }
+    }
+
+    /// The loop has no partition any more.
+    pub fn revoked(&self) {
+        self.partitions().clear();
+    }
+
+    /// Kafka holds records up to `high`, as far as the loop has the partition.
+    pub fn reached(&self, partition: i32, high: i64) {
+        if let Some(own) = self.partitions().get_mut(&partition) {
+            own.reached(high, Utc::now().timestamp_millis());
+        }
+    }
+
+    /// The loop has applied everything before `next`; its last record was of this time.
+    pub fn applied(&self, partition: i32, next: i64, timestamp_ms: i64) {
+        if let Some(own) = self.partitions().get_mut(&partition) {
+            own.applied(next, timestamp_ms);
+        }
+    }
+}
+
+/// Writes the lag of all loops.
+pub(super) fn write(text: &mut String) {
+    let now_ms = Utc::now().timestamp_millis();
+    let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut rows = Vec::new();
+    for lag in all.iter() {
+        rows.extend(lag.partitions().iter().map(|(&number, &own)| (Arc::clone(&lag.topic), number, own)));
+    }
+    if rows.is_empty() {
+        return;
+    }
+    text::family(text, MESSAGES, "gauge", "Records of the partition that are there and not applied");
+    for (topic, partition, own) in &rows {
+        text::sample(text, MESSAGES, &[("topic", topic), ("partition", partition)], own.messages() as f64);
+    }
+    text::family(text, SECONDS, "gauge", "Age of the oldest record of the partition that is not applied");
+    for (topic, partition, own) in &rows {
+        text::sample(text, SECONDS, &[("topic", topic), ("partition", partition)], own.seconds(now_ms));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_no_older_than_the_last_moment_without_any() {
+        let mut partition = Partition { next: 10, high: 10, since_ms: 1_000 };
+        assert_eq!((partition.messages(), partition.seconds(9_000)), (0, 0.0));
+        // An hour of silence, then three records.
+        partition.reached(10, 3_600_000);
+        partition.reached(13, 3_601_000);
+        assert_eq!((partition.messages(), partition.seconds(3_604_000)), (3, 4.0));
+        // Two of them are applied, the third waits since the second came.
+        partition.applied(12, 3_602_500);
+        assert_eq!((partition.messages(), partition.seconds(3_604_000)), (1, 1.5));
+        partition.applied(13, 3_602_600);
+        assert_eq!(partition.seconds(3_604_000), 0.0);
+    }
+
+    #[test]
+    fn a_record_from_the_past_makes_no_lag_of_its_age() {
+        let mut partition = Partition { next: 0, high: 0, since_ms: 5_000 };
+        partition.reached(2, 6_000);
+        partition.applied(1, 17);
+        assert_eq!(partition.seconds(8_000), 3.0);
+    }
+
+    #[test]
+    fn only_partitions_in_hand_are_shown() {
+        let lag = Lag::of("lag_of_a_test");
+        lag.assigned(&BTreeMap::from([(0, 5), (1, 5)]));
+        lag.reached(1, 9);
+        lag.reached(7, 9);
+        let shown = || {
+            let mut text = String::new();
+            write(&mut text);
+            text.lines().filter(|line| line.contains("lag_of_a_test")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert!(shown().contains(&format!("{MESSAGES}{{topic=\"lag_of_a_test\",partition=\"1\"}} 4")));
+        assert_eq!(shown().len(), 4);
+        lag.assigned(&BTreeMap::from([(1, 6)]));
+        assert!(shown().contains(&format!("{MESSAGES}{{topic=\"lag_of_a_test\",partition=\"1\"}} 3")));
+        assert_eq!(shown().len(), 2);
+        lag.revoked();
+        assert!(shown().is_empty());
+    }
+}
