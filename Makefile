@@ -14,7 +14,7 @@ SEARCHES ?= 10000
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down clean build setup servers status check test chaos fuzz
+.PHONY: help up down clean build setup servers status check test chaos fuzz alerts
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -63,3 +63,6 @@ chaos: setup ## random faults under load for SECONDS, from SEED; every layer mus
 fuzz: setup ## CASES damaged inputs through every decoder and the splitter of bodies
 	PROPTEST_CASES=$(CASES) $(ENV) cargo test --release -p strata-events --locked --test fuzz
 	PROPTEST_CASES=$(CASES) $(ENV) cargo test --release -p data-source --locked --test fuzz
+
+alerts: ## check and test the alert rules; needs promtool, of the distribution's package prometheus
+	cd observability/prometheus && promtool check config prometheus.yml && promtool test rules alerts_test.yml

@@ -11,6 +11,7 @@ mod duplicates;
 mod golden;
 mod health;
 mod metrics;
+mod observability;
 mod orders;
 mod outage;
 mod partitions;

@@ -82,6 +82,11 @@ impl Scrape {
     }
 }
 
+/// Names of all documented metrics.
+pub fn documented_names() -> BTreeSet<String> {
+    Service::ALL.into_iter().flat_map(|service| documented(service).into_keys()).collect()
+}
+
 /// The documented metrics of a service.
 fn documented(service: Service) -> BTreeMap<String, Metric> {
     let letter = match service {
@@ -90,7 +95,8 @@ fn documented(service: Service) -> BTreeMap<String, Metric> {
         Service::Dds => "V",
         Service::Cdm => "M",
     };
-    let rows = DOC.lines().filter_map(|line| line.strip_prefix("| `"));
+    let (table, _) = DOC.split_once("\n## ").expect("the table comes first");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
     let metrics = rows.filter_map(|row| {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let [name, kind, labels, _unit, services, meaning, ..] = cells[..] else { panic!("{row}") };
