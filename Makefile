@@ -11,10 +11,12 @@ CASES ?= 2000000
 # How many orders and hotel searches make up sends through the fleet.
 ORDERS ?= 10000
 SEARCHES ?= 10000
+# Options of bench, for example --quick.
+BENCH ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down clean build setup servers status check test chaos fuzz alerts
+.PHONY: help up down clean build setup servers status check test chaos fuzz alerts bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -66,3 +68,6 @@ fuzz: setup ## CASES damaged inputs through every decoder and the splitter of bo
 
 alerts: ## check and test the alert rules; needs promtool, of the distribution's package prometheus
 	cd observability/prometheus && promtool check config prometheus.yml && promtool test rules alerts_test.yml
+
+bench: servers build ## figures of this build: throughput, the ceiling of Postgres, latency, growth, memory
+	$(ENV) bash -c '"$${CARGO_TARGET_DIR:-target}"/release/strata-bench $(BENCH)'

@@ -215,6 +215,11 @@ impl Fleet {
         self.processes().get(&slot).unwrap_or_else(|| panic!("{:?} does not run", slot.0)).port
     }
 
+    /// Process ids of the running services; a service with a second instance stands twice.
+    pub fn process_ids(&self) -> Vec<(Service, u32)> {
+        self.processes().iter().map(|(&(service, _), process)| (service, process.id())).collect()
+    }
+
     /// Waits until `/health` of a service answers 200.
     pub async fn wait_healthy(&self, service: Service) {
         self.wait_slot_healthy((service, false)).await;

@@ -1,7 +1,7 @@
 //! One running service.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -86,6 +86,11 @@ impl Process {
         Stopped { status: status.await, took: started.elapsed() }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The last lines of its log.
     pub(crate) fn log_tail(&self) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
@@ -118,10 +123,14 @@ fn set_environment(command: &mut Command, environment: &[(String, String)]) {
     command.envs(environment.iter().map(|(name, value)| (name, value)));
 }
 
-/// The binary beside the test executable: `target/<profile>/<name>`.
+/// The binary of the same build: `target/<profile>/<name>`, be the caller a test or a binary itself.
 fn binary_path(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the path of the test executable");
-    let profile = test.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
+    let caller = std::env::current_exe().expect("the path of the executable");
+    let beside = caller.parent().expect("target/<profile>/<binary>");
+    let profile = match beside.file_name() {
+        Some(folder) if folder == "deps" => beside.parent().expect("target/<profile>/deps/<test>"),
+        _ => beside,
+    };
     let path = profile.join(name);
     assert!(path.exists(), "{} is missing: cargo build --workspace --bins first", path.display());
     path

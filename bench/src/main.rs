@@ -1,0 +1,173 @@
+//! `make bench`: what the fleet can do on this machine, what Postgres alone could, and whether the
+//! result is right.
+
+mod ceiling;
+mod copy;
+mod growth;
+mod latency;
+mod load;
+mod options;
+mod procs;
+mod report;
+mod statements;
+mod stream;
+mod verify;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use clap::Parser as _;
+use strata_testkit::{Fleet, Servers, Service};
+
+use crate::load::Load;
+use crate::options::Options;
+use crate::procs::Processes;
+use crate::report::Report;
+use crate::stream::{ORDERS, SEARCHES};
+
+/// Settings that the fleet of a bench has beside the defaults: those of its tests are for quick crashes.
+const VARIABLES: [(&str, &str); 2] = [("KAFKA_SESSION_TIMEOUT_MS", "10000"), ("LOG_LEVEL", "warn")];
+
+/// Orders that go through before anything is measured.
+const WARM_UP: u64 = 1000;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    match Box::pin(run(&options)).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("strata-bench: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options) -> anyhow::Result<()> {
+    let mut report = Report {
+        at: chrono::Utc::now().format("%Y-%m-%d %H:%M UTC").to_string(),
+        machine: machine(),
+        ..Report::default()
+    };
+    let servers = Servers::from_env().await;
+    Box::pin(first_fleet(options, &servers, &mut report)).await?;
+    if options.has("growth") {
+        eprintln!("growth");
+        let (fleet, processes) = launch(&servers).await;
+        let limit = Duration::from_secs(options.growth_limit_secs);
+        let marks = options.growth_marks();
+        report.growth = growth::run(&fleet, &processes, marks, limit, &mut report.notes).await?;
+    }
+    if options.has("scaling") {
+        report.two_instances = Some(Box::pin(two_instances(options, &servers)).await?);
+    }
+    print!("{}", report.table());
+    if let Some(folder) = options.out.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let json = serde_json::to_string_pretty(&report)?;
+    std::fs::write(&options.out, json + "\n").with_context(|| options.out.display().to_string())
+}
+
+/// Starts a fleet of its own and finds its processes.
+async fn launch(servers: &Servers) -> (Fleet, Processes) {
+    let fleet = Fleet::launch_with(&VARIABLES).await;
+    let processes = Processes::of(&fleet, &servers.brokers).await;
+    (fleet, processes)
+}
+
+/// Throughput, ceiling and latency of one instance of each service.
+async fn first_fleet(options: &Options, servers: &Servers, report: &mut Report) -> anyhow::Result<()> {
+    let (fleet, processes) = launch(servers).await;
+    let pool = fleet.pool();
+    warm_up(&fleet, &processes).await?;
+    let mut stored = WARM_UP;
+    if options.statements {
+        statements::forget(pool).await?;
+    }
+    eprintln!("{} orders", options.orders());
+    let load = orders(&fleet, &processes, options.orders()).await?;
+    stored += load.events;
+    if options.statements {
+        println!("{}", statements::longest(pool).await?);
+    }
+    verify::orders(pool, stored).await?;
+    if options.has("ceiling") {
+        eprintln!("the ceiling");
+        let ceiling = ceiling::run(servers, pool, &processes, &ORDERS).await?;
+        report.orders_ratio = Some(load.rows_per_second / ceiling.best.rows_per_second);
+        report.orders_ceiling = Some(ceiling);
+    }
+    report.orders = Some(load);
+    if options.has("searches") {
+        searches(options, servers, &fleet, &processes, report).await?;
+    }
+    if options.has("latency") {
+        eprintln!("latency");
+        let latency = latency::run(&fleet, options.latency_time()).await?;
+        stored += latency.orders;
+        verify::orders(pool, stored).await?;
+        report.latency = Some(latency);
+    }
+    Ok(())
+}
+
+async fn searches(
+    options: &Options,
+    servers: &Servers,
+    fleet: &Fleet,
+    processes: &Processes,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    eprintln!("{} searches", options.orders());
+    let load = match load::run(fleet, processes, &SEARCHES, options.orders()).await? {
+        Ok(load) => load,
+        Err(refused) => {
+            report.notes.push(format!("no searches: /push refuses them: {}", refused.0));
+            return Ok(());
+        }
+    };
+    verify::searches(fleet.pool(), load.events).await?;
+    if options.has("ceiling") {
+        let ceiling = ceiling::run(servers, fleet.pool(), processes, &SEARCHES).await?;
+        report.searches_ratio = Some(load.rows_per_second / ceiling.best.rows_per_second);
+        report.searches_ceiling = Some(ceiling);
+    }
+    report.searches = Some(load);
+    Ok(())
+}
+
+/// Throughput with two instances of each worker.
+async fn two_instances(options: &Options, servers: &Servers) -> anyhow::Result<Load> {
+    eprintln!("two instances");
+    let fleet = Fleet::launch_with(&VARIABLES).await;
+    for service in Service::STAGES {
+        fleet.second(service);
+    }
+    for service in Service::STAGES {
+        fleet.wait_second_healthy(service).await;
+        fleet.members(service, 2, Duration::from_secs(60)).await;
+    }
+    let processes = Processes::of(&fleet, &servers.brokers).await;
+    warm_up(&fleet, &processes).await?;
+    let load = orders(&fleet, &processes, options.orders()).await?;
+    verify::orders(fleet.pool(), WARM_UP + load.events).await?;
+    Ok(load)
+}
+
+async fn warm_up(fleet: &Fleet, processes: &Processes) -> anyhow::Result<()> {
+    orders(fleet, processes, WARM_UP).await.map(drop)
+}
+
+async fn orders(fleet: &Fleet, processes: &Processes, count: u64) -> anyhow::Result<Load> {
+    load::run(fleet, processes, &ORDERS, count).await?.map_err(|refused| anyhow!("/push: {}", refused.0))
+}
+
+/// Cores and what else the machine was doing.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
+    format!("{cores} cores, load average {load} before the run")
+}
