@@ -130,7 +130,9 @@ impl Source {
             .set("heartbeat.interval.ms", (settings.session_timeout_ms / 4).to_string())
             .set("fetch.queue.backoff.ms", "5")
             .set("fetch.wait.max.ms", "100")
-            .set("queued.max.messages.kbytes", "8192")
+            // Read ahead little: a fetched chunk is unpacked as a whole, and what waits there is resident.
+            .set("fetch.message.max.bytes", "131072")
+            .set("queued.max.messages.kbytes", "1024")
             .set("reconnect.backoff.max.ms", "1000")
             .set("topic.metadata.refresh.interval.ms", "30000")
             .set("statistics.interval.ms", "1000")
