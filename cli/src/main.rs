@@ -4,6 +4,7 @@ mod dlq;
 mod fleet;
 mod kafka;
 mod layers;
+mod lock;
 mod progress;
 mod push;
 mod rebuild;
@@ -33,7 +34,7 @@ struct Cli {
 enum Command {
     /// Has data-source generate events.
     Push(push::Args),
-    /// Makes derived data anew from the vault.
+    /// Makes data anew from the layer before, while the fleet runs.
     Rebuild(rebuild::Args),
     /// Looks at dead letters, replays and discards them.
     Dlq(dlq::Args),

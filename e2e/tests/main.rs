@@ -16,6 +16,7 @@ mod orders;
 mod outage;
 mod partitions;
 mod rebalance;
+mod rebuild;
 mod replay;
 mod searches;
 mod shutdown;

@@ -6,8 +6,9 @@ use serde_json::json;
 use strata_runtime::{Settings, pg};
 
 use super::filter::{Filter, matching};
-use super::lock::ReplayLock;
+
 use crate::layers::grouped;
+use crate::lock::OperatorLock;
 
 /// What to discard.
 #[derive(clap::Args)]
@@ -29,7 +30,7 @@ pub struct Args {
 pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     args.filter.require_choice(args.all)?;
     let pool = pg::pool(&settings.database_url, "strata")?;
-    let _lock = ReplayLock::take(&pool).await?;
+    let _lock = OperatorLock::take(&pool).await?;
     let discard = concat!(
         "with chosen as (select d.id from ops.dead_letters as d where ",
         matching!(),

@@ -3,7 +3,6 @@
 mod discard;
 mod filter;
 mod letter;
-mod lock;
 mod replay;
 mod show;
 

@@ -26,9 +26,10 @@ use strata_runtime::{Settings, pg};
 
 use super::filter::{Filter, matching};
 use super::letter::{Letter, columns};
-use super::lock::ReplayLock;
+
 use crate::fleet::Fleet;
 use crate::layers::grouped;
+use crate::lock::OperatorLock;
 
 /// Letters that are sent and marked at once,
 const CHUNK: i64 = 500;
@@ -77,7 +78,7 @@ struct Done {
 pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     args.filter.require_choice(args.all)?;
     let pool = pg::pool(&settings.database_url, "strata")?;
-    let mut lock = ReplayLock::take(&pool).await?;
+    let mut lock = OperatorLock::take(&pool).await?;
     let resumed = sqlx::query_scalar("select count(*) from ops.dead_letters where status = 'replaying'");
     let mut done = Done { resumed: resumed.fetch_one(&pool).await?, ..Done::default() };
     (done.numbered, done.copies) = number(&pool, args).await?;
@@ -114,7 +115,7 @@ async fn number(pool: &PgPool, args: &Args) -> anyhow::Result<(i64, i64)> {
 async fn send(
     settings: &Settings,
     pool: &PgPool,
-    lock: &mut ReplayLock,
+    lock: &mut OperatorLock,
     done: &mut Done,
 ) -> anyhow::Result<()> {
     let lanes: Vec<(String, String, i64, i64)> = sqlx::query_as(

@@ -9,4 +9,4 @@ mod noticed;
 mod partitions;
 mod rebuild;
 mod rest;
-mod support;
+pub mod support;

@@ -77,6 +77,33 @@ async fn metrics_that_neither_redis_nor_kafka_holds_are_rebuilt_from_the_vault()
 
 /// Runs the command as an operator would.
 async fn rebuild(fleet: &Fleet) {
-    let output = fleet.strata(&["rebuild", "metrics"]).await;
-    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    fleet.strata_ok(&["rebuild", "metrics"]).await;
+}
+
+#[tokio::test]
+async fn metrics_that_were_tampered_with_are_rebuilt_under_load() {
+    // GIVEN metrics that say something else than the vault
+    let fleet = launch(&[("BATCH_MAX_ROWS", "100")]).await;
+    fleet.push_searches(500).await;
+    assert_exact(&fleet).await;
+    let hotel = fleet.metrics().await.hotels.keys().next().cloned().expect("a hotel");
+    for (key, command) in [
+        ("hotels", &["ZINCRBY", "7", &hotel][..]),
+        ("users", &["ZADD", "3", "nobody"]),
+        ("advertisers", &["ZPOPMAX", "2"]),
+        (&format!("offers:{hotel}"), &["HSET", "Amoma", "1"]),
+    ] {
+        fleet.spoil_metrics(key, command).await;
+    }
+    let damaged = fleet.metrics().await;
+    // WHEN a rebuild is killed before it puts its sums in place
+    let window = "rebuild_before_swap";
+    let output = fleet.strata_failing(&["rebuild", "metrics"], &format!("{window}:kill")).await;
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains(window));
+    // THEN nothing has changed
+    assert_eq!(fleet.metrics().await, damaged);
+    // WHEN it is run under load
+    under_load(&fleet, rebuild(&fleet)).await;
+    // THEN every layer equals the model
+    assert_exact(&fleet).await;
 }

@@ -2,7 +2,7 @@
 -- $5 offset bigint[] · $6 Kafka timestamp bigint[] (Unix ms) · $7 key bytea[] · $8 payload bytea[] · $9 reason text[] · $10 detail text[]
 -- $11 origin text[] · $12 source text[] · $13 event_id text[] · $14 number of the replay that brought it bigint[]
 insert into ops.dead_letters (
-    stream, stage, topic, partition, "offset", record_dt, key, payload, reason, detail, origin, source, event_id, attempts
+    stream, stage, topic, partition, "offset", record_dt, key, payload, reason, detail, origin, source, event_id, attempts, status
 )
 select
     $1,
@@ -19,7 +19,9 @@ select
     d.source,
     d.event_id,
     -- A replay was counted when it was numbered.
-    coalesce(p.attempts, 1)
+    coalesce(p.attempts, 1),
+    -- A rebuild has counted what an earlier layer says here.
+    case when r.last_offset is null then 'open' else 'replayed' end
 from unnest(
     $4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::text[], $10::text[],
     $11::text[], $12::text[], $13::text[], $14::bigint[]
@@ -28,4 +30,10 @@ left join ops.dead_letters as p
     on p.stage = $2
     and p.topic = $3
     and p.replay_seq = d.replay_seq
+left join ops.rebuilt_origins as r
+    on r.stage = $2
+    and r.topic = $3
+    and r.origin_topic = split_part(coalesce(d.source, d.origin), '/', 1)
+    and r.origin_partition = split_part(coalesce(d.source, d.origin), '/', 2)::int
+    and r.last_offset >= split_part(coalesce(d.source, d.origin), '/', 3)::bigint
 on conflict (stage, topic, partition, "offset") do nothing

@@ -5,8 +5,17 @@
 
 use crate::kafka::StageError;
 
-/// The windows, in the order in which a batch passes them.
-pub const WINDOWS: [&str; 5] = ["after_fetch", "in_transaction", "after_commit", "after_send", "after_ack"];
+/// The windows: those of a batch, in the order in which it passes them, then those of `strata rebuild`.
+pub const WINDOWS: [&str; 8] = [
+    "after_fetch",
+    "in_transaction",
+    "after_commit",
+    "after_send",
+    "after_ack",
+    "rebuild_in_transaction",
+    "rebuild_committed",
+    "rebuild_before_swap",
+];
 
 /// Passes a window; without the variable, and in release binaries, nothing happens.
 ///

@@ -20,6 +20,7 @@ pub mod reference;
 mod rest;
 pub mod search;
 pub mod servers;
+mod tool;
 
 pub use builders::{OrderBuilder, order};
 pub use compare::{assert_no_dead_letters, assert_warehouse_equals};

@@ -107,7 +107,7 @@ impl Drop for Process {
 }
 
 /// Runs a binary of this workspace to its end; blocks.
-pub(crate) fn run(binary: &str, arguments: &[&str], environment: &[(String, String)]) -> Output {
+pub(crate) fn run(binary: &str, arguments: &[String], environment: &[(String, String)]) -> Output {
     let path = binary_path(binary);
     let mut command = Command::new(&path);
     command.args(arguments).stdin(Stdio::null());

@@ -48,8 +48,6 @@ impl Handler for OrderHandler {
         FactMessage::decode(&record.payload)
     }
 
-    /// The order of the steps is the order of the locks: hub of orders, known orders, other hubs, links,
-    /// satellites, each sorted by key. All writers keep it, so they wait for each other, never in a circle.
     async fn apply(
         &mut self,
         tx: &mut PgConnection,
@@ -61,22 +59,31 @@ impl Handler for OrderHandler {
                 OrderFact::new(&input.event, Load::new(input.record.load_dt(), &input.record.start()))
             })
             .collect();
-        let rows = VaultRows::build(&facts);
-
-        let created: BTreeSet<Uuid> = hubs::insert_orders(tx, &rows.orders).await?;
-        let known: Vec<Uuid> = rows.orders.keys().filter(|key| !created.contains(key)).copied().collect();
-        let states = orders::lock_and_read(tx, &known).await?;
-
-        let other_hubs = [
-            (hubs::USER, &rows.users),
-            (hubs::PRODUCT, &rows.products),
-            (hubs::CATEGORY, &rows.categories),
-            (hubs::RESTAURANT, &rows.restaurants),
-        ];
-        hubs::insert(tx, &other_hubs).await?;
-        links::insert_all(tx, &rows).await?;
-        satellites::insert_names(tx, rows.user_names, rows.product_names, rows.restaurant_names).await?;
-        satellites::insert_orders(tx, &known, rows.order_cost, rows.order_status).await?;
+        let states = write(tx, VaultRows::build(&facts)).await?;
         self.announce(inputs, &facts, states)
     }
+}
+
+/// Writes a batch and returns what the vault knew of its orders before.
+///
+/// The order of the steps is the order of the locks: hub of orders, known orders, other hubs, links,
+/// satellites, each sorted by key. All writers keep it, so they wait for each other, never in a circle.
+///
+/// **Idempotent**: rows that are there stay as they are.
+pub async fn write(tx: &mut PgConnection, rows: VaultRows) -> Result<BTreeMap<Uuid, OrderState>, StageError> {
+    let created: BTreeSet<Uuid> = hubs::insert_orders(tx, &rows.orders).await?;
+    let known: Vec<Uuid> = rows.orders.keys().filter(|key| !created.contains(key)).copied().collect();
+    let states = orders::lock_and_read(tx, &known).await?;
+
+    let other_hubs = [
+        (hubs::USER, &rows.users),
+        (hubs::PRODUCT, &rows.products),
+        (hubs::CATEGORY, &rows.categories),
+        (hubs::RESTAURANT, &rows.restaurants),
+    ];
+    hubs::insert(tx, &other_hubs).await?;
+    links::insert_all(tx, &rows).await?;
+    satellites::insert_names(tx, rows.user_names, rows.product_names, rows.restaurant_names).await?;
+    satellites::insert_orders(tx, &known, rows.order_cost, rows.order_status).await?;
+    Ok(states)
 }

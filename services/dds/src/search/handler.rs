@@ -58,12 +58,6 @@ impl Handler for SearchHandler {
         Ok(IdentifiedSearch { event_id, search })
     }
 
-    /// The order of the steps is the order of the locks: hubs of users, hotels and advertisers, then links,
-    /// then satellites, each sorted by key. Users are the only table that the orders fill too, in the same
-    /// order of keys. So writers wait for each other, never in a circle.
-    ///
-    /// Two partitions may bring one search at once. The link's unique key decides: the second writer waits
-    /// for the first and then finds the search known.
     async fn apply(
         &mut self,
         tx: &mut PgConnection,
@@ -76,23 +70,33 @@ impl Handler for SearchHandler {
                 SearchFact::new(&input.event.event_id, &input.event.search, load)
             })
             .collect();
-        let rows = SearchRows::build(&facts);
-
-        let hubs =
-            [(hubs::USER, &rows.users), (hubs::HOTEL, &rows.hotels), (hubs::ADVERTISER, &rows.advertisers)];
-        hubs::insert(tx, &hubs).await?;
-        let links: Vec<&SearchFact<'_>> = rows.searches.values().map(|&index| &facts[index]).collect();
-        let created = searches::insert_links(tx, &links).await?;
-        let fresh = rows.fresh(&created);
-        let satellites = fresh.iter().map(|&index| offers(&facts[index])).collect();
-        searches::insert_offers(tx, satellites).await?;
-
         let mut effects = Effects::default();
-        for index in fresh {
+        for index in write(tx, &facts).await? {
             effects.outputs.push((index, self.announce(&inputs[index])?));
         }
         Ok(effects)
     }
+}
+
+/// Writes a batch and returns the searches that the vault did not know, by index.
+///
+/// The order of the steps is the order of the locks: hubs of users, hotels and advertisers, then links,
+/// then satellites, each sorted by key. Users are the only table that the orders fill too, in the same
+/// order of keys. So writers wait for each other, never in a circle.
+///
+/// Two partitions may bring one search at once. The link's unique key decides: the second writer waits
+/// for the first and then finds the search known.
+pub async fn write(tx: &mut PgConnection, facts: &[SearchFact<'_>]) -> Result<Vec<usize>, StageError> {
+    let rows = SearchRows::build(facts);
+    let hubs =
+        [(hubs::USER, &rows.users), (hubs::HOTEL, &rows.hotels), (hubs::ADVERTISER, &rows.advertisers)];
+    hubs::insert(tx, &hubs).await?;
+    let links: Vec<&SearchFact<'_>> = rows.searches.values().map(|&index| &facts[index]).collect();
+    let created = searches::insert_links(tx, &links).await?;
+    let fresh = rows.fresh(&created);
+    let satellites = fresh.iter().map(|&index| offers(&facts[index])).collect();
+    searches::insert_offers(tx, satellites).await?;
+    Ok(fresh)
 }
 
 #[cfg(test)]

@@ -25,6 +25,12 @@ pub struct SearchEventRows<'a> {
     pub payload: Vec<&'a str>,
     /// Kafka timestamps.
     pub sent_dttm: Vec<DateTime<Utc>>,
+    /// Topics of the records that the searches came with.
+    pub load_src: Vec<String>,
+    /// Partitions of these records.
+    pub load_partition: Vec<i32>,
+    /// Offsets of these records.
+    pub load_offset: Vec<i64>,
 }
 
 impl<'a> SearchEventRows<'a> {
@@ -51,6 +57,10 @@ impl<'a> SearchEventRows<'a> {
                 .push(DateTime::from_timestamp_micros(search.timestamp_micros()).unwrap_or_default());
             rows.payload.push(text);
             rows.sent_dttm.push(input.record.load_dt());
+            let start = input.record.start();
+            rows.load_src.push(start.topic);
+            rows.load_partition.push(start.partition);
+            rows.load_offset.push(start.offset);
         }
         rows
     }
@@ -71,6 +81,9 @@ pub async fn insert_hotel_search_events(
         .bind(&rows.search_dt)
         .bind(&rows.payload)
         .bind(&rows.sent_dttm)
+        .bind(&rows.load_src)
+        .bind(&rows.load_partition)
+        .bind(&rows.load_offset)
         .execute(connection)
         .await?;
     written::note("stg.hotel_search_events", done.rows_affected());
@@ -91,6 +104,7 @@ mod tests {
         assert_eq!(rows.event_id, ["a", "b"]);
         let at = rows.sent_dttm.iter().map(DateTime::timestamp_millis);
         assert_eq!(at.collect::<Vec<_>>(), [1, 3]);
+        assert_eq!((rows.load_partition, rows.load_offset), (vec![2, 2], vec![1, 3]));
         assert_eq!(rows.search_dt[0].to_rfc3339(), "2021-05-05T14:22:08+00:00");
         assert_eq!(rows.payload[0].as_bytes(), records[0].payload);
     }

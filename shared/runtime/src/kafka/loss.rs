@@ -40,7 +40,9 @@ pub fn message(stage: &str, topic: &str, gone: &[Gone], way_out: Option<&str>) -
         statements.push(format!("update ops.consumer_offsets set next_offset = {low} where {place}"));
         if lost.is_recreated() {
             let origin = format!("origin_topic = '{topic}' and origin_partition = {partition}");
-            statements.push(format!("delete from ops.origin_watermarks where {origin}"));
+            for table in ["origin_watermarks", "rebuilt_origins"] {
+                statements.push(format!("delete from ops.{table} where {origin}"));
+            }
             let aside = format!("update ops.dead_letters set \"offset\" = -id where {place}");
             statements.push(format!("{aside} and \"offset\" >= 0"));
         }
@@ -85,6 +87,8 @@ mod tests {
                 && said.contains("offset 8 of dds_topic/2 (the topic")
         );
         assert_eq!(statements.matches("update ops.consumer_offsets").count(), 2);
-        assert_eq!(statements.matches("delete from ops.origin_watermarks").count(), 1);
+        for table in ["origin_watermarks", "rebuilt_origins"] {
+            assert_eq!(statements.matches(&format!("delete from ops.{table}")).count(), 1);
+        }
     }
 }

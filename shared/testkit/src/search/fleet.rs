@@ -1,7 +1,6 @@
 //! What a fleet can be told and asked about searches.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Output;
 use std::time::Duration;
 
 use redis::AsyncCommands as _;
@@ -13,7 +12,6 @@ use crate::builders::ndjson;
 use crate::eventually::eventually;
 use crate::fleet::{Fleet, Service};
 use crate::http::Answer;
-use crate::process;
 use crate::search::SearchModel;
 
 /// Entries of a page where all are wanted; small, so that there is more than one.
@@ -147,13 +145,6 @@ impl Fleet {
         let mut eval = redis::cmd("EVAL");
         eval.arg(KEYS).arg(0).arg(pattern).arg(what);
         eval.query_async(&mut self.redis()).await.expect("the keys of the metrics")
-    }
-
-    /// Runs the operator's tool with the environment of this fleet.
-    pub async fn strata(&self, arguments: &'static [&'static str]) -> Output {
-        let environment = self.environment.clone();
-        let run = move || process::run("strata", arguments, &environment);
-        tokio::task::spawn_blocking(run).await.expect("the tool is run")
     }
 
     /// The metrics as cdm serves them.

@@ -14,25 +14,24 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::TryStreamExt as _;
-use indicatif::{ProgressBar, ProgressStyle};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Script};
 use sqlx::{PgPool, Postgres, Transaction};
 use strata_events::stream::HOTEL_SEARCH;
-use strata_runtime::Settings;
 use strata_runtime::redis::MetricsKeys;
+use strata_runtime::{Settings, failpoint};
 
+use super::counted::Counted;
+use super::{begin, expect_whole_tables, progress};
 use crate::fleet::Fleet;
 use crate::layers::grouped;
+use crate::lock::OperatorLock;
 
 /// Rows that go to Redis in one request.
 const CHUNK: usize = 1000;
 
 /// Longest answer of Redis: putting a million hotels in place takes it seconds.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Number of the advisory lock that keeps a second rebuild out.
-const LOCK: i64 = 0x7374_7261_7461;
 
 const USERS: &str = "select u.user_id, count(*) from dds.l_hotel_search as l \
      join dds.h_user as u using (h_user_pk) group by u.user_id";
@@ -44,27 +43,20 @@ const OFFERS: &str = "select h.hotel_id, s.min_advertiser, min(s.min_price) from
      join dds.s_hotel_search_offers as s using (hk_hotel_search_pk) join dds.h_hotel as h using (h_hotel_pk) \
      where s.min_advertiser is not null group by h.hotel_id, s.min_advertiser";
 
-/// What to rebuild.
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    target: Target,
-}
-
-#[derive(clap::Subcommand)]
-enum Target {
-    /// Counts the hotel metrics in Redis anew from the vault; the fleet may run.
-    Metrics,
-}
-
-/// Rebuilds the target.
-pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
-    let Target::Metrics = args.target;
+/// Rebuilds the metrics.
+pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let fleet = Fleet::connect(settings)?;
+    let _lock = OperatorLock::take(&fleet.pool).await?;
+    rebuild(settings, &fleet).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Rebuilds the metrics, under the lock that the caller holds.
+pub async fn rebuild(settings: &Settings, fleet: &Fleet) -> anyhow::Result<()> {
     let [_, origin_topic, topic] = settings.topics.of(&HOTEL_SEARCH);
     anyhow::ensure!(
         !fleet.watermarks(topic)?.is_empty(),
-        "kafka has no topic {topic}; start the fleet first"
+        "Kafka has no topic {topic}; start the fleet first"
     );
     let mut rebuild = Rebuild::connect(settings).await?;
     let mut snapshot = take_snapshot(&fleet.pool).await?;
@@ -74,27 +66,29 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
     .bind(origin_topic)
     .fetch_all(&mut *snapshot)
     .await?;
+    let counted = Counted::new(&mut snapshot, [origin_topic, topic], read.into_iter()).await?;
     rebuild.fill(&mut snapshot).await?;
     snapshot.rollback().await?;
     make_durable(&fleet.pool).await?;
     // As late as possible: retention may delete records while this runs.
     let first: Vec<(i32, i64)> = fleet.watermarks(topic)?.iter().map(|&(q, low, _)| (q, low)).collect();
-    let hotels = rebuild.swap(&first, origin_topic, &read).await?;
+    failpoint::pass("rebuild_before_swap")?;
+    let hotels = rebuild.swap(&first, &counted).await?;
+    let mut tx = begin(&fleet.pool).await?;
+    let letters = counted.mark(&mut tx).await?;
+    tx.commit().await?;
     println!("metrics rebuilt: {} hotels; cdm goes on from here by itself", grouped(hotels));
-    Ok(ExitCode::SUCCESS)
+    if letters > 0 {
+        println!("{letters} dead letters of cdm are counted by this and need no replay");
+    }
+    Ok(())
 }
 
 /// Begins the transaction that sees searches and offsets of one moment.
 async fn take_snapshot(pool: &PgPool) -> anyhow::Result<Transaction<'static, Postgres>> {
-    let mut tx = pool
-        .begin_with("begin isolation level repeatable read, read only")
-        .await
-        .context("Postgres does not answer; is the fleet up? (make up)")?;
-    sqlx::query("set local statement_timeout = 0").execute(&mut *tx).await?;
-    sqlx::query("set local idle_in_transaction_session_timeout = '5min'").execute(&mut *tx).await?;
-    let free: bool =
-        sqlx::query_scalar("select pg_try_advisory_xact_lock($1)").bind(LOCK).fetch_one(&mut *tx).await?;
-    anyhow::ensure!(free, "another rebuild is running");
+    let mut tx = begin(pool).await?;
+    sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *tx).await?;
+    expect_whole_tables(&mut tx).await?;
     Ok(tx)
 }
 
@@ -130,7 +124,7 @@ impl Rebuild {
     /// Sums the snapshot up beside the metrics in use.
     async fn fill(&mut self, snapshot: &mut Transaction<'static, Postgres>) -> anyhow::Result<()> {
         let Self { redis, new, .. } = self;
-        Script::new(include_str!("../lua/clear_metrics.lua"))
+        Script::new(include_str!("../../lua/clear_metrics.lua"))
             .key(&[new.users(), new.hotels(), new.advertisers(), new.offers_prefix()])
             .invoke_async::<()>(redis)
             .await?;
@@ -170,14 +164,9 @@ impl Rebuild {
     }
 
     /// Puts the rebuilt metrics in place, at the positions that they stand for.
-    async fn swap(
-        &mut self,
-        first: &[(i32, i64)],
-        origin_topic: &str,
-        read: &[(i32, i64)],
-    ) -> anyhow::Result<i64> {
+    async fn swap(&mut self, first: &[(i32, i64)], counted: &Counted) -> anyhow::Result<i64> {
         let Self { redis, keys, new } = self;
-        let script = Script::new(include_str!("../lua/swap_metrics.lua"));
+        let script = Script::new(include_str!("../../lua/swap_metrics.lua"));
         let mut call = script.prepare_invoke();
         let places = [keys.offsets(), keys.watermarks(), keys.users(), keys.hotels(), keys.advertisers()];
         let rebuilt = [new.users(), new.hotels(), new.advertisers()];
@@ -188,20 +177,11 @@ impl Rebuild {
         for (partition, offset) in first {
             call.arg(partition).arg(offset);
         }
-        for (partition, _) in first {
-            for (origin_partition, next_offset) in read {
-                call.arg(MetricsKeys::lane(*partition, origin_topic, *origin_partition)).arg(next_offset - 1);
+        for origin in counted.origins() {
+            for (partition, _) in first {
+                call.arg(MetricsKeys::lane(*partition, &origin.topic, origin.partition)).arg(origin.offset);
             }
         }
         Ok(call.invoke_async(redis).await?)
     }
-}
-
-/// A line that counts the rows of one kind.
-fn progress(name: &'static str) -> anyhow::Result<ProgressBar> {
-    let style =
-        ProgressStyle::with_template("  {spinner} {prefix:<12}{human_pos:>12} {per_sec:>16} {elapsed}")?;
-    let bar = ProgressBar::new_spinner().with_style(style).with_prefix(name);
-    bar.enable_steady_tick(Duration::from_millis(100));
-    Ok(bar)
 }

@@ -1,0 +1,165 @@
+//! Orders from staging into the vault.
+//!
+//! Staging holds what was ordered; names and categories come from the reference data. Where the vault knows
+//! better, it is left alone: a category that the order was linked to stands for the menu's, which may have moved
+//! the dish since, and a name that was in force when the order came stands for today's.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use dds::order::countable::OrderState;
+use dds::order::handler::write;
+use dds::order::rows::{OrderFact, VaultRows};
+use dds::rows::Load;
+use dds::store::orders::lock_and_read;
+use indicatif::ProgressBar;
+use serde_json::value::RawValue;
+use sqlx::PgConnection;
+use stg::order::enrich::enrich;
+use stg::reference::{ReferenceCache, ReferenceData};
+use strata_events::stream::ORDER;
+use strata_events::{FactMessage, Order, Origin};
+use strata_runtime::redis::ReferenceKeys;
+use strata_runtime::{Settings, redis};
+use strata_vault::{LoadPosition, SatelliteRecord, hub_key};
+use uuid::Uuid;
+
+use super::{CHUNK, Coming, LeftOut, note, start_of};
+
+/// The first version of each parent. `$1` parent uuid[].
+macro_rules! first_names {
+    ($table:literal, $parent:literal) => {
+        concat!(
+            "select distinct on (",
+            $parent,
+            ") ",
+            $parent,
+            ", load_dt, load_seq from dds.",
+            $table,
+            " where ",
+            $parent,
+            " = any($1) order by ",
+            $parent,
+            ", load_dt, load_seq"
+        )
+    };
+}
+
+/// Puts orders into the vault; returns those that cannot be enriched.
+pub async fn fill(
+    tx: &mut PgConnection,
+    settings: &Settings,
+    coming: &Coming,
+    staged: i64,
+    bar: &ProgressBar,
+) -> anyhow::Result<LeftOut> {
+    let keys = ReferenceKeys { prefix: settings.redis_prefix.clone() };
+    let mut reference = ReferenceCache::new(redis::connect(&settings.redis_url)?, keys);
+    let mut left_out = LeftOut::new();
+    let mut place = 0;
+    while place < staged {
+        let orders = read(tx, settings, place).await?;
+        place += CHUNK;
+        bar.inc(orders.len() as u64);
+        let orders: Vec<(Order, Load)> =
+            orders.into_iter().filter(|(_, _, start)| !coming.holds(start)).map(|(o, l, _)| (o, l)).collect();
+        let users = orders.iter().map(|(order, _)| order.payload.user.id.as_str());
+        let restaurants = orders.iter().map(|(order, _)| order.payload.restaurant.id.as_str());
+        let known = reference.fetch(users, restaurants).await?;
+        let messages = enrich_all(tx, &orders, &known, &mut left_out).await?;
+        let facts: Vec<OrderFact<'_>> =
+            messages.iter().map(|(message, load)| OrderFact::new(message, load.clone())).collect();
+        let mut rows = VaultRows::build(&facts);
+        keep_unknown(tx, first_names!("s_user_names", "h_user_pk"), &mut rows.user_names).await?;
+        keep_unknown(tx, first_names!("s_product_names", "h_product_pk"), &mut rows.product_names).await?;
+        keep_unknown(tx, first_names!("s_restaurant_names", "h_restaurant_pk"), &mut rows.restaurant_names)
+            .await?;
+        write(tx, rows).await?;
+    }
+    Ok(left_out)
+}
+
+/// The next orders, each with its place in the vault's time and the record that it came with.
+async fn read(
+    tx: &mut PgConnection,
+    settings: &Settings,
+    after: i64,
+) -> anyhow::Result<Vec<(Order, Load, Origin)>> {
+    type Row = (i64, DateTime<Utc>, String, DateTime<Utc>, Option<String>, Option<i32>, Option<i64>);
+    let rows: Vec<Row> = sqlx::query_as(
+        "select e.object_id, e.sent_dttm, e.payload::text, coalesce(e.load_dt, e.sent_dttm), \
+         e.load_src, e.load_partition, e.load_offset \
+         from places as p join stg.order_events as e using (id) \
+         where p.place > $1 and p.place <= $1 + $2 order by p.place",
+    )
+    .bind(after)
+    .bind(CHUNK)
+    .fetch_all(tx)
+    .await?;
+    let mut orders = Vec::with_capacity(rows.len());
+    for (object_id, sent_dttm, payload, load_dt, src, partition, offset) in rows {
+        let start = start_of(settings, &ORDER, (src, partition, offset));
+        let order = Order {
+            object_id,
+            sent_dttm,
+            payload: serde_json::from_str(&payload)?,
+            raw_payload: RawValue::from_string(payload)?,
+        };
+        orders.push((order, Load::new(load_dt, &start), start));
+    }
+    Ok(orders)
+}
+
+/// Adds names and categories.
+async fn enrich_all(
+    tx: &mut PgConnection,
+    orders: &[(Order, Load)],
+    reference: &ReferenceData,
+    left_out: &mut LeftOut,
+) -> anyhow::Result<Vec<(FactMessage, Load)>> {
+    let keys: Vec<Uuid> = orders.iter().map(|(order, _)| key_of(order)).collect();
+    let states: BTreeMap<Uuid, OrderState> = lock_and_read(tx, &keys).await?;
+    let mut messages = Vec::with_capacity(orders.len());
+    for (order, load) in orders {
+        match enrich(order, reference) {
+            Ok(mut message) => {
+                if let Some(state) = states.get(&key_of(order)) {
+                    keep_categories(&mut message, state);
+                }
+                messages.push((message, load.clone()));
+            }
+            Err(reject) => note(left_out, &reject),
+        }
+    }
+    Ok(messages)
+}
+
+fn key_of(order: &Order) -> Uuid {
+    hub_key(&order.object_id.to_string())
+}
+
+/// Puts the category that the order was linked to in the place of the menu's.
+fn keep_categories(message: &mut FactMessage, state: &OrderState) {
+    for product in &mut message.payload.products {
+        let linked = state.products.get(&hub_key(&product.id)).and_then(|linked| linked.category_pk);
+        if let Some(name) = linked.and_then(|key| state.categories.get(&key)) {
+            product.category.clone_from(name);
+        }
+    }
+}
+
+/// Drops names of whom the vault knows a name that was in force already.
+async fn keep_unknown<T>(
+    tx: &mut PgConnection,
+    first: &'static str,
+    names: &mut Vec<SatelliteRecord<(T, Load)>>,
+) -> anyhow::Result<()> {
+    let parents: Vec<Uuid> = names.iter().map(|name| name.parent).collect();
+    let rows: Vec<(Uuid, DateTime<Utc>, i64)> = sqlx::query_as(first).bind(parents).fetch_all(tx).await?;
+    let first: BTreeMap<Uuid, LoadPosition> = rows
+        .into_iter()
+        .map(|(parent, load_dt, load_seq)| (parent, LoadPosition { load_dt, load_seq }))
+        .collect();
+    names.retain(|name| first.get(&name.parent).is_none_or(|first| name.at < *first));
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Hotel searches from staging into the vault: staging holds every one, as it was received.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use dds::rows::Load;
+use dds::search::handler::write;
+use dds::search::rows::{SearchFact, offers};
+use dds::store::searches::insert_offers;
+use indicatif::ProgressBar;
+use sqlx::PgConnection;
+use stg::search::clean::clean;
+use strata_events::stream::HOTEL_SEARCH;
+use strata_events::{Origin, ProcessedSearch, Search};
+use strata_runtime::Settings;
+use uuid::Uuid;
+
+use super::{CHUNK, Coming, start_of};
+
+/// A staged search: identity, what was searched and offered, its place in the vault's time.
+struct Staged {
+    event_id: String,
+    search: ProcessedSearch,
+    load: Load,
+}
+
+/// Puts searches into the vault.
+pub async fn fill(
+    tx: &mut PgConnection,
+    settings: &Settings,
+    coming: &Coming,
+    staged: i64,
+    bar: &ProgressBar,
+) -> anyhow::Result<()> {
+    let mut place = 0;
+    while place < staged {
+        let searches = read(tx, settings, place).await?;
+        place += CHUNK;
+        bar.inc(searches.len() as u64);
+        let searches: Vec<Staged> =
+            searches.into_iter().filter(|(_, start)| !coming.holds(start)).map(|(s, _)| s).collect();
+        let facts: Vec<SearchFact<'_>> =
+            searches.iter().map(|s| SearchFact::new(&s.event_id, &s.search, s.load.clone())).collect();
+        write(tx, &facts).await?;
+        add_offers(tx, &facts).await?;
+    }
+    Ok(())
+}
+
+/// Adds the offers of searches that have none.
+///
+/// A search has one row of offers. One that is there stays, also where it came with another record.
+async fn add_offers(tx: &mut PgConnection, facts: &[SearchFact<'_>]) -> anyhow::Result<()> {
+    let keys: Vec<Uuid> = facts.iter().map(|fact| fact.search_pk).collect();
+    let known: HashSet<Uuid> = sqlx::query_scalar(
+        "select hk_hotel_search_pk from dds.s_hotel_search_offers where hk_hotel_search_pk = any($1)",
+    )
+    .bind(keys)
+    .fetch_all(&mut *tx)
+    .await?
+    .into_iter()
+    .collect();
+    let missing = facts.iter().filter(|fact| !known.contains(&fact.search_pk));
+    Ok(insert_offers(tx, missing.map(offers).collect()).await?)
+}
+
+/// The next searches, each with the record that it came with.
+async fn read(
+    tx: &mut PgConnection,
+    settings: &Settings,
+    after: i64,
+) -> anyhow::Result<Vec<(Staged, Origin)>> {
+    type Row = (String, String, DateTime<Utc>, Option<String>, Option<i32>, Option<i64>);
+    let rows: Vec<Row> = sqlx::query_as(
+        "select e.event_id, e.payload::text, e.sent_dttm, e.load_src, e.load_partition, e.load_offset \
+         from places as p join stg.hotel_search_events as e using (id) \
+         where p.place > $1 and p.place <= $1 + $2 order by p.place",
+    )
+    .bind(after)
+    .bind(CHUNK)
+    .fetch_all(tx)
+    .await?;
+    let mut searches = Vec::with_capacity(rows.len());
+    for (event_id, payload, load_dt, src, partition, offset) in rows {
+        let start = start_of(settings, &HOTEL_SEARCH, (src, partition, offset));
+        let search: Search = serde_json::from_str(&payload)?;
+        let staged = Staged { event_id, search: clean(&search), load: Load::new(load_dt, &start) };
+        searches.push((staged, start));
+    }
+    Ok(searches)
+}

@@ -1,0 +1,36 @@
+//! The operator's tool, run against a fleet.
+
+use std::process::Output;
+
+use crate::fleet::Fleet;
+use crate::process;
+
+impl Fleet {
+    /// Runs `strata` with the environment of this fleet.
+    pub async fn strata(&self, arguments: &[&str]) -> Output {
+        self.strata_with(arguments, &[]).await
+    }
+
+    /// Runs `strata` with a failpoint; see docs/TESTING.md for the windows.
+    pub async fn strata_failing(&self, arguments: &[&str], failpoint: &str) -> Output {
+        self.strata_with(arguments, &[("STRATA_FAILPOINT", failpoint)]).await
+    }
+
+    /// Runs `strata` and gives what it printed.
+    ///
+    /// **Panics** when it fails.
+    pub async fn strata_ok(&self, arguments: &[&str]) -> String {
+        let output = self.strata(arguments).await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "strata {arguments:?} ended with {}: {said}", output.status);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    async fn strata_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut environment = self.environment.clone();
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let run = move || process::run("strata", &arguments, &environment);
+        tokio::task::spawn_blocking(run).await.expect("the tool is run")
+    }
+}
