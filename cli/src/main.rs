@@ -1,7 +1,6 @@
 //! `strata`: the operator's tool.
 
 mod dlq;
-mod fleet;
 mod kafka;
 mod layers;
 mod lock;
@@ -9,15 +8,16 @@ mod progress;
 mod push;
 mod rebuild;
 mod reconcile;
-mod services;
 mod status;
 mod table;
 mod top;
+mod watch;
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use strata_fleet::{fleet, services};
 use strata_runtime::Settings;
 
 /// Pushes events through the fleet and shows where they are.
@@ -40,8 +40,10 @@ enum Command {
     Dlq(dlq::Args),
     /// Compares all layers at one moment, while the fleet runs; fails on any difference.
     Reconcile(reconcile::Args),
-    /// Shows health, lag and the rows of every layer.
-    Status,
+    /// Shows health, lag, rows and dead letters; fails when a part is not well.
+    Status(status::Args),
+    /// Shows the same live, with rates; a line a second where there is no terminal.
+    Watch,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -54,7 +56,8 @@ async fn main() -> ExitCode {
             Command::Rebuild(args) => rebuild::run(&settings, args).await,
             Command::Dlq(args) => dlq::run(&settings, args).await,
             Command::Reconcile(args) => reconcile::run(&settings, &args).await,
-            Command::Status => status::run(&settings).await,
+            Command::Status(args) => status::run(&settings, &args).await,
+            Command::Watch => watch::run(&settings).await,
         }
     };
     match outcome.await {

@@ -20,6 +20,7 @@ mod rebuild;
 mod replay;
 mod searches;
 mod shutdown;
+mod status;
 mod statuses;
 mod support;
 mod trimmed;

@@ -3,7 +3,7 @@
 use strata_runtime::Settings;
 use strata_runtime::config::ConfigError;
 
-/// A service as the operator's tool reaches it.
+/// A service as it is reached from outside.
 #[derive(Debug, Clone, Copy)]
 pub struct Service {
     /// Name for people.

@@ -1,17 +1,19 @@
-//! The fleet as seen from outside: where its stages stand, in the store and in Kafka.
+//! Single questions to the fleet, for tools that wait for it or work on it.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use redis::aio::ConnectionManager;
 use sqlx::PgPool;
 use strata_events::StreamSpec;
 use strata_events::stream::HOTEL_SEARCH;
 use strata_runtime::redis::MetricsKeys;
 use strata_runtime::{Settings, pg, redis as redis_client};
+
+use crate::kafka::Topics;
+use crate::store;
 
 /// Kafka is asked no longer than this.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,7 +41,7 @@ impl StagePosition {
 pub struct Fleet {
     /// Postgres.
     pub pool: PgPool,
-    consumer: BaseConsumer,
+    topics: Mutex<Topics>,
     redis: ConnectionManager,
     metrics_offsets: String,
     metrics_topic: String,
@@ -49,14 +51,11 @@ impl Fleet {
     /// Prepares the connections.
     pub fn connect(settings: &Settings) -> anyhow::Result<Self> {
         let pool = pg::pool(&settings.database_url, "strata")?;
-        let consumer = ClientConfig::new()
-            .set("bootstrap.servers", &settings.kafka.brokers)
-            .set("group.id", "strata")
-            .create()?;
+        let topics = Mutex::new(Topics::new(&settings.kafka)?);
         let redis = redis_client::connect(&settings.redis_url)?;
         let metrics_offsets = MetricsKeys::new(&settings.redis_prefix).offsets();
         let metrics_topic = settings.topics.name(HOTEL_SEARCH.into_cdm).to_owned();
-        Ok(Self { pool, consumer, redis, metrics_offsets, metrics_topic })
+        Ok(Self { pool, topics, redis, metrics_offsets, metrics_topic })
     }
 
     /// Where each stage of a stream stands, in the order of [`STAGES`].
@@ -79,40 +78,22 @@ impl Fleet {
     /// Next offset by partition, as a stage stored it beside its data.
     pub async fn offsets(&self, stage: &str, topic: &str) -> anyhow::Result<BTreeMap<i32, i64>> {
         if stage == "cdm" && topic == self.metrics_topic {
-            return self.stored_in_redis().await;
+            return store::metrics_offsets(&mut self.redis.clone(), &self.metrics_offsets)
+                .await
+                .context("Redis does not answer; is the fleet up? (make up)");
         }
-        let stored: Vec<(i32, i64)> = sqlx::query_as(
-            "select partition, next_offset from ops.consumer_offsets where stage = $1 and topic = $2",
-        )
-        .bind(stage)
-        .bind(topic)
-        .fetch_all(&self.pool)
-        .await
-        .context("Postgres does not answer; is the fleet up? (make up)")?;
-        Ok(stored.into_iter().collect())
-    }
-
-    /// The metrics keep their offsets beside their data.
-    async fn stored_in_redis(&self) -> anyhow::Result<BTreeMap<i32, i64>> {
-        redis::cmd("HGETALL")
-            .arg(&self.metrics_offsets)
-            .query_async(&mut self.redis.clone())
-            .await
-            .context("Redis does not answer; is the fleet up? (make up)")
+        let mut stored =
+            store::offsets(&self.pool).await.context("Postgres does not answer; is the fleet up? (make up)")?;
+        Ok(stored.remove(&(stage.to_owned(), topic.to_owned())).unwrap_or_default())
     }
 
     /// Partitions of a topic, each with the first offset that Kafka holds and the one after its last.
     pub fn watermarks(&self, topic: &str) -> anyhow::Result<Vec<(i32, i64, i64)>> {
-        let metadata = self
-            .consumer
-            .fetch_metadata(Some(topic), KAFKA_TIMEOUT)
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut edges = topics
+            .edges(&[topic], KAFKA_TIMEOUT)
             .context("Kafka does not answer; is the fleet up? (make up)")?;
-        let partitions = metadata.topics().first().map(|t| t.partitions()).unwrap_or_default();
-        let mut watermarks = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            let (low, high) = self.consumer.fetch_watermarks(topic, partition.id(), KAFKA_TIMEOUT)?;
-            watermarks.push((partition.id(), low, high));
-        }
-        Ok(watermarks)
+        let edges = edges.remove(topic).unwrap_or_default().into_iter();
+        Ok(edges.map(|(partition, (low, high))| (partition, low, high)).collect())
     }
 }

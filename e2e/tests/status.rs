@@ -1,0 +1,135 @@
+//! What the operator's tool says of the fleet.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use strata_testkit::eventually::holds;
+use strata_testkit::{Fleet, Service, eventually};
+
+use crate::support::{SOON, launch, reference, simple_order};
+
+/// Runs `strata status --json`; gives what it printed and whether it took the fleet for healthy.
+async fn status(fleet: &Fleet) -> (Value, bool) {
+    let output = fleet.strata(&["status", "--json"]).await;
+    let printed = serde_json::from_slice(&output.stdout);
+    let printed = printed.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
+    (printed, output.status.success())
+}
+
+/// The entry of a list that has this name.
+fn named<'a>(list: &'a Value, field: &str, name: &str) -> &'a Value {
+    let found = list.as_array().and_then(|list| list.iter().find(|entry| entry[field] == name));
+    found.unwrap_or_else(|| panic!("no {field} {name} in {list}"))
+}
+
+/// Where a stage stands in the stream of orders.
+fn stage<'a>(status: &'a Value, stage: &str) -> &'a Value {
+    named(&named(&status["streams"], "name", "order")["stages"], "stage", stage)
+}
+
+#[tokio::test]
+async fn status_shows_where_every_stage_stands_and_what_the_layers_hold() {
+    // GIVEN a fleet that has taken in orders, one of them unusable
+    let fleet = launch(&[]).await;
+    let orders: Vec<Value> = (0..30).map(|number| simple_order(number, "CLOSED")).collect();
+    fleet.ingest(&orders).await;
+    let mut stranger = simple_order(30, "CLOSED");
+    stranger["payload"]["user"]["id"] = "f".repeat(24).into();
+    fleet.ingest(&[stranger]).await;
+    fleet.at_rest(SOON).await;
+    // WHEN it is asked, until the statistics of Postgres have caught up
+    let status = eventually(SOON, "31 orders in stg and 30 in dds", async || {
+        let (status, _) = status(&fleet).await;
+        let rows = |layer: &str, name: &str| {
+            let tables = status["tables"].as_array().into_iter().flatten();
+            let mut tables = tables.filter(|table| table["layer"] == layer && table["name"] == name);
+            tables.next().map(|table| table["rows"].clone())
+        };
+        let (stg, dds) = (rows("stg", "order_events"), rows("dds", "h_order"));
+        let there = stg == Some(30.into()) && dds == Some(30.into());
+        holds(there, || format!("{stg:?} and {dds:?}")).map(|()| status.clone())
+    })
+    .await;
+    // THEN all parts are well
+    assert_eq!(status["healthy"], true, "{status}");
+    for (list, names) in [
+        ("services", vec!["data-source", "stg", "dds", "cdm"]),
+        ("servers", vec!["postgres", "redis", "kafka"]),
+    ] {
+        for name in names {
+            assert_eq!(named(&status[list], "name", name)["state"], "ok", "{status}");
+        }
+    }
+    // AND no stage lags
+    for (name, records) in [("stg", 31), ("dds", 30), ("cdm", 30)] {
+        let stage = stage(&status, name);
+        let service = Service::STAGES.into_iter().find(|service| service.binary() == name).expect("a stage");
+        assert_eq!(stage["topic"], fleet.input_of(service), "{status}");
+        assert_eq!((&stage["applied"], &stage["end"]), (&records.into(), &records.into()), "{stage}");
+        assert_eq!((&stage["lag"], &stage["lag_seconds"]), (&0.into(), &0.0.into()), "{stage}");
+        assert_eq!(stage["partitions"].as_array().map(Vec::len), Some(6), "{stage}");
+    }
+    // AND the unusable one shows
+    let letters = &status["dead_letters"][0];
+    assert_eq!((&letters["stage"], &letters["open"]), (&"stg".into(), &1.into()), "{status}");
+    assert_eq!(letters["reason"], "unknown_user", "{status}");
+}
+
+#[tokio::test]
+async fn lag_in_seconds_grows_while_a_stage_is_stopped_and_ends_when_it_is_drained() {
+    // GIVEN a fleet whose dds is stopped, and orders that reach stg
+    let fleet = launch(&[]).await;
+    fleet.terminate(Service::Dds).await;
+    let orders: Vec<Value> = (0..20).map(|number| simple_order(number, "CLOSED")).collect();
+    fleet.ingest(&orders).await;
+    fleet.stage_at_rest(Service::Stg, &fleet.stg_topic(), SOON).await;
+    // WHEN it is asked, again and again
+    let late = async |more_than: f64| {
+        eventually(SOON, &format!("a lag of more than {more_than} s"), async || {
+            let (status, healthy) = status(&fleet).await;
+            let lag = stage(&status, "dds")["lag_seconds"].as_f64().unwrap_or_default();
+            holds(lag > more_than, || stage(&status, "dds").to_string()).map(|()| (status.clone(), healthy, lag))
+        })
+        .await
+    };
+    let (status_then, healthy, first) = late(0.0).await;
+    // THEN dds is down and lags by all of it, and its age grows
+    assert!(!healthy && status_then["healthy"] == false, "{status_then}");
+    assert_eq!(named(&status_then["services"], "name", "dds")["state"], "down", "{status_then}");
+    assert_eq!(stage(&status_then, "dds")["lag"], 20, "{status_then}");
+    assert_eq!(stage(&status_then, "stg")["lag_seconds"], 0.0, "{status_then}");
+    late(first + 0.5).await;
+    // AND WHEN dds is back and done
+    fleet.start(Service::Dds);
+    fleet.wait_healthy(Service::Dds).await;
+    fleet.at_rest(SOON).await;
+    // THEN nothing lags
+    let (status_now, healthy) = status(&fleet).await;
+    assert!(healthy, "{status_now}");
+    for name in ["stg", "dds", "cdm"] {
+        assert_eq!(stage(&status_now, name)["lag_seconds"], 0.0, "{status_now}");
+    }
+    // AND the fleet holds what the tests know it should
+    assert_eq!(fleet.model(&reference()).await.order_count(), 20);
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_hides_nothing_else() {
+    // GIVEN a fleet at rest, and a tool that is told of a Redis that is not there
+    let fleet = launch(&[]).await;
+    fleet.ingest(&[simple_order(0, "CLOSED")]).await;
+    fleet.at_rest(SOON).await;
+    let started = std::time::Instant::now();
+    // WHEN it is asked
+    let output = fleet.strata_with(&["status", "--json"], &[("REDIS_URL", "redis://127.0.0.1:1")]).await;
+    // THEN Redis is down, what it knows is not known, and the rest shows, in time
+    assert!(!output.status.success());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(named(&status["servers"], "name", "redis")["state"], "down", "{status}");
+    assert_eq!(named(&status["servers"], "name", "postgres")["state"], "ok", "{status}");
+    assert_eq!(status["metrics"], Value::Null, "{status}");
+    assert_eq!(stage(&status, "cdm")["lag"], 0, "{status}");
+    let searches = &named(&status["streams"], "name", "hotel_search")["stages"];
+    assert_eq!(named(searches, "stage", "cdm")["applied"], Value::Null, "{status}");
+}

@@ -1,0 +1,9 @@
+-- What strata reconcile found last.
+select
+    finished_at,
+    duration_ms,
+    checks,
+    differences
+from ops.reconciliations
+order by finished_at desc
+limit 1

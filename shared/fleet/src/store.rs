@@ -1,0 +1,67 @@
+//! What the stores know: where the stages stand, and what lies in the layers.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use redis::aio::ConnectionManager;
+use redis::{AsyncCommands as _, RedisResult};
+use sqlx::PgPool;
+use strata_runtime::redis::MetricsKeys;
+
+use crate::snapshot::{DeadLetters, Metrics, Reconcile, Table};
+
+/// Next offset by stage and topic, then by partition.
+pub type Offsets = BTreeMap<(String, String), BTreeMap<i32, i64>>;
+
+/// Where the stages stand whose data lie in Postgres.
+pub async fn offsets(pool: &PgPool) -> sqlx::Result<Offsets> {
+    let rows: Vec<(String, String, i32, i64)> =
+        sqlx::query_as("select stage, topic, partition, next_offset from ops.consumer_offsets")
+            .fetch_all(pool)
+            .await?;
+    let mut offsets = Offsets::new();
+    for (stage, topic, partition, next) in rows {
+        offsets.entry((stage, topic)).or_default().insert(partition, next);
+    }
+    Ok(offsets)
+}
+
+/// Where the stage stands whose data lie in Redis.
+pub async fn metrics_offsets(redis: &mut ConnectionManager, key: &str) -> RedisResult<BTreeMap<i32, i64>> {
+    redis.hgetall(key).await
+}
+
+/// How many users, hotels and advertisers the metrics know.
+pub async fn metrics(redis: &mut ConnectionManager, keys: &MetricsKeys) -> RedisResult<Metrics> {
+    let mut sizes = redis::pipe();
+    sizes.zcard(keys.users()).zcard(keys.hotels()).zcard(keys.advertisers());
+    let (users, hotels, advertisers) = sizes.query_async(redis).await?;
+    Ok(Metrics { users, hotels, advertisers })
+}
+
+/// Rows by table.
+pub async fn tables(pool: &PgPool) -> sqlx::Result<Vec<Table>> {
+    let rows: Vec<(String, String, i64)> =
+        sqlx::query_as(include_str!("../sql/select_table_rows.sql")).fetch_all(pool).await?;
+    Ok(rows.into_iter().map(|(layer, name, rows)| Table { layer, name, rows }).collect())
+}
+
+/// Open dead letters by kind.
+pub async fn dead_letters(pool: &PgPool) -> sqlx::Result<Vec<DeadLetters>> {
+    let rows: Vec<(String, String, String, i64)> =
+        sqlx::query_as(include_str!("../sql/select_dead_letters.sql")).fetch_all(pool).await?;
+    let kinds = rows.into_iter();
+    Ok(kinds.map(|(stream, stage, reason, open)| DeadLetters { stream, stage, reason, open }).collect())
+}
+
+/// The last run of `strata reconcile`, if there was one.
+pub async fn last_reconcile(pool: &PgPool) -> sqlx::Result<Option<Reconcile>> {
+    let row: Option<(DateTime<Utc>, i64, i32, i64)> =
+        sqlx::query_as(include_str!("../sql/select_last_reconcile.sql")).fetch_optional(pool).await?;
+    Ok(row.map(|(finished_at, duration_ms, checks, differences)| Reconcile {
+        finished_at,
+        duration_ms,
+        checks,
+        differences,
+    }))
+}
