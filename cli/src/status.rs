@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
-use strata_fleet::snapshot::{Reconcile, Snapshot, State};
 use strata_fleet::Observer;
+use strata_fleet::snapshot::{Reconcile, Snapshot, State};
 use strata_runtime::Settings;
 
 use crate::layers::grouped;
@@ -93,7 +93,8 @@ fn lag(snapshot: &Snapshot) -> Table {
 /// Tables of Postgres, then what Redis counts.
 pub fn rows_by_table(snapshot: &Snapshot) -> Option<Vec<(String, i64)>> {
     let tables = snapshot.tables.as_ref()?.iter();
-    let mut rows: Vec<_> = tables.map(|table| (format!("{}.{}", table.layer, table.name), table.rows)).collect();
+    let mut rows: Vec<_> =
+        tables.map(|table| (format!("{}.{}", table.layer, table.name), table.rows)).collect();
     if let Some(metrics) = snapshot.metrics {
         for (name, count) in
             [("users", metrics.users), ("hotels", metrics.hotels), ("advertisers", metrics.advertisers)]
@@ -144,7 +145,11 @@ pub fn reconciled(run: Option<&Reconcile>, now: DateTime<Utc>) -> String {
         n => format!("{} DIFFERENCES", grouped(n)),
     };
     let took = run.duration_ms as f64 / 1000.0;
-    format!("{result}, {} checks in {took:.1} s, {} ago", run.checks, span((now - run.finished_at).num_seconds()))
+    format!(
+        "{result}, {} checks in {took:.1} s, {} ago",
+        run.checks,
+        span((now - run.finished_at).num_seconds())
+    )
 }
 
 /// A span of time, in the largest unit that fits.

@@ -88,7 +88,8 @@ async fn lag_in_seconds_grows_while_a_stage_is_stopped_and_ends_when_it_is_drain
         eventually(SOON, &format!("a lag of more than {more_than} s"), async || {
             let (status, healthy) = status(&fleet).await;
             let lag = stage(&status, "dds")["lag_seconds"].as_f64().unwrap_or_default();
-            holds(lag > more_than, || stage(&status, "dds").to_string()).map(|()| (status.clone(), healthy, lag))
+            holds(lag > more_than, || stage(&status, "dds").to_string())
+                .map(|()| (status.clone(), healthy, lag))
         })
         .await
     };

@@ -101,7 +101,8 @@ fn keyboard() -> mpsc::Receiver<Wish> {
         while let Ok(event) = event::read() {
             let wish = match event {
                 Event::Key(key) if key.kind == KeyEventKind::Press => {
-                    let interrupt = key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
+                    let interrupt =
+                        key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
                     match key.code {
                         KeyCode::Char('q') | KeyCode::Esc => Wish::Quit,
                         _ if interrupt => Wish::Quit,
@@ -135,7 +136,12 @@ fn line(snapshot: &Snapshot) -> String {
     let health = if troubled.is_empty() { "healthy".to_owned() } else { troubled.join(", ") };
     let stage = |stage: &Stage| {
         let lag = stage.lag.map_or_else(|| "?".to_owned(), |lag| lag.to_string());
-        format!("{} {}/s lag {lag} ({} s)", stage.stage, rate(stage.applied_per_second), seconds(stage.lag_seconds))
+        format!(
+            "{} {}/s lag {lag} ({} s)",
+            stage.stage,
+            rate(stage.applied_per_second),
+            seconds(stage.lag_seconds)
+        )
     };
     let streams = snapshot.streams.iter().map(|stream| {
         let stages: Vec<String> = stream.stages.iter().map(stage).collect();

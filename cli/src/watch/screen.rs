@@ -139,7 +139,9 @@ fn draw_rows(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
             layer => name.starts_with(layer),
         });
         let lines: Vec<Row<'_>> = ours
-            .map(|(name, rows)| Row::new([Line::from(name.clone()), Line::from(grouped(*rows)).right_aligned()]))
+            .map(|(name, rows)| {
+                Row::new([Line::from(name.clone()), Line::from(grouped(*rows)).right_aligned()])
+            })
             .collect();
         frame.render_widget(Table::new(lines, [Constraint::Fill(1), Constraint::Length(12)]), *column);
     }
@@ -149,7 +151,8 @@ fn notes(snapshot: &Snapshot) -> Vec<Line<'static>> {
     let letters = snapshot.dead_letters.as_ref().is_some_and(|kinds| !kinds.is_empty());
     let differs = snapshot.reconcile.as_ref().is_some_and(|run| run.differences > 0);
     let warned = |warn: bool| if warn { Style::new().yellow() } else { Style::new() };
-    let letters = Line::styled(format!(" Dead letters: {}", dead_letters_in_short(snapshot)), warned(letters));
+    let letters =
+        Line::styled(format!(" Dead letters: {}", dead_letters_in_short(snapshot)), warned(letters));
     let reconciled = reconciled(snapshot.reconcile.as_ref(), snapshot.at);
     let reconciled = Line::styled(format!(" Last reconcile: {reconciled}"), warned(differs));
     vec![letters, reconciled, Line::from(format!(" {}   q quits", snapshot.at.format("%T UTC"))).dim()]

@@ -82,8 +82,9 @@ impl Fleet {
                 .await
                 .context("Redis does not answer; is the fleet up? (make up)");
         }
-        let mut stored =
-            store::offsets(&self.pool).await.context("Postgres does not answer; is the fleet up? (make up)")?;
+        let mut stored = store::offsets(&self.pool)
+            .await
+            .context("Postgres does not answer; is the fleet up? (make up)")?;
         Ok(stored.remove(&(stage.to_owned(), topic.to_owned())).unwrap_or_default())
     }
 

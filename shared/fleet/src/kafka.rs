@@ -70,7 +70,8 @@ impl Topics {
             }
             for element in self.consumer.offsets_for_times(list, left(deadline))?.elements() {
                 element.error()?;
-                let edge = edges.get_mut(element.topic()).and_then(|edges| edges.get_mut(&element.partition()));
+                let edge =
+                    edges.get_mut(element.topic()).and_then(|edges| edges.get_mut(&element.partition()));
                 if let (Some(edge), Offset::Offset(offset)) = (edge, element.offset()) {
                     *of(edge) = offset;
                 }
@@ -146,9 +147,12 @@ impl Timestamps {
         while !open.is_empty() && Instant::now() < deadline {
             let Some(Ok(message)) = self.consumer.poll(left(deadline)) else { continue };
             let lane = (message.topic().to_owned(), message.partition());
-            let Some(&wanted) = open.get(&lane).filter(|wanted| message.offset() >= **wanted) else { continue };
+            let Some(&wanted) = open.get(&lane).filter(|wanted| message.offset() >= **wanted) else {
+                continue;
+            };
             let (topic, partition) = lane.clone();
-            self.known.insert((topic, partition, wanted), message.timestamp().to_millis().unwrap_or_default());
+            self.known
+                .insert((topic, partition, wanted), message.timestamp().to_millis().unwrap_or_default());
             open.remove(&lane);
         }
         // Nothing more is fetched until the next question.

@@ -19,7 +19,9 @@ use tokio::time::timeout;
 use crate::fleet::STAGES;
 use crate::kafka::{Edges, Place, Timestamps, Topics};
 use crate::services::SERVICES;
-use crate::snapshot::{DeadLetters, Metrics, Part, Partition, Reconcile, Snapshot, Stage, State, Stream, Table};
+use crate::snapshot::{
+    DeadLetters, Metrics, Part, Partition, Reconcile, Snapshot, Stage, State, Stream, Table,
+};
 use crate::store::{self, Offsets};
 
 /// A part that does not answer within this is down. Longer than a service takes to find that it is unhealthy.
@@ -96,11 +98,7 @@ impl Observer {
             (warehouse, live, self.ask_kafka().await)
         });
         let at = Utc::now();
-        let servers = vec![
-            part("postgres", &warehouse),
-            part("redis", &live),
-            part("kafka", &edges),
-        ];
+        let servers = vec![part("postgres", &warehouse), part("redis", &live), part("kafka", &edges)];
         let (mut warehouse, live, edges) = (warehouse.ok(), live.ok(), edges.ok());
         let mut streams = self.streams(warehouse.as_ref(), live.as_ref(), edges.as_ref());
         self.fill_ages(&mut streams, at).await;
@@ -289,7 +287,8 @@ mod tests {
 
     #[test]
     fn a_report_is_told_in_one_line() {
-        let report = json!({"worker": "waiting for postgres", "checks": {"kafka": "ok", "postgres": "unreachable"}});
+        let report =
+            json!({"worker": "waiting for postgres", "checks": {"kafka": "ok", "postgres": "unreachable"}});
         assert_eq!(complaint(&report), "waiting for postgres; postgres unreachable");
         assert_eq!(complaint(&json!({"worker": "ok"})), "unhealthy without saying why");
     }
@@ -307,9 +306,15 @@ mod tests {
     fn a_side_that_is_down_leaves_the_other() {
         let edges = Edges::from([(0, (0, 9))]);
         let without_store = partitions(None, Some(&edges));
-        assert_eq!((without_store[0].next_offset, without_store[0].end, without_store[0].lag), (None, Some(9), None));
+        assert_eq!(
+            (without_store[0].next_offset, without_store[0].end, without_store[0].lag),
+            (None, Some(9), None)
+        );
         let stored = BTreeMap::from([(0, 4)]);
         let without_kafka = partitions(Some(&stored), None);
-        assert_eq!((without_kafka[0].next_offset, without_kafka[0].end, without_kafka[0].lag), (Some(4), None, None));
+        assert_eq!(
+            (without_kafka[0].next_offset, without_kafka[0].end, without_kafka[0].lag),
+            (Some(4), None, None)
+        );
     }
 }

@@ -26,7 +26,8 @@ impl Fleet {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    async fn strata_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    /// Runs `strata` with further variables in its environment.
+    pub async fn strata_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let mut environment = self.environment.clone();
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
