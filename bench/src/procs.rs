@@ -39,7 +39,7 @@ impl Processes {
             sqlx::query_scalar("select pg_backend_pid()").fetch_one(fleet.pool()).await.ok();
         let backend = backend.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| is(*pid, "postgres"));
         let info: String =
-            redis::cmd("INFO").arg("server").query_async(&mut fleet.redis()).await.unwrap_or_default();
+            redis::cmd("INFO").arg("server").query_async(&mut fleet.redis().await).await.unwrap_or_default();
         let redis = info.lines().find_map(|line| line.strip_prefix("process_id:")?.trim().parse().ok());
         Self {
             services,

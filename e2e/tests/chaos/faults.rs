@@ -41,6 +41,8 @@ pub enum Fault {
     CutRedis(Duration),
     /// `kill -9` of Kafka.
     CrashKafka(Duration),
+    /// The operator rebuilds a layer: which one, and where the tool dies, if it does.
+    Rebuild(&'static str, Option<&'static str>),
     /// Records of a topic stand in it once more.
     Duplicates(u64),
     /// Records that cannot be used.
@@ -61,6 +63,8 @@ impl Fault {
             Self::CrashRedis(_) => "kill -9 redis".to_owned(),
             Self::CutRedis(_) => "connections to redis cut".to_owned(),
             Self::CrashKafka(_) => "kill -9 kafka".to_owned(),
+            Self::Rebuild(target, None) => format!("strata rebuild {target}"),
+            Self::Rebuild(target, Some(_)) => format!("strata rebuild {target}, killed"),
             Self::Duplicates(_) => "duplicates on a topic".to_owned(),
             Self::Garbage(_) => "garbage on a topic".to_owned(),
         }
@@ -122,6 +126,7 @@ impl Fault {
                 sleep(pause).await;
                 storm.redis.resume();
             }
+            Self::Rebuild(target, window) => rebuild(storm, target, window).await,
             Self::Duplicates(seed) => duplicate(storm, &mut StdRng::seed_from_u64(seed)).await,
             Self::Garbage(seed) => garbage::send(storm, &mut StdRng::seed_from_u64(seed)).await,
         }
@@ -138,6 +143,20 @@ async fn crash(storm: &Storm, server: Server, pause: Duration) {
     storm.servers.crash(server).await;
     sleep(pause).await;
     storm.servers.restart(server).await;
+}
+
+/// Rebuilds a layer; what the tool needs may be down, then it fails, and nothing has happened.
+async fn rebuild(storm: &Storm, target: &str, window: Option<&str>) {
+    let arguments = ["rebuild", target];
+    let output = match window {
+        Some(window) => storm.fleet.strata_failing(&arguments, &format!("{window}:kill")).await,
+        None => storm.fleet.strata(&arguments).await,
+    };
+    let done = output.status.success();
+    storm.report.add(if done { "rebuilds that came to their end" } else { "rebuilds that did not" }, 1);
+    if !done {
+        println!("         {}", String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default());
+    }
 }
 
 /// Sends records of a topic again, headers and all.

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use strata_testkit::Service;
 
@@ -70,6 +71,17 @@ fn of_stage(service: Service) -> impl FnMut(&mut StdRng) -> Fault {
     }
 }
 
+/// What the operator does meanwhile.
+fn of_operator(random: &mut StdRng) -> Fault {
+    let (target, windows): (&str, &[&str]) = match random.random_range(0..3) {
+        0 => ("counters", &["rebuild_in_transaction"]),
+        1 => ("metrics", &["rebuild_before_swap"]),
+        _ => ("vault", &["rebuild_in_transaction", "rebuild_committed", "rebuild_before_swap"]),
+    };
+    let dies = random.random_bool(0.3);
+    Fault::Rebuild(target, windows.choose(random).copied().filter(|_| dies))
+}
+
 /// Runs every lane to its end.
 pub async fn run_all(storm: &Storm) {
     let quick = Rhythm { first: 1.0..4.0, gap: 2.0..7.0 };
@@ -91,6 +103,7 @@ pub async fn run_all(storm: &Storm) {
         false => Fault::CutRedis(pause(random, 3000)),
     });
     let kafka = draw(storm, 13, &kafka, |random| Fault::CrashKafka(pause(random, 2000)));
+    let operator = draw(storm, 15, &servers, of_operator);
     let noise = draw(storm, 14, &steady, |random| match random.random_bool(0.5) {
         true => Fault::Duplicates(random.random()),
         false => Fault::Garbage(random.random()),
@@ -104,5 +117,6 @@ pub async fn run_all(storm: &Storm) {
         run(storm, redis),
         run(storm, kafka),
         run(storm, noise),
+        run(storm, operator),
     );
 }

@@ -7,8 +7,10 @@
 mod faults;
 mod garbage;
 mod lanes;
+mod load;
 mod orders;
 mod report;
+mod searches;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,7 +87,11 @@ impl Storm {
 
     /// What each stage reads; garbage and duplicates go there, and dead letters come of it.
     fn inputs(&self) -> Vec<(Service, String)> {
-        Service::STAGES.into_iter().map(|stage| (stage, self.fleet.input_of(stage))).collect()
+        let fleet = &self.fleet;
+        let orders = [fleet.stg_topic(), fleet.dds_topic(), fleet.cdm_topic()];
+        let searches = [fleet.raw_topic(), fleet.processed_topic(), fleet.metrics_topic()];
+        let both = [orders, searches].into_iter();
+        both.flat_map(|topics| Service::STAGES.into_iter().zip(topics)).collect()
     }
 
     fn is_over(&self) -> bool {
@@ -103,15 +109,17 @@ async fn storm(servers: Arc<LocalServers>, seed: u64, length: Duration) {
         lanes::run_all(&storm).await;
         storm.over.store(true, Ordering::Relaxed);
     };
-    let (sent, ()) = tokio::join!(orders::load(&storm), faults);
+    let (orders, searches, ()) = tokio::join!(orders::load(&storm), searches::load(&storm), faults);
     storm.fleet.assert_running();
     storm.fleet.at_rest(DRAINED).await;
+    storm.fleet.searches_at_rest(DRAINED).await;
     for service in Service::ALL {
         storm.fleet.wait_healthy(service).await;
     }
     let after = storm.fleet.reference().await;
     assert_eq!((&reference.users, &reference.restaurants), (&after.users, &after.restaurants));
-    orders::verify(&storm, &sent, &reference).await;
+    orders::verify(&storm, &orders, &reference).await;
+    searches::verify(&storm, &searches).await;
     for (stage, topic) in storm.inputs() {
         garbage::verify(&storm, stage, &topic).await;
     }

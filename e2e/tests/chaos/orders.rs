@@ -1,17 +1,15 @@
 //! The order stream under fire: a steady load through data-source, and what must have become of it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
-use serde_json::{Value, json};
-use strata_testkit::builders::ndjson;
-use strata_testkit::{Model, Reference, Service, TopicRecord, assert_warehouse_equals, order};
-use tokio::time::sleep;
+use serde_json::Value;
+use strata_events::stream::ORDER;
+use strata_testkit::{Model, Reference, TopicRecord, assert_warehouse_equals, order};
 
-use super::{Storm, garbage};
+use super::{Storm, garbage, load};
 use crate::support::reference;
 
 /// Callers of data-source at the same time.
@@ -68,51 +66,17 @@ async fn call(storm: &Storm, caller: i64) -> Sent {
                 next_order(&mut random, &reference, caller, turn)
             })
             .collect();
-        let mut lines = ndjson(&orders);
-        if random.random_bool(0.03) {
-            lines.push_str("{\"garbage\": \"among good lines\"}\n");
-        }
-        loop {
-            let answer = storm.fleet.try_post(
-                Service::DataSource,
-                "/ingest/order",
-                "application/x-ndjson",
-                lines.clone(),
-            );
-            match answer.await {
-                Some(answer) if answer.status == 200 => {
-                    assert_eq!(answer.body["accepted"], json!(ORDERS), "{}", answer.body);
-                    break;
-                }
-                Some(answer) => assert_eq!(answer.status, 503, "{}", answer.body),
-                None => {}
-            }
-            storm.report.add("requests sent again", 1);
-            sleep(Duration::from_millis(150)).await;
-        }
+        load::ingest(storm, &mut random, "/ingest/order", &orders).await;
         sent.extend(orders.iter().map(version_of));
-        sleep(Duration::from_millis(random.random_range(50..150))).await;
     }
     sent
-}
-
-/// Has data-source generate orders until the storm is over; how many arrive of a request that fails is open.
-async fn push(storm: &Storm) {
-    while !storm.is_over() {
-        let body = json!({"N": 10}).to_string();
-        let answer = storm.fleet.try_post(Service::DataSource, "/push", "application/json", body).await;
-        if let Some(answer) = answer.filter(|answer| answer.status != 200) {
-            assert_eq!(answer.status, 503, "{}", answer.body);
-        }
-        sleep(Duration::from_millis(300)).await;
-    }
 }
 
 /// The load; returns what was accepted, and must be there.
 pub async fn load(storm: &Storm) -> Sent {
     const { assert!(CALLERS == 3, "as many as are joined below") };
     let (first, second, third, ()) =
-        tokio::join!(call(storm, 0), call(storm, 1), call(storm, 2), push(storm));
+        tokio::join!(call(storm, 0), call(storm, 1), call(storm, 2), load::push(storm, ORDER.name));
     [first, second, third].concat()
 }
 
@@ -129,8 +93,8 @@ pub async fn verify(storm: &Storm, sent: &Sent, reference: &Reference) {
     assert!(lost.is_empty(), "accepted, but not in the stream: {lost:?}");
     let mut model = Model::default();
     good.iter().for_each(|record| model.accept(record, reference));
-    storm.report.add("events accepted", sent.len());
-    storm.report.add("events in the stream, repeats included", good.len());
+    storm.report.add("order versions accepted", sent.len());
+    storm.report.add("order versions in the stream, repeats included", good.len());
     storm.report.add("orders", model.order_count());
     assert_warehouse_equals(storm.fleet.pool(), &model).await;
 }

@@ -80,7 +80,6 @@ pub struct Fleet {
     log_dir: PathBuf,
     pub(crate) http: reqwest::Client,
     kafka: Kafka,
-    redis: redis::aio::MultiplexedConnection,
     servers: Servers,
     database: TestDatabase,
     _permit: OwnedSemaphorePermit,
@@ -138,7 +137,6 @@ impl Fleet {
             log_dir,
             http: reqwest::Client::new(),
             kafka: Kafka::new(&servers.brokers),
-            redis: servers.connect_redis().await,
             suffix,
             servers,
             database,
@@ -256,8 +254,7 @@ impl Fleet {
 
     /// The reference data that stg sees, generated entries included.
     pub async fn reference(&self) -> Reference {
-        // A connection of its own: Redis may have been started again since the fleet was.
-        Reference::from_redis(&mut self.servers.connect_redis().await, &format!("{}:", self.suffix)).await
+        Reference::from_redis(&mut self.redis().await, &format!("{}:", self.suffix)).await
     }
 
     /// Sends orders through `POST /ingest/order`; all must be accepted.
@@ -328,9 +325,9 @@ impl Fleet {
         self.database.pool()
     }
 
-    /// A connection to Redis.
-    pub fn redis(&self) -> redis::aio::MultiplexedConnection {
-        self.redis.clone()
+    /// A new connection to Redis, which may have been started again since the fleet was.
+    pub async fn redis(&self) -> redis::aio::MultiplexedConnection {
+        self.servers.connect_redis().await
     }
 
     /// Kafka.

@@ -100,13 +100,30 @@ async fn fill(tx: &mut PgConnection, settings: &Settings, fleet: &Fleet) -> anyh
     Ok(left_out)
 }
 
+/// Reads the staged rows that stand in the list after `$1`, `$2` places.
+macro_rules! staged {
+    ($table:literal, $columns:literal) => {
+        concat!(
+            "select ",
+            $columns,
+            ", e.load_src, e.load_partition, e.load_offset from places as p join ",
+            $table,
+            " as e using (id) where p.place > $1 and p.place <= $1 + $2 \
+             and (e.load_partition, e.load_offset) is not distinct from (p.load_partition, p.load_offset) order by p.place"
+        )
+    };
+}
+use staged;
+
 /// Lists what is staged at this moment, in the order in which it came, in a table `places`; returns how many.
 ///
-/// In that order the first sighting of a key comes first, and a satellite's versions follow each other.
+/// In that order the first sighting of a key comes first, and a satellite's versions follow each other. A row that
+/// is a newer version by the time it is read came after the list, and dds will bring it.
 async fn place(tx: &mut PgConnection, table: &str, time: &str) -> anyhow::Result<i64> {
     let list = format!(
         "create temporary table places on commit drop as \
-         select row_number() over (order by {time}, load_offset, load_partition, id) as place, id from {table}"
+         select row_number() over (order by {time}, load_offset, load_partition, id) as place, id, \
+         load_partition, load_offset from {table}"
     );
     for statement in [
         "drop table if exists places".to_owned(),

@@ -24,7 +24,7 @@ use strata_runtime::{Settings, redis};
 use strata_vault::{LoadPosition, SatelliteRecord, hub_key};
 use uuid::Uuid;
 
-use super::{CHUNK, Coming, LeftOut, note, start_of};
+use super::{CHUNK, Coming, LeftOut, note, staged, start_of};
 
 /// The first version of each parent. `$1` parent uuid[].
 macro_rules! first_names {
@@ -86,12 +86,10 @@ async fn read(
     after: i64,
 ) -> anyhow::Result<Vec<(Order, Load, Origin)>> {
     type Row = (i64, DateTime<Utc>, String, DateTime<Utc>, Option<String>, Option<i32>, Option<i64>);
-    let rows: Vec<Row> = sqlx::query_as(
-        "select e.object_id, e.sent_dttm, e.payload::text, coalesce(e.load_dt, e.sent_dttm), \
-         e.load_src, e.load_partition, e.load_offset \
-         from places as p join stg.order_events as e using (id) \
-         where p.place > $1 and p.place <= $1 + $2 order by p.place",
-    )
+    let rows: Vec<Row> = sqlx::query_as(staged!(
+        "stg.order_events",
+        "e.object_id, e.sent_dttm, e.payload::text, coalesce(e.load_dt, e.sent_dttm)"
+    ))
     .bind(after)
     .bind(CHUNK)
     .fetch_all(tx)

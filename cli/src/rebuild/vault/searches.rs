@@ -15,7 +15,7 @@ use strata_events::{Origin, ProcessedSearch, Search};
 use strata_runtime::Settings;
 use uuid::Uuid;
 
-use super::{CHUNK, Coming, start_of};
+use super::{CHUNK, Coming, staged, start_of};
 
 /// A staged search: identity, what was searched and offered, its place in the vault's time.
 struct Staged {
@@ -71,15 +71,12 @@ async fn read(
     after: i64,
 ) -> anyhow::Result<Vec<(Staged, Origin)>> {
     type Row = (String, String, DateTime<Utc>, Option<String>, Option<i32>, Option<i64>);
-    let rows: Vec<Row> = sqlx::query_as(
-        "select e.event_id, e.payload::text, e.sent_dttm, e.load_src, e.load_partition, e.load_offset \
-         from places as p join stg.hotel_search_events as e using (id) \
-         where p.place > $1 and p.place <= $1 + $2 order by p.place",
-    )
-    .bind(after)
-    .bind(CHUNK)
-    .fetch_all(tx)
-    .await?;
+    let rows: Vec<Row> =
+        sqlx::query_as(staged!("stg.hotel_search_events", "e.event_id, e.payload::text, e.sent_dttm"))
+            .bind(after)
+            .bind(CHUNK)
+            .fetch_all(tx)
+            .await?;
     let mut searches = Vec::with_capacity(rows.len());
     for (event_id, payload, load_dt, src, partition, offset) in rows {
         let start = start_of(settings, &HOTEL_SEARCH, (src, partition, offset));

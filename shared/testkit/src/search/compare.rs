@@ -175,7 +175,7 @@ async fn compare_metrics(fleet: &Fleet, model: &SearchModel, report: &mut Report
 
 /// Redis holds what is served and nothing else.
 async fn compare_keys(fleet: &Fleet, model: &SearchModel, report: &mut Report) {
-    let (mut redis, keys) = (fleet.redis(), fleet.metrics_keys());
+    let (mut redis, keys) = (fleet.redis().await, fleet.metrics_keys());
     for (key, expected) in [
         (keys.users(), model.users().len()),
         (keys.hotels(), model.hotels().len()),

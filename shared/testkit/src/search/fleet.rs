@@ -119,7 +119,7 @@ impl Fleet {
 
     /// Next offset by partition, as it lies beside the metrics.
     pub async fn metrics_offsets(&self) -> BTreeMap<i32, i64> {
-        self.redis().hgetall(self.metrics_keys().offsets()).await.expect("the offsets of the metrics")
+        self.redis().await.hgetall(self.metrics_keys().offsets()).await.expect("the offsets of the metrics")
     }
 
     /// Deletes the metrics with all that belongs to them, in one moment.
@@ -128,11 +128,16 @@ impl Fleet {
         assert!(!deleted.is_empty(), "there were no metrics");
     }
 
+    /// Deletes what rebuilds that did not come to their end have left beside the metrics.
+    pub async fn forget_unfinished_rebuilds(&self) {
+        self.visit_keys(&format!("{}:{{metrics}}:new:*", self.suffix), "delete").await;
+    }
+
     /// Changes a key of the metrics by hand: the command's name, then what follows the key.
     pub async fn spoil_metrics(&self, key: &str, command: &[&str]) {
         let mut spoil = redis::cmd(command[0]);
         spoil.arg(format!("{}:{{metrics}}:{key}", self.suffix)).arg(&command[1..]);
-        spoil.exec_async(&mut self.redis()).await.expect("the metrics are changed");
+        spoil.exec_async(&mut self.redis().await).await.expect("the metrics are changed");
     }
 
     /// Names of all keys that the metrics have.
@@ -141,10 +146,13 @@ impl Fleet {
     }
 
     async fn visit_metrics(&self, what: &str) -> BTreeSet<String> {
-        let pattern = format!("{}:{{metrics}}:*", self.suffix);
+        self.visit_keys(&format!("{}:{{metrics}}:*", self.suffix), what).await
+    }
+
+    async fn visit_keys(&self, pattern: &str, what: &str) -> BTreeSet<String> {
         let mut eval = redis::cmd("EVAL");
         eval.arg(KEYS).arg(0).arg(pattern).arg(what);
-        eval.query_async(&mut self.redis()).await.expect("the keys of the metrics")
+        eval.query_async(&mut self.redis().await).await.expect("the keys of the metrics")
     }
 
     /// The metrics as cdm serves them.
