@@ -1,6 +1,7 @@
 //! `strata`: the operator's tool.
 
 mod dlq;
+mod ingest;
 mod kafka;
 mod layers;
 mod lock;
@@ -34,6 +35,8 @@ struct Cli {
 enum Command {
     /// Has data-source generate events.
     Push(push::Args),
+    /// Sends a file of events, or standard input; fails when a line is rejected.
+    Ingest(ingest::Args),
     /// Makes data anew from the layer before, while the fleet runs.
     Rebuild(rebuild::Args),
     /// Looks at dead letters, replays and discards them.
@@ -53,6 +56,7 @@ async fn main() -> ExitCode {
         let settings = Settings::from_env("DATA_SOURCE_PORT").context("see .env_template")?;
         match cli.command {
             Command::Push(args) => push::run(&settings, args).await,
+            Command::Ingest(args) => ingest::run(&settings, &args).await,
             Command::Rebuild(args) => rebuild::run(&settings, args).await,
             Command::Dlq(args) => dlq::run(&settings, args).await,
             Command::Reconcile(args) => reconcile::run(&settings, &args).await,

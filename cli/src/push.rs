@@ -12,7 +12,7 @@ use strata_runtime::Settings;
 
 use crate::fleet::Fleet;
 use crate::layers::grouped;
-use crate::services::DATA_SOURCE;
+use crate::services::{DATA_SOURCE, with_key};
 use crate::{layers, progress, top};
 
 /// Orders where nothing else is asked for.
@@ -103,13 +103,12 @@ fn post(
     if let Some(seed) = args.seed {
         body["seed"] = json!(seed);
     }
-    let key = settings.api_key.clone();
+    let request = DATA_SOURCE.url().map(|url| {
+        let url = format!("{url}/push");
+        (with_key(reqwest::Client::new().post(&url), settings).json(&body), url)
+    });
     async move {
-        let url = format!("{}/push", DATA_SOURCE.url()?);
-        let mut request = reqwest::Client::new().post(&url).json(&body);
-        if let Some(key) = key {
-            request = request.header("APIKEY", key.expose());
-        }
+        let (request, url) = request?;
         let answer = request.send().await.with_context(|| format!("data-source does not answer at {url}"))?;
         let (status, body) = (answer.status(), answer.json::<Value>().await.unwrap_or_default());
         anyhow::ensure!(status.is_success(), "data-source answered {status}: {body}");

@@ -10,6 +10,7 @@ mod dead_letters;
 mod duplicates;
 mod golden;
 mod health;
+mod ingest;
 mod metrics;
 mod observability;
 mod orders;

@@ -1,5 +1,6 @@
 //! The services by address.
 
+use reqwest::RequestBuilder;
 use strata_runtime::Settings;
 use strata_runtime::config::ConfigError;
 
@@ -32,5 +33,13 @@ impl Service {
         }
         let settings = Settings::from_env(self.port_variable)?;
         Ok(format!("http://{}:{}", settings.http_host, settings.http_port))
+    }
+}
+
+/// Adds the key that whatever changes state wants, where one is set.
+pub fn with_key(request: RequestBuilder, settings: &Settings) -> RequestBuilder {
+    match &settings.api_key {
+        Some(key) => request.header("APIKEY", key.expose()),
+        None => request,
     }
 }

@@ -1,6 +1,7 @@
 //! One running service.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -106,13 +107,27 @@ impl Drop for Process {
     }
 }
 
-/// Runs a binary of this workspace to its end; blocks.
-pub(crate) fn run(binary: &str, arguments: &[String], environment: &[(String, String)]) -> Output {
+/// Runs a binary of this workspace to its end, with this on its standard input; blocks.
+pub(crate) fn run(
+    binary: &str,
+    arguments: &[String],
+    environment: &[(String, String)],
+    input: &[u8],
+) -> Output {
     let path = binary_path(binary);
     let mut command = Command::new(&path);
-    command.args(arguments).stdin(Stdio::null());
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     set_environment(&mut command, environment);
-    command.output().unwrap_or_else(|e| panic!("{} does not run: {e}", path.display()))
+    let mut run = || -> std::io::Result<Output> {
+        let mut child = command.spawn()?;
+        let stdin = child.stdin.take();
+        std::thread::scope(|scope| {
+            // It may end without reading all of it.
+            scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
+            child.wait_with_output()
+        })
+    };
+    run().unwrap_or_else(|e| panic!("{} does not run: {e}", path.display()))
 }
 
 fn set_environment(command: &mut Command, environment: &[(String, String)]) {

@@ -2,18 +2,18 @@
 
 use std::process::Output;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Service};
 use crate::process;
 
 impl Fleet {
     /// Runs `strata` with the environment of this fleet.
     pub async fn strata(&self, arguments: &[&str]) -> Output {
-        self.strata_with(arguments, &[]).await
+        self.strata_fed(arguments, &[], &[]).await
     }
 
     /// Runs `strata` with a failpoint; see docs/TESTING.md for the windows.
     pub async fn strata_failing(&self, arguments: &[&str], failpoint: &str) -> Output {
-        self.strata_with(arguments, &[("STRATA_FAILPOINT", failpoint)]).await
+        self.strata_fed(arguments, &[("STRATA_FAILPOINT", failpoint)], &[]).await
     }
 
     /// Runs `strata` and gives what it printed.
@@ -28,10 +28,19 @@ impl Fleet {
 
     /// Runs `strata` with further variables in its environment.
     pub async fn strata_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        self.strata_fed(arguments, variables, &[]).await
+    }
+
+    /// Runs `strata` with further variables, and with this on its standard input.
+    pub async fn strata_fed(&self, arguments: &[&str], variables: &[(&str, &str)], input: &[u8]) -> Output {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let mut environment = self.environment.clone();
+        if self.processes().contains_key(&(Service::DataSource, false)) {
+            environment.push(("DATA_SOURCE_URL".to_owned(), self.url(Service::DataSource)));
+        }
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let run = move || process::run("strata", &arguments, &environment);
+        let input = input.to_vec();
+        let run = move || process::run("strata", &arguments, &environment, &input);
         tokio::task::spawn_blocking(run).await.expect("the tool is run")
     }
 }
