@@ -18,6 +18,7 @@ mod outage;
 mod partitions;
 mod rebalance;
 mod rebuild;
+mod reconcile;
 mod replay;
 mod searches;
 mod shutdown;

@@ -1,99 +1,167 @@
-//! Every key and every hashdiff against what it is the hash of, computed as the services do.
-//!
-//! A key that fits its business key and is unique, as the primary key sees to, means that no business key
-//! stands twice; a hashdiff that fits means that no attribute was changed.
+//! Millions of keys as small numbers, and what belongs to each of them.
 
-use strata_vault::{hashdiff, hub_key, link_key};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
-use super::copy::{Row, copy_out};
-use super::report::{Check, Report};
-use super::snapshot::Snapshot;
+use uuid::Uuid;
 
-/// Hubs: table, key, business key.
-const HUBS: [(&str, &str, &str); 5] = [
-    ("h_order", "h_order_pk", "order_id"),
-    ("h_user", "h_user_pk", "user_id"),
-    ("h_product", "h_product_pk", "product_id"),
-    ("h_category", "h_category_pk", "category_name"),
-    ("h_restaurant", "h_restaurant_pk", "restaurant_id"),
-];
+/// Hashes vault keys, which are hashes already.
+#[derive(Default)]
+struct KeyBits(u64);
 
-/// Links: table, key, hub keys.
-const LINKS: [(&str, &str, [&str; 2]); 5] = [
-    ("l_order_user", "hk_order_user_pk", ["h_order_pk", "h_user_pk"]),
-    ("l_order_product", "hk_order_product_pk", ["h_order_pk", "h_product_pk"]),
-    ("l_order_category", "hk_order_category_pk", ["h_order_pk", "h_category_pk"]),
-    ("l_product_restaurant", "hk_product_restaurant_pk", ["h_product_pk", "h_restaurant_pk"]),
-    ("l_product_category", "hk_product_category_pk", ["h_product_pk", "h_category_pk"]),
-];
-
-/// Satellites: table, parent, hashdiff, attributes as they are hashed.
-const SATELLITES: [(&str, &str, &str, &[&str]); 5] = [
-    ("s_user_names", "h_user_pk", "hk_user_names_hashdiff", &["username", "userlogin"]),
-    ("s_product_names", "h_product_pk", "hk_product_names_hashdiff", &["name"]),
-    ("s_restaurant_names", "h_restaurant_pk", "hk_restaurant_names_hashdiff", &["name"]),
-    (
-        "s_order_cost",
-        "h_order_pk",
-        "hk_order_cost_hashdiff",
-        &["trim_scale(cost)::text", "trim_scale(payment)::text"],
-    ),
-    ("s_order_status", "h_order_pk", "hk_order_status_hashdiff", &["status"]),
-];
-
-/// Checks the keys of the order stream.
-pub async fn check(snapshot: &mut Snapshot, report: &mut Report) -> anyhow::Result<()> {
-    let mut hubs = Check::new("dds: keys of hubs are those of their business keys");
-    for (table, key, business_key) in HUBS {
-        let select = format!("select {key}, {business_key}::text from dds.{table}");
-        compare(snapshot, &mut hubs, &select, |row| {
-            let (key, expected) = (row.uuid(0)?, hub_key(row.text(1)?));
-            let differs =
-                || format!("{table}: {business_key} {:?} has the key {key}, not {expected}", row.text(1));
-            Ok((key != expected).then(differs))
-        })
-        .await?;
+impl Hasher for KeyBits {
+    fn finish(&self) -> u64 {
+        self.0
     }
-    let mut links = Check::new("dds: keys of links are those of their hubs");
-    for (table, key, [first, second]) in LINKS {
-        let select = format!("select {key}, {first}, {second} from dds.{table}");
-        compare(snapshot, &mut links, &select, |row| {
-            let (key, hubs) = (row.uuid(0)?, [row.uuid(1)?, row.uuid(2)?]);
-            let differs = || {
-                format!("{table}: {} and {} have the key {key}, not {}", hubs[0], hubs[1], link_key(&hubs))
-            };
-            Ok((key != link_key(&hubs)).then(differs))
-        })
-        .await?;
+
+    fn write(&mut self, bytes: &[u8]) {
+        for (index, byte) in bytes.iter().take(8).enumerate() {
+            self.0 ^= u64::from(*byte) << (8 * index);
+        }
     }
-    let mut satellites = Check::new("dds: hashdiffs are those of their attributes");
-    for (table, parent, hashed, attributes) in SATELLITES {
-        let select = format!("select {parent}, {hashed}, {} from dds.{table}", attributes.join(", "));
-        compare(snapshot, &mut satellites, &select, |row| {
-            let values: Vec<&str> =
-                (0..attributes.len()).map(|column| row.text(2 + column)).collect::<Result<_, _>>()?;
-            let (parent, stored) = (row.uuid(0)?, row.uuid(1)?);
-            let differs = || format!("{table}: {parent} says {values:?}, but its hashdiff {stored} does not");
-            Ok((stored != hashdiff(&values)).then(differs))
-        })
-        .await?;
-    }
-    report.checks.extend([hubs, links, satellites]);
-    Ok(())
+
+    fn write_usize(&mut self, _length: usize) {}
 }
 
-async fn compare(
-    snapshot: &mut Snapshot,
-    check: &mut Check,
-    select: &str,
-    difference: impl Fn(&Row<'_>) -> anyhow::Result<Option<String>>,
-) -> anyhow::Result<()> {
-    copy_out(snapshot.connection(), select, |row| {
-        check.compared += 1;
-        if let Some(text) = difference(row)? {
-            check.differs(|| text);
+/// Keys, numbered in the order of their arrival.
+#[derive(Default)]
+pub struct Keys(HashMap<Uuid, u32, BuildHasherDefault<KeyBits>>);
+
+impl Keys {
+    /// The number of a key, a new one where it is not known.
+    pub fn insert(&mut self, key: Uuid) -> u32 {
+        // Four thousand million rows of one table do not fit the memory either.
+        let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        *self.0.entry(key).or_insert(next)
+    }
+
+    /// The number of a known key.
+    pub fn find(&self, key: &Uuid) -> Option<u32> {
+        self.0.get(key).copied()
+    }
+}
+
+/// Values by the number of their parent, as they arrive.
+pub struct Pairs<T> {
+    parents: Vec<u32>,
+    values: Vec<T>,
+}
+
+impl<T> Default for Pairs<T> {
+    fn default() -> Self {
+        Self { parents: Vec::new(), values: Vec::new() }
+    }
+}
+
+impl<T: Clone + Default> Pairs<T> {
+    /// Adds a value.
+    pub fn push(&mut self, parent: u32, value: T) {
+        self.parents.push(parent);
+        self.values.push(value);
+    }
+
+    /// Puts the values of each of so many parents side by side.
+    pub fn into_lists(self, parents: usize) -> Lists<T> {
+        let mut starts = vec![0_u32; parents + 1];
+        for parent in &self.parents {
+            starts[*parent as usize + 1] += 1;
         }
-        Ok(())
-    })
-    .await
+        for at in 0..parents {
+            starts[at + 1] += starts[at];
+        }
+        let mut next = starts.clone();
+        let mut values = vec![T::default(); self.values.len()];
+        for (parent, value) in self.parents.into_iter().zip(self.values) {
+            let at = &mut next[parent as usize];
+            values[*at as usize] = value;
+            *at += 1;
+        }
+        Lists { starts, values }
+    }
+}
+
+/// The values of each parent.
+pub struct Lists<T> {
+    starts: Vec<u32>,
+    values: Vec<T>,
+}
+
+impl<T> Lists<T> {
+    /// The values of one parent; none for a parent that came later.
+    pub fn of(&self, parent: u32) -> &[T] {
+        let bound = |at: usize| self.starts.get(at).map(|start| *start as usize);
+        match (bound(parent as usize), bound(parent as usize + 1)) {
+            (Some(from), Some(to)) => &self.values[from..to],
+            _ => &[],
+        }
+    }
+}
+
+/// Marks by number.
+#[derive(Default)]
+pub struct Marks(Vec<bool>);
+
+impl Marks {
+    /// Sets a mark; false where it was set before.
+    pub fn set(&mut self, number: u32) -> bool {
+        let number = number as usize;
+        if self.0.len() <= number {
+            self.0.resize(number + 1, false);
+        }
+        !std::mem::replace(&mut self.0[number], true)
+    }
+
+    /// True where the mark is set.
+    pub fn has(&self, number: u32) -> bool {
+        self.0.get(number as usize).is_some_and(|mark| *mark)
+    }
+}
+
+/// Two numbers as one, for pairs that are counted.
+pub fn pair(first: u32, second: u32) -> u64 {
+    u64::from(first) << 32 | u64::from(second)
+}
+
+/// The numbers of a [`pair`].
+pub fn unpair(pair: u64) -> (u32, u32) {
+    ((pair >> 32) as u32, pair as u32)
+}
+
+/// The beginning of a fingerprint: enough to tell values of one parent apart.
+pub fn short(fingerprint: Uuid) -> u64 {
+    fingerprint.as_u64_pair().0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_numbered_once() {
+        let mut keys = Keys::default();
+        let many: Vec<Uuid> = (0..1000_u32).map(|n| strata_vault::hub_key(&n.to_string())).collect();
+        for _ in 0..2 {
+            let numbers: Vec<u32> = many.iter().map(|key| keys.insert(*key)).collect();
+            assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
+        }
+        assert_eq!((keys.find(&many[7]), keys.find(&Uuid::nil())), (Some(7), None));
+    }
+
+    #[test]
+    fn lists_hold_what_was_pushed_in_its_order() {
+        let mut pairs = Pairs::default();
+        for (parent, value) in [(2, 'a'), (0, 'b'), (2, 'c'), (2, 'd')] {
+            pairs.push(parent, value);
+        }
+        let lists = pairs.into_lists(4);
+        let all: Vec<&[char]> = (0..6).map(|parent| lists.of(parent)).collect();
+        assert_eq!(all, [&['b'][..], &[], &['a', 'c', 'd'], &[], &[], &[]]);
+    }
+
+    #[test]
+    fn marks_and_pairs_keep_their_numbers() {
+        let mut marks = Marks::default();
+        assert!(marks.set(3) && !marks.set(3) && !marks.has(2) && marks.has(3) && !marks.has(9));
+        assert_eq!(unpair(pair(7, u32::MAX)), (7, u32::MAX));
+    }
 }

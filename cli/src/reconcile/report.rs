@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sqlx::PgPool;
 
 use crate::layers::grouped;
 use crate::table::{Align, Table};
 
-/// Differences that are named of each check.
-const NAMED: usize = 5;
+/// Differences of a check that are kept by name.
+const NAMED: usize = 1000;
+
+/// Differences of a check that are stored by name.
+const STORED: usize = 20;
 
 /// The outcome of one check.
 #[derive(Debug)]
@@ -21,14 +25,12 @@ pub struct Check {
     pub differences: i64,
     /// The first of them.
     pub named: Vec<String>,
-    /// Why nothing could be said, where that is so.
-    pub undecided: Option<String>,
 }
 
 impl Check {
     /// Starts a check without differences.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), compared: 0, differences: 0, named: Vec::new(), undecided: None }
+        Self { name: name.into(), compared: 0, differences: 0, named: Vec::new() }
     }
 
     /// Adds a difference.
@@ -40,11 +42,17 @@ impl Check {
     }
 
     fn result(&self) -> &'static str {
-        match (&self.undecided, self.differences) {
-            (Some(_), 0) => "undecided",
-            (_, 0) => "ok",
-            _ => "DIFFERS",
-        }
+        if self.differences == 0 { "ok" } else { "DIFFERS" }
+    }
+
+    fn json(&self, rows: usize) -> Value {
+        json!({
+            "check": self.name,
+            "compared": self.compared,
+            "differences": self.differences,
+            "result": self.result().to_lowercase(),
+            "rows": self.named.iter().take(rows).collect::<Vec<_>>(),
+        })
     }
 }
 
@@ -60,11 +68,19 @@ pub struct Report {
 impl Report {
     /// True when every layer is what the one before makes it.
     pub fn is_clean(&self) -> bool {
-        self.checks.iter().all(|check| check.differences == 0)
+        self.differences() == 0
     }
 
-    /// Prints a line a check and names the first rows that differ.
-    pub fn print(&self, took: Duration) {
+    fn differences(&self) -> i64 {
+        self.checks.iter().map(|check| check.differences).sum()
+    }
+
+    fn failed(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|check| check.differences > 0)
+    }
+
+    /// Prints a line a check and names the first `rows` that differ of each.
+    pub fn print(&self, took: Duration, rows: usize) {
         let mut table = Table::new(&[
             ("check", Align::Left),
             ("rows", Align::Right),
@@ -80,15 +96,11 @@ impl Report {
             ]);
         }
         table.print();
-        for check in self.checks.iter().filter(|check| check.differences > 0 || check.undecided.is_some()) {
+        for check in self.failed() {
             println!("\n{}", check.name);
-            if let Some(why) = &check.undecided {
-                println!("  undecided: {why}");
-            }
-            for row in &check.named {
-                println!("  {row}");
-            }
-            let more = check.differences - check.named.len() as i64;
+            let named = check.named.iter().take(rows);
+            let more = check.differences - named.len() as i64;
+            named.for_each(|row| println!("  {row}"));
             if more > 0 {
                 println!("  and {} more", grouped(more));
             }
@@ -96,8 +108,7 @@ impl Report {
         for note in &self.notes {
             println!("\nnote: {note}");
         }
-        let differences: i64 = self.checks.iter().map(|check| check.differences).sum();
-        let verdict = match differences {
+        let verdict = match self.differences() {
             0 => "all layers agree".to_owned(),
             1 => "1 difference".to_owned(),
             n => format!("{} differences", grouped(n)),
@@ -106,26 +117,28 @@ impl Report {
     }
 
     /// The same as one JSON object.
-    pub fn json(&self, took: Duration) -> Value {
-        let checks: Vec<Value> = self
-            .checks
-            .iter()
-            .map(|check| {
-                json!({
-                    "check": check.name,
-                    "compared": check.compared,
-                    "differences": check.differences,
-                    "result": check.result().to_lowercase(),
-                    "rows": check.named,
-                    "undecided": check.undecided,
-                })
-            })
-            .collect();
+    pub fn json(&self, took: Duration, rows: usize) -> Value {
         json!({
             "clean": self.is_clean(),
             "seconds": took.as_secs_f64(),
-            "checks": checks,
+            "checks": self.checks.iter().map(|check| check.json(rows)).collect::<Vec<_>>(),
             "notes": self.notes,
         })
+    }
+
+    /// Keeps the outcome where the fleet can see it.
+    pub async fn store(&self, pool: &PgPool, took: Duration) -> Result<(), sqlx::Error> {
+        let failed: Value = self.failed().map(|check| check.json(STORED)).collect();
+        sqlx::query(
+            "insert into ops.reconciliations (duration_ms, checks, differences, detail) \
+             values ($1, $2, $3, $4::text::jsonb)",
+        )
+        .bind(i64::try_from(took.as_millis()).unwrap_or(i64::MAX))
+        .bind(i32::try_from(self.checks.len()).unwrap_or(i32::MAX))
+        .bind(self.differences())
+        .bind(failed.to_string())
+        .execute(pool)
+        .await?;
+        Ok(())
     }
 }

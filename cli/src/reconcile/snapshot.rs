@@ -1,20 +1,22 @@
-//! One moment of Postgres, and the ends of the topics around it.
+//! One moment of Postgres, and what Kafka and Redis held around it.
 //!
 //! What Kafka holds only grows at its end and shrinks at its beginning. So the beginnings are asked before
 //! the snapshot is taken and the ends after it: an offset of the snapshot lies between them, or is wrong.
+//! Redis is read before the snapshot, so that the snapshot holds every search that the metrics have counted.
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
-use futures::TryStreamExt as _;
-use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, Postgres};
 use strata_events::STREAMS;
+use strata_events::stream::HOTEL_SEARCH;
 use strata_runtime::Settings;
-use strata_runtime::kafka::{Output, pending};
+use strata_runtime::kafka::Output;
 
-use super::report::Check;
+use super::letters::{self, Letter};
+use super::metrics::RedisMetrics;
+use super::outputs::{self, Kept};
+use super::reader::Reader;
 use crate::fleet::{Fleet, STAGES};
+use crate::kafka::read_ranges;
 
 /// Where a stage stands in a topic: partition → next offset.
 pub type Offsets = BTreeMap<i32, i64>;
@@ -22,51 +24,69 @@ pub type Offsets = BTreeMap<i32, i64>;
 /// A watermark's place: partition read, topic and partition of the origin.
 pub type Lane = (i32, String, i32);
 
-/// The moment that all checks look at.
-pub struct Snapshot {
-    connection: PoolConnection<Postgres>,
-    /// Next offsets by stage and topic.
-    pub offsets: BTreeMap<(String, String), Offsets>,
-    /// First offset that Kafka held before the snapshot, and the end after it, by topic.
-    pub edges: BTreeMap<String, BTreeMap<i32, (i64, i64)>>,
+/// A partition as Kafka holds it.
+#[derive(Debug, Clone, Copy)]
+pub struct Edge {
+    /// First offset, before the snapshot.
+    pub low: i64,
+    /// The one after the last, after the snapshot.
+    pub high: i64,
+    /// Kafka time of the first record, in milliseconds, where there is one.
+    pub begins: Option<i64>,
 }
 
-impl Snapshot {
-    /// Takes the snapshot.
-    pub async fn take(settings: &Settings, fleet: &Fleet) -> anyhow::Result<Self> {
+/// The moment that all checks look at.
+pub struct Snapshot<'a> {
+    /// Names of topics, and how servers are reached.
+    pub settings: &'a Settings,
+    name: String,
+    /// Next offsets by stage and topic, those of the metrics included.
+    pub offsets: BTreeMap<(String, String), Offsets>,
+    /// What Kafka held, by topic.
+    pub edges: BTreeMap<String, BTreeMap<i32, Edge>>,
+    /// Outputs that may not have been sent.
+    pub kept: Vec<Kept>,
+    /// All dead letters.
+    pub letters: Vec<Letter>,
+    /// Watermarks by stage and topic, those of the metrics not included.
+    watermarks: BTreeMap<(String, String), BTreeMap<Lane, i64>>,
+    /// Last replay numbers by stage and topic.
+    pub replays: BTreeMap<(String, String), i64>,
+    /// The metrics.
+    pub redis: RedisMetrics,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Takes the snapshot; it lasts while the reader lives.
+    pub fn take(settings: &'a Settings, fleet: &Fleet) -> anyhow::Result<(Self, Reader)> {
         let topics: Vec<&str> = STREAMS.iter().flat_map(|stream| settings.topics.of(stream)).collect();
         let before: Vec<_> = topics.iter().map(|topic| fleet.watermarks(topic)).collect::<Result<_, _>>()?;
-        let mut connection =
-            fleet.pool.acquire().await.context("Postgres does not answer; is the fleet up? (make up)")?;
-        connection.close_on_drop();
-        for statement in [
-            "set statement_timeout = 0",
-            "set idle_in_transaction_session_timeout = 0",
-            "set work_mem = '256MB'",
-            "set max_parallel_workers_per_gather = 4",
-            // Whole tables are compared: statistics that lag behind must not lead to lookups row by row.
-            "set enable_nestloop = off",
-            "set jit = off",
-            "begin isolation level repeatable read, read only",
-        ] {
-            sqlx::query(statement).execute(&mut *connection).await?;
-        }
-        let mut offsets: BTreeMap<_, Offsets> = BTreeMap::new();
-        let rows: Vec<(String, String, i32, i64)> =
-            sqlx::query_as("select stage, topic, partition, next_offset from ops.consumer_offsets")
-                .fetch_all(&mut *connection)
-                .await?;
-        for (stage, topic, partition, next) in rows {
-            offsets.entry((stage, topic)).or_default().insert(partition, next);
-        }
+        let redis = RedisMetrics::read(settings)?;
+        let (mut reader, name) = Reader::export(&settings.database_url)?;
         let mut edges = BTreeMap::new();
         for (topic, before) in topics.iter().zip(before) {
-            let lows: BTreeMap<i32, i64> = before.into_iter().map(|(p, low, _)| (p, low)).collect();
-            let ends = fleet.watermarks(topic)?.into_iter();
-            let both = ends.map(|(p, low, high)| (p, (lows.get(&p).copied().unwrap_or(low), high)));
-            edges.insert((*topic).to_owned(), both.collect());
+            edges.insert((*topic).to_owned(), look_around(settings, fleet, topic, &before)?);
         }
-        Ok(Self { connection, offsets, edges })
+        let metrics_topic = settings.topics.name(HOTEL_SEARCH.into_cdm);
+        let mut offsets = read_offsets(&mut reader)?;
+        offsets.insert((STAGES[2].to_owned(), metrics_topic.to_owned()), redis.position.offsets.clone());
+        let snapshot = Self {
+            settings,
+            name,
+            offsets,
+            edges,
+            kept: outputs::read(&mut reader)?,
+            letters: letters::read(&mut reader)?,
+            watermarks: read_watermarks(&mut reader)?,
+            replays: read_replays(&mut reader)?,
+            redis,
+        };
+        Ok((snapshot, reader))
+    }
+
+    /// One more reader of the same moment.
+    pub fn reader(&self) -> anyhow::Result<Reader> {
+        Reader::import(&self.settings.database_url, &self.name)
     }
 
     /// Where a stage stood.
@@ -74,81 +94,81 @@ impl Snapshot {
         self.offsets.get(&(stage.to_owned(), topic.to_owned())).cloned().unwrap_or_default()
     }
 
+    /// The watermarks of a stage in a topic.
+    pub fn watermarks_of(&self, stage: &str, topic: &str) -> BTreeMap<Lane, i64> {
+        self.watermarks.get(&(stage.to_owned(), topic.to_owned())).cloned().unwrap_or_default()
+    }
+
     /// What a stage had still to read: from its offset to the end after the snapshot.
     pub fn unread(&self, stage: &str, topic: &str) -> BTreeMap<i32, (i64, i64)> {
         let offsets = self.offsets_of(stage, topic);
         let edges = self.edges.get(topic).into_iter().flatten();
-        edges.map(|(&p, &(low, high))| (p, (offsets.get(&p).copied().unwrap_or(low), high))).collect()
+        edges
+            .map(|(&partition, edge)| {
+                let next = offsets.get(&partition).copied().unwrap_or(edge.low);
+                // What is lost is said by the check of the offsets.
+                (partition, (next.max(edge.low), edge.high))
+            })
+            .collect()
     }
 
-    /// The connection that sees the snapshot.
-    pub fn connection(&mut self) -> &mut PoolConnection<Postgres> {
-        &mut self.connection
+    /// Outputs that a stage keeps for a topic.
+    pub fn kept_for(&self, stage: &str, read: &str, sent_to: &str) -> impl Iterator<Item = &Output> {
+        let own = self.kept.iter().filter(move |kept| kept.stage == stage && kept.topic == read);
+        own.flat_map(|kept| &kept.outputs).filter(move |output| output.topic == sent_to)
     }
 
-    /// Runs a statement whose rows are differences, each in one text column.
-    pub async fn differences(&mut self, check: &mut Check, statement: String) -> anyhow::Result<()> {
-        let mut rows = sqlx::query_scalar::<_, String>(AssertSqlSafe(statement)).fetch(&mut *self.connection);
-        while let Some(row) = rows.try_next().await? {
-            check.differs(|| row);
-        }
+    /// Partitions of a topic.
+    pub fn partitions(&self, topic: &str) -> i32 {
+        self.edges.get(topic).map_or(0, |edges| i32::try_from(edges.len()).unwrap_or(i32::MAX))
+    }
+}
+
+fn look_around(
+    settings: &Settings,
+    fleet: &Fleet,
+    topic: &str,
+    before: &[(i32, i64, i64)],
+) -> anyhow::Result<BTreeMap<i32, Edge>> {
+    let lows: BTreeMap<i32, i64> = before.iter().map(|&(p, low, _)| (p, low)).collect();
+    let now = fleet.watermarks(topic)?;
+    let firsts = now.iter().map(|&(p, low, high)| (p, (low, high.min(low + 1)))).collect();
+    let mut begins = BTreeMap::new();
+    read_ranges(&settings.kafka, topic, &firsts, |record| {
+        begins.insert(record.partition, record.timestamp_ms);
         Ok(())
-    }
+    })?;
+    let edge = |(p, low, high)| {
+        let low = lows.get(&p).copied().unwrap_or(low);
+        (p, Edge { low, high, begins: begins.get(&p).copied() })
+    };
+    Ok(now.into_iter().map(edge).collect())
+}
 
-    /// Counts the rows of a table.
-    pub async fn count(&mut self, table: &str) -> anyhow::Result<i64> {
-        let count = AssertSqlSafe(format!("select count(*) from {table}"));
-        Ok(sqlx::query_scalar(count).fetch_one(&mut *self.connection).await?)
+fn read_offsets(reader: &mut Reader) -> anyhow::Result<BTreeMap<(String, String), Offsets>> {
+    let rows: Vec<(String, String, i32, i64)> = reader
+        .rows(sqlx::query_as("select stage, topic, partition, next_offset from ops.consumer_offsets"))?;
+    let mut offsets: BTreeMap<_, Offsets> = BTreeMap::new();
+    for (stage, topic, partition, next) in rows {
+        offsets.entry((stage, topic)).or_default().insert(partition, next);
     }
+    Ok(offsets)
+}
 
-    /// Outputs of a stage that may not have been sent.
-    pub async fn pending(&mut self, stage: &str, topic: &str) -> anyhow::Result<Vec<Output>> {
-        let packs: Vec<Vec<u8>> =
-            sqlx::query_scalar("select outputs from ops.pending_outputs where stage = $1 and topic = $2")
-                .bind(stage)
-                .bind(topic)
-                .fetch_all(&mut *self.connection)
-                .await?;
-        let mut outputs = Vec::new();
-        for pack in packs {
-            outputs.extend(pending::unpack(&pack)?);
-        }
-        Ok(outputs)
+fn read_watermarks(reader: &mut Reader) -> anyhow::Result<BTreeMap<(String, String), BTreeMap<Lane, i64>>> {
+    let rows: Vec<(String, String, i32, String, i32, i64)> = reader.rows(sqlx::query_as(
+        "select stage, topic, partition, origin_topic, origin_partition, last_offset from ops.origin_watermarks",
+    ))?;
+    let mut watermarks: BTreeMap<_, BTreeMap<Lane, i64>> = BTreeMap::new();
+    for (stage, topic, read, origin_topic, origin_partition, last) in rows {
+        let lane = (read, origin_topic, origin_partition);
+        watermarks.entry((stage, topic)).or_default().insert(lane, last);
     }
+    Ok(watermarks)
+}
 
-    /// The watermarks of a stage in a topic.
-    pub async fn watermarks(&mut self, stage: &str, topic: &str) -> anyhow::Result<BTreeMap<Lane, i64>> {
-        let rows: Vec<(i32, String, i32, i64)> = sqlx::query_as(
-            "select partition, origin_topic, origin_partition, last_offset from ops.origin_watermarks \
-             where stage = $1 and topic = $2",
-        )
-        .bind(stage)
-        .bind(topic)
-        .fetch_all(&mut *self.connection)
-        .await?;
-        Ok(rows.into_iter().map(|(read, topic, partition, last)| ((read, topic, partition), last)).collect())
-    }
-
-    /// Checks that every stored offset is one that Kafka had.
-    pub fn check_offsets(&self, settings: &Settings) -> Check {
-        let mut check = Check::new("offsets lie within their topics");
-        for stream in STREAMS {
-            for (stage, topic) in STAGES.iter().zip(settings.topics.of(stream)) {
-                let edges = self.edges.get(topic);
-                for (partition, next) in self.offsets_of(stage, topic) {
-                    check.compared += 1;
-                    let edge = edges.and_then(|edges| edges.get(&partition));
-                    if edge.is_none_or(|(low, high)| next < *low || next > *high) {
-                        check.differs(|| match edge {
-                            None => format!("{stage} stands at {topic}/{partition}/{next}: no such partition"),
-                            Some((low, high)) => {
-                                format!("{stage} stands at {topic}/{partition}/{next}: Kafka holds {low} to {high}")
-                            }
-                        });
-                    }
-                }
-            }
-        }
-        check
-    }
+fn read_replays(reader: &mut Reader) -> anyhow::Result<BTreeMap<(String, String), i64>> {
+    let rows: Vec<(String, String, i64)> =
+        reader.rows(sqlx::query_as("select stage, topic, last_seq from ops.replay_sequences"))?;
+    Ok(rows.into_iter().map(|(stage, topic, last)| ((stage, topic), last)).collect())
 }

@@ -1,150 +1,247 @@
-//! The vault against itself: every row has its parents and its children, and histories hold changes only.
+//! Hubs, links and satellites of any stream, streamed: keys against what they are the hash of, and rows
+//! against the rows they belong to.
 //!
-//! dds writes hubs, links and satellites of a record in one transaction, so nothing of this is ever in flight.
+//! A key that fits its business key and is unique, as the primary key sees to, means that no business key
+//! stands twice; a fingerprint that fits means that no attribute was changed. Keys are computed as the
+//! services do.
 
-use super::report::{Check, Report};
+use std::collections::BTreeMap;
+
+use strata_vault::{LoadPosition, hashdiff, hub_key, link_key};
+use uuid::Uuid;
+
+use super::copy::Row;
+use super::keys::{Keys, Marks};
+use super::reader::Reader;
+use super::report::Check;
 use super::snapshot::Snapshot;
 
-/// Links of the order stream: table and the hubs it joins.
-const LINKS: [(&str, [&str; 2]); 5] = [
-    ("l_order_user", ["order", "user"]),
-    ("l_order_product", ["order", "product"]),
-    ("l_order_category", ["order", "category"]),
-    ("l_product_restaurant", ["product", "restaurant"]),
-    ("l_product_category", ["product", "category"]),
-];
-
-/// Satellites of the order stream: table and hub.
-const SATELLITES: [(&str, &str); 5] = [
-    ("s_user_names", "user"),
-    ("s_product_names", "product"),
-    ("s_restaurant_names", "restaurant"),
-    ("s_order_cost", "order"),
-    ("s_order_status", "order"),
-];
-
-/// What every row of a hub must have. Users of hotel searches have no names and no orders.
-const CHILDREN: [(&str, &str); 13] = [
-    ("order", "l_order_user"),
-    ("order", "l_order_product"),
-    ("order", "l_order_category"),
-    ("order", "s_order_cost"),
-    ("order", "s_order_status"),
-    ("product", "l_order_product"),
-    ("product", "l_product_restaurant"),
-    ("product", "l_product_category"),
-    ("product", "s_product_names"),
-    ("category", "l_order_category"),
-    ("category", "l_product_category"),
-    ("restaurant", "l_product_restaurant"),
-    ("restaurant", "s_restaurant_names"),
-];
-
-/// Satellites of a parent whose records all pass dds in the order of their source offsets: orders have one key.
-const ORDERED: [(&str, &str, &str); 2] = [
-    ("s_order_cost", "h_order_pk", "hk_order_cost_hashdiff"),
-    ("s_order_status", "h_order_pk", "hk_order_status_hashdiff"),
-];
-
-/// Runs all checks of the order stream's vault.
-pub async fn check(snapshot: &mut Snapshot, report: &mut Report) -> anyhow::Result<()> {
-    report.checks.push(orphans(snapshot).await?);
-    report.checks.push(childless(snapshot).await?);
-    report.checks.push(categories(snapshot).await?);
-    report.checks.push(histories(snapshot).await?);
-    Ok(())
+/// The hub of a business key.
+pub struct Hub {
+    /// Table without its schema.
+    pub table: &'static str,
+    /// Vault keys.
+    pub keys: Keys,
+    /// Business keys by number.
+    pub names: Vec<Box<str>>,
 }
 
-async fn orphans(snapshot: &mut Snapshot) -> anyhow::Result<Check> {
-    let mut check = Check::new("dds: links and satellites have their hubs");
-    let links = LINKS.iter().flat_map(|(table, hubs)| hubs.map(|hub| (*table, hub)));
-    for (table, hub) in links.chain(SATELLITES) {
-        check.compared += snapshot.count(&format!("dds.{table}")).await?;
-        let statement = format!(
-            "select '{table}: h_{hub}_pk ' || c.h_{hub}_pk || ' is not in h_{hub}' from dds.{table} as c \
-             where not exists (select from dds.h_{hub} as h where h.h_{hub}_pk = c.h_{hub}_pk)"
-        );
-        snapshot.differences(&mut check, statement).await?;
+impl Hub {
+    /// Reads a hub and checks its keys.
+    pub fn read(
+        reader: &mut Reader,
+        check: &mut Check,
+        table: &'static str,
+        key: &str,
+        business_key: &str,
+    ) -> anyhow::Result<Self> {
+        let mut hub = Self { table, keys: Keys::default(), names: Vec::new() };
+        reader.copy_out(&format!("select {key}, {business_key} from dds.{table}"), |row| {
+            let (key, name) = (row.uuid(0)?, row.text(1)?);
+            check.compared += 1;
+            if key != hub_key(name) {
+                check.differs(|| {
+                    format!("{table}: {business_key} {name:?} has the key {key}, not {}", hub_key(name))
+                });
+            }
+            hub.keys.insert(key);
+            hub.names.push(name.into());
+            Ok(())
+        })?;
+        Ok(hub)
     }
-    Ok(check)
-}
 
-async fn childless(snapshot: &mut Snapshot) -> anyhow::Result<Check> {
-    let mut check = Check::new("dds: hubs have their links and satellites");
-    for (hub, child) in CHILDREN {
-        check.compared += snapshot.count(&format!("dds.h_{hub}")).await?;
-        let statement = format!(
-            "select 'h_{hub}: {business_key} ' || h.{business_key} || ' (' || h.h_{hub}_pk || ') has no row in {child}' \
-             from dds.h_{hub} as h where not exists (select from dds.{child} as c where c.h_{hub}_pk = h.h_{hub}_pk)",
-            business_key = business_key(hub),
-        );
-        snapshot.differences(&mut check, statement).await?;
+    /// The business key of a row.
+    pub fn name(&self, number: u32) -> &str {
+        self.names.get(number as usize).map_or("?", |name| name)
     }
-    check.compared += snapshot.count("dds.h_user").await?;
-    for (users, child) in [("dds.l_order_user", "s_user_names"), ("dds.s_user_names", "l_order_user")] {
-        let statement = format!(
-            "select distinct 'h_user: ' || u.h_user_pk || ' has no row in {child}' from {users} as u \
-             where not exists (select from dds.{child} as c where c.h_user_pk = u.h_user_pk)"
-        );
-        snapshot.differences(&mut check, statement).await?;
-    }
-    let idle = "select 'h_user: user_id ' || h.user_id || ' (' || h.h_user_pk || ') has no row in any link' \
-                from dds.h_user as h \
-                where not exists (select from dds.l_order_user as l where l.h_user_pk = h.h_user_pk) \
-                and not exists (select from dds.l_hotel_search as l where l.h_user_pk = h.h_user_pk)";
-    snapshot.differences(&mut check, idle.to_owned()).await?;
-    Ok(check)
-}
 
-fn business_key(hub: &str) -> &'static str {
-    match hub {
-        "order" => "order_id",
-        "product" => "product_id",
-        "category" => "category_name",
-        _ => "restaurant_id",
+    /// Reports the rows that no row of `child` belongs to.
+    pub fn childless(&self, check: &mut Check, seen: &Marks, child: &str) {
+        check.compared += self.names.len() as i64;
+        for number in (0..self.names.len()).filter_map(|n| u32::try_from(n).ok()) {
+            if !seen.has(number) {
+                check.differs(|| format!("{}: {:?} has no row in {child}", self.table, self.name(number)));
+            }
+        }
     }
 }
 
-/// Each product of an order has a category that both were linked to, and each category of it a product.
-async fn categories(snapshot: &mut Snapshot) -> anyhow::Result<Check> {
-    let mut check = Check::new("dds: products and categories of an order belong together");
-    for (table, thing) in [("l_order_product", "product"), ("l_order_category", "category")] {
-        check.compared += snapshot.count(&format!("dds.{table}")).await?;
-        let statement = format!(
-            "with paired as (select distinct op.h_order_pk, pc.h_{thing}_pk from dds.l_order_product as op \
-             join dds.l_product_category as pc using (h_product_pk) \
-             join dds.l_order_category as oc on oc.h_order_pk = op.h_order_pk and oc.h_category_pk = pc.h_category_pk) \
-             select '{table}: order ' || l.h_order_pk || ' holds {thing} ' || l.h_{thing}_pk || ', which nothing else of it goes with' \
-             from dds.{table} as l \
-             where not exists (select from paired as p where p.h_order_pk = l.h_order_pk and p.h_{thing}_pk = l.h_{thing}_pk)"
-        );
-        snapshot.differences(&mut check, statement).await?;
-    }
-    Ok(check)
+/// What is checked of links and satellites while they are read.
+pub struct RowChecks {
+    /// Keys of links.
+    pub links: Check,
+    /// Fingerprints of satellites.
+    pub fingerprints: Check,
+    /// Rows whose hub is missing.
+    pub orphans: Check,
+    /// Rows that came from records which their source had not reached.
+    pub positions: Check,
 }
 
-/// No value follows itself, where the two rows reached dds in the order of their offsets.
-///
-/// A late record takes its place in the past, and the equal value after it stays, for dds deletes nothing. Two
-/// rows from one source partition, the second with the higher offset, came in order, unless the first is a
-/// dead letter that was replayed. Names are not looked at: their records come by way of several partitions.
-async fn histories(snapshot: &mut Snapshot) -> anyhow::Result<Check> {
-    let mut check = Check::new("dds: satellites of orders hold changes only");
-    for (table, parent, hashdiff) in ORDERED {
-        check.compared += snapshot.count(&format!("dds.{table}")).await?;
-        let statement = format!(
-            "select '{table}: {parent} ' || v.{parent} || ' repeats at ' || v.load_dt || ' the value of ' || v.load_dt_before \
-             from (select {parent}, load_dt, load_seq, load_src, {hashdiff}, \
-                 lag(load_dt) over w as load_dt_before, lag(load_seq) over w as load_seq_before, \
-                 lag(load_src) over w as load_src_before, lag({hashdiff}) over w as hashdiff_before \
-                 from dds.{table} window w as (partition by {parent} order by load_dt, load_seq)) as v \
-             where v.{hashdiff} = v.hashdiff_before and v.load_src = v.load_src_before \
-             and v.load_seq % 4096 = v.load_seq_before % 4096 and v.load_seq > v.load_seq_before \
-             and not exists (select from ops.dead_letters as d where d.replay_seq is not null \
-                 and coalesce(d.source, d.origin, d.topic || '/' || d.partition || '/' || d.\"offset\") \
-                 = v.load_src_before || '/' || v.load_seq_before % 4096 || '/' || v.load_seq_before / 4096)"
-        );
-        snapshot.differences(&mut check, statement).await?;
+impl RowChecks {
+    /// Starts the checks of a stream.
+    pub fn new(stream: &str) -> Self {
+        Self {
+            links: Check::new(format!("dds {stream}: keys of links are those of their hubs")),
+            fingerprints: Check::new(format!("dds {stream}: fingerprints are those of the attributes")),
+            orphans: Check::new(format!("dds {stream}: links and satellites have their hubs")),
+            positions: Check::new(format!("dds {stream}: rows came from records below the offsets")),
+        }
     }
-    Ok(check)
+
+    /// Finds the row that a column points to.
+    pub fn parent(&mut self, keys: &Keys, hub: &str, table: &str, key: Uuid) -> Option<u32> {
+        self.orphans.compared += 1;
+        let found = keys.find(&key);
+        if found.is_none() {
+            self.orphans.differs(|| format!("{table}: {key} is not in {hub}"));
+        }
+        found
+    }
+
+    /// Compares a fingerprint with the attributes.
+    pub fn fingerprint(&mut self, table: &str, parent: Uuid, stored: Uuid, attributes: &[&str]) {
+        self.fingerprints.compared += 1;
+        if stored != hashdiff(attributes) {
+            self.fingerprints.differs(|| {
+                format!("{table}: {parent} says {attributes:?}, but its hashdiff {stored} does not")
+            });
+        }
+    }
+}
+
+/// A link between two hubs.
+pub struct Link<'a> {
+    /// Table without its schema.
+    pub table: &'static str,
+    /// Its key.
+    pub key: &'static str,
+    /// Keys, table and column of both hubs.
+    pub hubs: [(&'a Keys, &'static str, &'static str); 2],
+}
+
+impl Link<'_> {
+    /// Reads the link and gives the numbers of both hubs to `each`.
+    pub fn read(
+        &self,
+        reader: &mut Reader,
+        checks: &mut RowChecks,
+        mut each: impl FnMut(u32, u32),
+    ) -> anyhow::Result<()> {
+        let Self { table, key, hubs: [first, second] } = self;
+        let select = format!("select {key}, {}, {} from dds.{table}", first.2, second.2);
+        reader.copy_out(&select, |row| {
+            let (key, hubs) = (row.uuid(0)?, [row.uuid(1)?, row.uuid(2)?]);
+            checks.links.compared += 1;
+            if key != link_key(&hubs) {
+                checks.links.differs(|| {
+                    let [first, second] = hubs;
+                    format!("{table}: {first} and {second} have the key {key}, not {}", link_key(&hubs))
+                });
+            }
+            let first = checks.parent(first.0, first.1, table, hubs[0]);
+            let second = checks.parent(second.0, second.1, table, hubs[1]);
+            if let (Some(first), Some(second)) = (first, second) {
+                each(first, second);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A satellite.
+pub struct Satellite<'a> {
+    /// Table without its schema.
+    pub table: &'static str,
+    /// Keys and table of the parent.
+    pub parent: (&'a Keys, &'static str),
+    /// Column of the parent's key.
+    pub key: &'static str,
+    /// Column of the fingerprint.
+    pub hashdiff: &'static str,
+    /// Attributes as text, as they are hashed.
+    pub attributes: &'static [&'static str],
+}
+
+impl Satellite<'_> {
+    /// Reads the satellite and gives the parent's number, the fingerprint and the attributes to `each`.
+    pub fn read(
+        &self,
+        reader: &mut Reader,
+        checks: &mut RowChecks,
+        places: &Places,
+        mut each: impl FnMut(u32, Uuid, &[&str]),
+    ) -> anyhow::Result<()> {
+        let Self { table, parent, key, hashdiff, attributes } = self;
+        let select = format!(
+            "select {key}, {hashdiff}, load_src, load_seq, load_dt, {} from dds.{table}",
+            attributes.join(", ")
+        );
+        reader.copy_out(&select, |row| {
+            let (key, fingerprint) = (row.uuid(0)?, row.uuid(1)?);
+            let values: Vec<&str> =
+                (0..attributes.len()).map(|column| row.text(5 + column)).collect::<Result<_, _>>()?;
+            checks.fingerprint(table, key, fingerprint, &values);
+            places.check(&mut checks.positions, row, [2, 3, 4], || format!("{table}: {key}"))?;
+            if let Some(parent) = checks.parent(parent.0, parent.1, table, key) {
+                each(parent, fingerprint, &values);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A topic's partitions: next offset, and Kafka time of the first record in milliseconds.
+type Partitions = BTreeMap<i32, (i64, i64)>;
+
+/// How far the sources of rows had been read, by topic.
+pub struct Places(Vec<(String, Partitions)>);
+
+impl Places {
+    /// Takes the offsets of stages: each reads its topic.
+    pub fn new(snapshot: &Snapshot<'_>, read: &[(&str, &str)]) -> Self {
+        let topics = read.iter().map(|(stage, topic)| {
+            let edges = snapshot.edges.get(*topic);
+            let begins = |partition: i32| edges?.get(&partition)?.begins;
+            let offsets = snapshot.offsets_of(stage, topic);
+            // A partition that is empty, or that was made anew, says nothing about older rows.
+            let known = offsets.into_iter().filter_map(|(p, next)| Some((p, (next, begins(p)?))));
+            ((*topic).to_owned(), known.collect())
+        });
+        Self(topics.collect())
+    }
+
+    /// Checks a row's source; `columns` are load_src, load_seq and load_dt.
+    pub fn check(
+        &self,
+        check: &mut Check,
+        row: &Row<'_>,
+        [src, seq, time]: [usize; 3],
+        name: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
+        let (partition, offset) = LoadPosition::source(row.bigint(seq)?);
+        self.check_offset(check, row.text(src)?, (partition, offset), row.micros(time)?, name);
+        Ok(())
+    }
+
+    /// Checks a source: the record at it, of that time in microseconds, must have been read.
+    pub fn check_offset(
+        &self,
+        check: &mut Check,
+        topic: &str,
+        (partition, offset): (i32, i64),
+        micros: i64,
+        name: impl FnOnce() -> String,
+    ) {
+        let Some((_, partitions)) = self.0.iter().find(|(known, _)| known == topic) else { return };
+        let Some((next, begins)) = partitions.get(&partition) else { return };
+        if micros / 1000 < *begins {
+            return;
+        }
+        check.compared += 1;
+        if offset >= *next {
+            check.differs(|| format!("{} came with {topic}/{partition}/{offset}, next is {next}", name()));
+        }
+    }
 }

@@ -27,6 +27,13 @@ impl LoadPosition {
     pub fn new(load_dt: DateTime<Utc>, partition: i32, offset: i64) -> Self {
         Self { load_dt, load_seq: offset.saturating_mul(PARTITIONS) + i64::from(partition) % PARTITIONS }
     }
+
+    /// The partition and the offset that a `load_seq` was made of.
+    pub fn source(load_seq: i64) -> (i32, i64) {
+        // Always below the number of partitions.
+        let partition = i32::try_from(load_seq.rem_euclid(PARTITIONS)).unwrap_or_default();
+        (partition, load_seq.div_euclid(PARTITIONS))
+    }
 }
 
 /// A record that may become a satellite row.
@@ -125,6 +132,14 @@ mod tests {
 
     fn values(stored: Vec<SatelliteRecord<String>>) -> Vec<String> {
         stored.into_iter().map(|record| record.value).collect()
+    }
+
+    #[test]
+    fn a_position_tells_where_it_came_from() {
+        for (partition, offset) in [(0, 0), (5, 7), (4095, 1 << 40)] {
+            let at = LoadPosition::new(DateTime::UNIX_EPOCH, partition, offset);
+            assert_eq!(LoadPosition::source(at.load_seq), (partition, offset));
+        }
     }
 
     #[test]

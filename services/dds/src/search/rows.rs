@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use strata_events::{MinOffer, ProcessedSearch};
-use strata_vault::{SatelliteRecord, hub_key};
+use strata_vault::{SatelliteRecord, hashdiff, hub_key};
 use uuid::Uuid;
 
-use crate::rows::{HubRows, Load, put_hub, record};
+use crate::rows::{HubRows, Load, put_hub};
 
 /// One search with its vault keys.
 #[derive(Debug)]
@@ -88,12 +88,20 @@ impl SearchRows {
 /// The satellite row of a search.
 pub fn offers<'a>(fact: &SearchFact<'a>) -> SatelliteRecord<(Offers<'a>, Load)> {
     let min_offer = fact.search.min_offer.as_ref();
-    let price = min_offer.map(|offer| offer.price.to_string()).unwrap_or_default();
+    let advertisers: Vec<&str> = fact.search.advertisers.iter().map(String::as_str).collect();
+    let hashdiff =
+        offers_hashdiff(&advertisers, min_offer.map(|offer| (offer.price, offer.advertiser.as_str())));
+    let value = ((fact.search.advertisers.as_slice(), min_offer), fact.load.clone());
+    SatelliteRecord { parent: fact.search_pk, at: fact.load.at, hashdiff, value }
+}
+
+/// The fingerprint of what a search found: advertisers, lowest price and who offers it.
+pub fn offers_hashdiff(advertisers: &[&str], min_offer: Option<(i64, &str)>) -> Uuid {
+    let price = min_offer.map(|(price, _)| price.to_string()).unwrap_or_default();
     // The last two parts are always price and name, so a list of any length stays unambiguous.
-    let mut parts: Vec<&str> = fact.search.advertisers.iter().map(String::as_str).collect();
-    parts.push(&price);
-    parts.push(min_offer.map(|offer| offer.advertiser.as_str()).unwrap_or_default());
-    record(fact.search_pk, &fact.load, &parts, (&fact.search.advertisers, min_offer))
+    let mut parts = advertisers.to_vec();
+    parts.extend([price.as_str(), min_offer.map(|(_, advertiser)| advertiser).unwrap_or_default()]);
+    hashdiff(&parts)
 }
 
 #[cfg(test)]

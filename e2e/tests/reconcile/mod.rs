@@ -1,0 +1,172 @@
+//! `strata reconcile`: silent where all layers agree, and loud about a single row.
+
+mod tampered;
+mod victims;
+
+use std::cell::Cell;
+
+use serde_json::{Value, json};
+use strata_testkit::{Fleet, NewRecord, Service, eventually};
+
+use crate::searches::support::any_search;
+use crate::support::{SOON, launch, random, versions};
+
+/// Runs the command; its report, which must go with its exit status.
+async fn reconcile(fleet: &Fleet) -> Value {
+    let output = fleet.strata(&["reconcile", "--json", "--rows", "100"]).await;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
+        panic!("{e}: {}", String::from_utf8_lossy(&output.stderr));
+    });
+    assert_eq!(report["clean"], json!(output.status.success()), "{}: {report:#}", output.status);
+    report
+}
+
+/// Every row that the report names, each behind its check.
+fn named(report: &Value) -> Vec<String> {
+    let checks = report["checks"].as_array().expect("checks");
+    let rows = checks.iter().flat_map(|check| {
+        let rows = check["rows"].as_array().expect("rows").iter();
+        rows.map(|row| format!("{}: {}", check["check"].as_str().unwrap_or("?"), row.as_str().unwrap_or("?")))
+    });
+    rows.collect()
+}
+
+async fn assert_clean(fleet: &Fleet) -> Value {
+    let report = reconcile(fleet).await;
+    assert_eq!(named(&report), Vec::<String>::new(), "{report:#}");
+    assert_eq!(report["clean"], json!(true), "{report:#}");
+    report
+}
+
+/// A warehouse with something in every table: versions, duplicates, searches, dead letters of every stage.
+async fn fill(fleet: &Fleet) {
+    let mut random = random();
+    fleet.ingest(&versions(&mut random, 40, 4)).await;
+    fleet.push(150).await;
+    let searches: Vec<Value> = (0..200).map(|_| any_search(&mut random).build()).collect();
+    fleet.ingest_searches(&searches).await;
+    let named = |n: usize| any_search(&mut random).event_id(format!("search {}", n % 20)).build();
+    let twice: Vec<Value> = (0..40).map(named).collect();
+    fleet.ingest_searches(&twice).await;
+    for topic in every_topic(fleet) {
+        let garbage: Vec<NewRecord> =
+            (0..5).map(|n| NewRecord::of(format!("garbage {n} on {topic}"))).collect();
+        fleet.kafka().produce(&topic, &garbage).await;
+    }
+}
+
+fn every_topic(fleet: &Fleet) -> [String; 6] {
+    [
+        fleet.stg_topic(),
+        fleet.dds_topic(),
+        fleet.cdm_topic(),
+        fleet.raw_topic(),
+        fleet.processed_topic(),
+        fleet.metrics_topic(),
+    ]
+}
+
+async fn at_rest(fleet: &Fleet) {
+    fleet.at_rest(SOON).await;
+    fleet.searches_at_rest(SOON).await;
+}
+
+#[tokio::test]
+async fn a_settled_fleet_is_clean_and_the_outcome_is_kept() {
+    // GIVEN a fleet at rest that has seen all kinds of records
+    let fleet = launch(&[]).await;
+    fill(&fleet).await;
+    at_rest(&fleet).await;
+    // WHEN it is reconciled THEN nothing differs, and every layer was looked at
+    let report = assert_clean(&fleet).await;
+    let idle: Vec<&Value> = report["checks"]
+        .as_array()
+        .expect("checks")
+        .iter()
+        .filter(|check| check["compared"] == json!(0))
+        .map(|check| &check["check"])
+        .collect();
+    assert_eq!(idle, ["outputs that wait were made of records below their stage's offset"], "{report:#}");
+    // AND the outcome is where the fleet can see it
+    let kept: Vec<(i64, i32, i64, String)> =
+        sqlx::query_as("select duration_ms, checks, differences, detail::text from ops.reconciliations")
+            .fetch_all(fleet.pool())
+            .await
+            .expect("the outcomes");
+    let checks = i32::try_from(report["checks"].as_array().map_or(0, Vec::len)).expect("few");
+    assert_eq!(kept.len(), 1);
+    assert!(kept[0].0 > 0);
+    assert_eq!((kept[0].1, kept[0].2, kept[0].3.as_str()), (checks, 0, "[]"));
+}
+
+#[tokio::test]
+async fn an_empty_fleet_is_clean() {
+    let fleet = launch(&[]).await;
+    assert_clean(&fleet).await;
+}
+
+#[tokio::test]
+async fn a_fleet_under_load_is_clean_whatever_is_in_flight() {
+    // GIVEN a fleet under load of both streams
+    let fleet = launch(&[("BATCH_MAX_ROWS", "50")]).await;
+    fill(&fleet).await;
+    let done = Cell::new(false);
+    let load = async {
+        let mut random = random();
+        while !done.get() {
+            fleet.push(100).await;
+            fleet.push_searches(100).await;
+            fleet.ingest(&versions(&mut random, 10, 3)).await;
+        }
+    };
+    let looks = async {
+        // WHEN it is reconciled while all stages run THEN nothing differs
+        for _ in 0..4 {
+            assert_clean(&fleet).await;
+        }
+        // AND while each stage in turn is behind
+        for service in Service::STAGES {
+            fleet.kill(service);
+            for _ in 0..2 {
+                assert_clean(&fleet).await;
+            }
+            fleet.start(service);
+            fleet.wait_healthy(service).await;
+        }
+        done.set(true);
+    };
+    tokio::join!(looks, load);
+    at_rest(&fleet).await;
+    assert_clean(&fleet).await;
+}
+
+#[tokio::test]
+async fn outputs_that_wait_are_taken_into_account() {
+    // GIVEN stages that died behind the commit, before they sent what they had made
+    let fleet = launch(&[("BATCH_MAX_ROWS", "15")]).await;
+    for service in [Service::Stg, Service::Dds] {
+        fleet.terminate(service).await;
+        fleet.start_failing(service, "after_commit:kill:3");
+        fleet.ingest(&versions(&mut random(), 60, 4)).await;
+        fleet.push_searches(200).await;
+        let (status, log) = fleet.ended(service, SOON).await;
+        assert!(!status.success(), "{service:?} lives: {log}");
+        // WHEN they are reconciled THEN what waits is counted as on its way
+        let report = assert_clean(&fleet).await;
+        let waiting = &report["checks"].as_array().expect("checks")[2];
+        assert!(waiting["compared"].as_i64() > Some(0), "{report:#}");
+        fleet.start(service);
+        fleet.wait_healthy(service).await;
+    }
+    // AND at rest nothing waits
+    eventually(SOON, "kept outputs that are sent", async || {
+        let kept: i64 = sqlx::query_scalar("select count(*) from ops.pending_outputs")
+            .fetch_one(fleet.pool())
+            .await
+            .map_err(|e| e.to_string())?;
+        if kept == 0 { Ok(()) } else { Err(format!("{kept} wait")) }
+    })
+    .await;
+    at_rest(&fleet).await;
+    assert_clean(&fleet).await;
+}

@@ -1,0 +1,127 @@
+//! One row after the other is spoiled: each must be found and named.
+
+use sqlx::{AssertSqlSafe, Executor as _};
+use strata_testkit::{Fleet, Service};
+
+use super::victims::{IN_POSTGRES, IN_REDIS, Spoilt};
+use super::{assert_clean, at_rest, fill, named, reconcile};
+use crate::support::launch;
+
+/// Every table that a tampering may touch.
+const TABLES: [&str; 29] = [
+    "stg.order_events",
+    "stg.hotel_search_events",
+    "dds.h_user",
+    "dds.h_product",
+    "dds.h_category",
+    "dds.h_restaurant",
+    "dds.h_order",
+    "dds.h_hotel",
+    "dds.h_advertiser",
+    "dds.l_order_user",
+    "dds.l_order_product",
+    "dds.l_order_category",
+    "dds.l_product_restaurant",
+    "dds.l_product_category",
+    "dds.l_hotel_search",
+    "dds.s_user_names",
+    "dds.s_product_names",
+    "dds.s_restaurant_names",
+    "dds.s_order_cost",
+    "dds.s_order_status",
+    "dds.s_hotel_search_offers",
+    "cdm.user_product_counters",
+    "cdm.user_category_counters",
+    "ops.consumer_offsets",
+    "ops.origin_watermarks",
+    "ops.pending_outputs",
+    "ops.dead_letters",
+    "ops.replay_sequences",
+    "ops.reconciliations",
+];
+
+/// Runs statements that this file and its neighbour write.
+async fn execute(fleet: &Fleet, sql: String) -> u64 {
+    let done = fleet.pool().execute(AssertSqlSafe(sql.clone())).await;
+    done.unwrap_or_else(|e| panic!("{sql}: {e}")).rows_affected()
+}
+
+async fn text(fleet: &Fleet, sql: &'static str) -> String {
+    let found: Option<String> =
+        sqlx::query_scalar(sql).fetch_optional(fleet.pool()).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+    found.unwrap_or_else(|| panic!("there is no victim: {sql}"))
+}
+
+fn saved(table: &str) -> String {
+    format!("saved.{}", table.replace('.', "_"))
+}
+
+#[tokio::test]
+async fn a_single_spoilt_row_of_any_table_is_found_and_named() {
+    // GIVEN a warehouse that agrees with itself and stands still
+    let fleet = launch(&[]).await;
+    fill(&fleet).await;
+    at_rest(&fleet).await;
+    for service in Service::ALL {
+        fleet.terminate(service).await;
+    }
+    assert_clean(&fleet).await;
+    execute(&fleet, "create schema saved".to_owned()).await;
+    for table in TABLES {
+        execute(&fleet, format!("create table {} as table {table}", saved(table))).await;
+    }
+    let mut missed = Vec::new();
+    for Spoilt { table, victim, change, said } in IN_POSTGRES {
+        // WHEN one row is spoilt
+        let victim = text(&fleet, victim).await;
+        let change = change.replace("{}", &victim);
+        let changed = execute(&fleet, change.clone()).await;
+        assert_eq!(changed, 1, "{change}");
+        // THEN it is named
+        let (rows, said) = (named(&reconcile(&fleet).await), said.replace("{}", &victim));
+        if !rows.iter().any(|row| row.contains(&said)) {
+            missed.push(format!("{said:?} is not said of {change}\n  but {rows:#?}"));
+        }
+        let saved = saved(table);
+        execute(&fleet, format!("truncate {table}")).await;
+        execute(&fleet, format!("insert into {table} overriding system value table {saved}")).await;
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    // AND nothing is, once all is as it was
+    assert_clean(&fleet).await;
+}
+
+#[tokio::test]
+async fn a_single_spoilt_value_of_the_metrics_is_found_and_named() {
+    // GIVEN metrics that agree with the vault and stand still
+    let fleet = launch(&[]).await;
+    fill(&fleet).await;
+    at_rest(&fleet).await;
+    for service in Service::ALL {
+        fleet.terminate(service).await;
+    }
+    assert_clean(&fleet).await;
+    let mut missed = Vec::new();
+    for (victim, key, change, said, undo) in IN_REDIS {
+        // WHEN one value is spoilt
+        let victim = text(&fleet, victim).await;
+        let filled =
+            |words: &[&str]| words.iter().map(|word| word.replace("{}", &victim)).collect::<Vec<_>>();
+        let (key, said) = (key.replace("{}", &victim), said.replace("{}", &victim));
+        spoil(&fleet, &key, &filled(change)).await;
+        // THEN it is named
+        let rows = named(&reconcile(&fleet).await);
+        if !rows.iter().any(|row| row.contains(&said)) {
+            missed.push(format!("{said:?} is not said of {key} {change:?}\n  but {rows:#?}"));
+        }
+        spoil(&fleet, &key, &filled(undo)).await;
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    // AND nothing is, once all is as it was
+    assert_clean(&fleet).await;
+}
+
+async fn spoil(fleet: &Fleet, key: &str, command: &[String]) {
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    fleet.spoil_metrics(key, &command).await;
+}
