@@ -7,6 +7,7 @@ mod bad_input;
 mod chaos;
 mod crash;
 mod dead_letters;
+mod dlq;
 mod duplicates;
 mod golden;
 mod health;

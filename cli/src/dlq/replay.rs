@@ -22,7 +22,7 @@ use sqlx::PgPool;
 use strata_events::stream::dlq_topic;
 use strata_events::{origin, search};
 use strata_runtime::kafka::{Output, Producer};
-use strata_runtime::{Settings, pg};
+use strata_runtime::{Settings, failpoint, pg};
 
 use super::filter::{Filter, matching};
 use super::letter::{Letter, columns};
@@ -82,6 +82,7 @@ pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     let resumed = sqlx::query_scalar("select count(*) from ops.dead_letters where status = 'replaying'");
     let mut done = Done { resumed: resumed.fetch_one(&pool).await?, ..Done::default() };
     (done.numbered, done.copies) = number(&pool, args).await?;
+    failpoint::pass("replay_numbered")?;
     send(settings, &pool, &mut lock, &mut done).await?;
     drop(lock);
     let refused = match args.wait {
@@ -144,6 +145,7 @@ async fn send(
             let Some(newest) = letters.last().and_then(|letter| letter.replay_seq) else { break };
             let records: Vec<(i32, Output)> = letters.iter().map(|l| (l.partition, to_record(l))).collect();
             producer.send_all_to(&records).await.context("Kafka took not all of them; run it again")?;
+            failpoint::pass("replay_sent")?;
             let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
             sqlx::query(
                 "update ops.dead_letters set status = 'replayed' where id = any($1) and status = 'replaying'",

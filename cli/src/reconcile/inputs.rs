@@ -16,6 +16,7 @@ use strata_runtime::kafka::Record;
 use strata_vault::hub_key;
 use uuid::Uuid;
 
+use super::keys::Marks;
 use super::letters::{Letter, fingerprint};
 use super::metrics::key_of;
 use super::orders::{staged, vault::OrderVault};
@@ -119,18 +120,26 @@ fn older(vault: &OrderVault, number: u32, body: &[u8]) -> Option<String> {
     (!missing.is_empty()).then(|| missing.join("; "))
 }
 
-/// Checks the records of the searches.
+/// Checks the records of the searches; tells, too, which of them came more than once.
 pub fn check_searches(
     snapshot: &Snapshot<'_>,
     fleet: &Fleet,
     vault: &SearchVault,
     staged: &searches::staged::Staged,
-) -> anyhow::Result<(Check, String)> {
-    check(snapshot, fleet, &HOTEL_SEARCH, "search", |record| match search_key(record) {
-        Some(key) if vault.searches.find(&key).is_some_and(|number| staged.known.has(number)) => Fate::Stored,
-        Some(key) => Fate::Missing(format!("is of the search with the key {key}, which is not staged")),
-        None => Fate::Missing("cannot be read".to_owned()),
-    })
+) -> anyhow::Result<(Check, String, Marks)> {
+    let (mut seen, mut again) = (Marks::default(), Marks::default());
+    let (check, note) = check(snapshot, fleet, &HOTEL_SEARCH, "search", |record| {
+        let Some(key) = search_key(record) else { return Fate::Missing("cannot be read".to_owned()) };
+        match vault.searches.find(&key).filter(|number| staged.known.has(*number)) {
+            Some(number) if seen.set(number) => Fate::Stored,
+            Some(number) => {
+                again.set(number);
+                Fate::Superseded
+            }
+            None => Fate::Missing(format!("is of the search with the key {key}, which is not staged")),
+        }
+    })?;
+    Ok((check, note, again))
 }
 
 /// The key of a search as stg finds it: the header's identity, else the body's, else the place's.
@@ -149,7 +158,7 @@ fn check(
     fleet: &Fleet,
     stream: &StreamSpec,
     kind: &str,
-    fate: impl Fn(&Record) -> Fate,
+    mut fate: impl FnMut(&Record) -> Fate,
 ) -> anyhow::Result<(Check, String)> {
     let topic = snapshot.settings.topics.name(stream.into_stg);
     let mut check = Check::new(format!("Kafka → stg: every {kind} read is staged or a dead letter"));
@@ -197,7 +206,7 @@ fn check(
         }
     }
     let again = if superseded > 0 {
-        format!(", {superseded} were followed by newer versions")
+        format!(", {superseded} are further records of the same events")
     } else {
         String::new()
     };

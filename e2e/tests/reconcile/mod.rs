@@ -6,7 +6,7 @@ mod victims;
 use std::cell::Cell;
 
 use serde_json::{Value, json};
-use strata_testkit::{Fleet, NewRecord, Service, eventually};
+use strata_testkit::{Fleet, NewRecord, Service, eventually, search};
 
 use crate::searches::support::any_search;
 use crate::support::{SOON, launch, random, versions};
@@ -31,7 +31,8 @@ fn named(report: &Value) -> Vec<String> {
     rows.collect()
 }
 
-async fn assert_clean(fleet: &Fleet) -> Value {
+/// Makes sure that nothing differs.
+pub async fn assert_clean(fleet: &Fleet) -> Value {
     let report = reconcile(fleet).await;
     assert_eq!(named(&report), Vec::<String>::new(), "{report:#}");
     assert_eq!(report["clean"], json!(true), "{report:#}");
@@ -45,9 +46,10 @@ async fn fill(fleet: &Fleet) {
     fleet.push(150).await;
     let searches: Vec<Value> = (0..200).map(|_| any_search(&mut random).build()).collect();
     fleet.ingest_searches(&searches).await;
-    let named = |n: usize| any_search(&mut random).event_id(format!("search {}", n % 20)).build();
-    let twice: Vec<Value> = (0..40).map(named).collect();
+    let mut named = |n: usize| any_search(&mut random).event_id(format!("search {}", n % 20)).build();
+    let twice: Vec<Value> = (0..40).map(&mut named).collect();
     fleet.ingest_searches(&twice).await;
+    fleet.ingest_searches(&[search(99, "6030").offer("Amoma", 6000).event_id("once").build()]).await;
     for topic in every_topic(fleet) {
         let garbage: Vec<NewRecord> =
             (0..5).map(|n| NewRecord::of(format!("garbage {n} on {topic}"))).collect();

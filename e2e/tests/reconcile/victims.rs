@@ -22,15 +22,13 @@ const fn spoilt(
 }
 
 /// A generated order: it has one version.
-const ORDER: &str =
-    "select order_id::text from dds.h_order where order_id < 9000000000 order by order_id limit 1";
+const ORDER: &str = "select order_id::text from dds.h_order where order_id not between 9000000000 and 9000001000 order by order_id limit 1";
 /// Its key in the vault.
-const ORDER_PK: &str =
-    "select h_order_pk::text from dds.h_order where order_id < 9000000000 order by order_id limit 1";
+const ORDER_PK: &str = "select h_order_pk::text from dds.h_order where order_id not between 9000000000 and 9000001000 order by order_id limit 1";
 /// A search of an id that was given.
-const SEARCH: &str = "select 'search 7'";
+const SEARCH: &str = "select 'once'";
 /// Its key in the vault.
-const SEARCH_PK: &str = "select hk_hotel_search_pk::text from dds.l_hotel_search where event_id = 'search 7'";
+const SEARCH_PK: &str = "select hk_hotel_search_pk::text from dds.l_hotel_search where event_id = 'once'";
 const USER_PK: &str = "select h_user_pk::text from dds.l_order_user order by h_user_pk limit 1";
 const PRODUCT_PK: &str = "select h_product_pk::text from dds.l_order_product order by h_product_pk limit 1";
 const CATEGORY_PK: &str =
@@ -375,7 +373,7 @@ pub const IN_POSTGRES: &[Spoilt] = &[
     spoilt(
         "dds.s_hotel_search_offers",
         SEARCH_PK,
-        "update dds.s_hotel_search_offers set advertisers = advertisers || 'Amoma' where hk_hotel_search_pk = '{}'",
+        "update dds.s_hotel_search_offers set advertisers = advertisers || array['Nobody'] where hk_hotel_search_pk = '{}'",
         "s_hotel_search_offers: {} says",
     ),
     spoilt(
@@ -443,12 +441,6 @@ pub const IN_POSTGRES: &[Spoilt] = &[
     ),
     spoilt(
         "ops.consumer_offsets",
-        "select topic from ops.consumer_offsets where stage = 'dds' and topic like 'processed%' limit 1",
-        "update ops.consumer_offsets set next_offset = 0 where topic = '{}' and partition = 0",
-        "applied {}/0/",
-    ),
-    spoilt(
-        "ops.consumer_offsets",
         "select topic from ops.consumer_offsets where stage = 'stg' and topic like 'stg%' limit 1",
         "update ops.consumer_offsets set next_offset = 0 where topic = '{}' and partition = 0",
         "came with {}/0/",
@@ -502,9 +494,9 @@ pub const IN_POSTGRES: &[Spoilt] = &[
 type SpoiltValue =
     (&'static str, &'static str, &'static [&'static str], &'static str, &'static [&'static str]);
 
-/// A user who searched.
+/// The user who searched once.
 const SEARCHER: &str = "select u.user_id from dds.l_hotel_search as l join dds.h_user as u using (h_user_pk) \
-     group by u.user_id having count(*) = 1 order by u.user_id limit 1";
+     where l.event_id = 'once'";
 /// A hotel whose cheapest offer of Amoma costs at least 5000 euro cents.
 const CHEAP: &str = "select h.hotel_id from dds.l_hotel_search as l join dds.h_hotel as h using (h_hotel_pk) \
      join dds.s_hotel_search_offers as s using (hk_hotel_search_pk) where s.min_advertiser = 'Amoma' \

@@ -17,6 +17,9 @@ pub const WINDOWS: [&str; 8] = [
     "rebuild_before_swap",
 ];
 
+/// The windows of a replay of dead letters: numbered but not sent, sent but not marked.
+pub const REPLAY_WINDOWS: [&str; 2] = ["replay_numbered", "replay_sent"];
+
 /// Passes a window; without the variable, and in release binaries, nothing happens.
 ///
 /// **Errors**: the failure that the action `error` asks for.
@@ -36,7 +39,7 @@ mod armed {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
-    use super::{StageError, WINDOWS};
+    use super::{REPLAY_WINDOWS, StageError, WINDOWS};
 
     /// What happens in the window.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +66,7 @@ mod armed {
     fn parse(text: &str) -> Option<Failpoint> {
         let mut parts = text.split(':');
         let name = parts.next()?;
-        let window = WINDOWS.into_iter().find(|window| *window == name)?;
+        let window = WINDOWS.into_iter().chain(REPLAY_WINDOWS).find(|window| *window == name)?;
         let action = match parts.next()? {
             "kill" => Action::Kill,
             "stop" => Action::Stop,

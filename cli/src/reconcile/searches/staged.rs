@@ -11,7 +11,7 @@ use strata_vault::hub_key;
 use uuid::Uuid;
 
 use super::super::copy::Row;
-use super::super::keys::{Marks, short};
+use super::super::keys::{Keys, Marks, short};
 use super::super::metrics::key_of;
 use super::super::outputs::{header, origin_of};
 use super::super::reader::Reader;
@@ -25,8 +25,10 @@ use crate::kafka::read_ranges;
 pub struct Staged {
     /// Numbers of the staged searches, in the vault's numbering.
     pub known: Marks,
-    /// What was found.
-    pub checks: Vec<Check>,
+    /// Searches that the vault has otherwise, though at the same millisecond, and what differs.
+    doubtful: Vec<(u32, String)>,
+    versions: Check,
+    checks: Vec<Check>,
     /// What is worth knowing besides.
     pub notes: Vec<String>,
 }
@@ -40,7 +42,7 @@ pub fn check(
     let excused = excused(snapshot)?;
     let mut there = Check::new("stg → dds: every search has arrived");
     let mut versions = Check::new("stg → dds: user, hotel, time and offers of every search");
-    let (mut known, mut others) = (Marks::default(), 0_u64);
+    let (mut known, mut others, mut doubtful) = (Marks::default(), 0_u64, Vec::new());
     let select = "select event_id, user_id, hotel_id, search_dt, sent_dttm, payload::text \
                   from stg.hotel_search_events";
     reader.copy_out(select, |row| {
@@ -56,9 +58,18 @@ pub fn check(
             return Ok(());
         };
         versions.compared += 1;
+        let search = match read(row)? {
+            Ok(search) => search,
+            Err(why) => {
+                versions.differs(|| format!("stg.hotel_search_events: {event_id:?} {why}"));
+                return Ok(());
+            }
+        };
+        // Of a search that came more than once each layer keeps the first record that it saw: another
+        // one's content says nothing about the vault.
         let same_record = link.load_dt == row.micros(4)?;
-        for what in compare(vault, link, row, same_record)? {
-            versions.differs(|| format!("stg.hotel_search_events: {event_id:?} {what}"));
+        if same_record && let Some(what) = compare(vault, link, &search) {
+            doubtful.push((number, format!("stg.hotel_search_events: {event_id:?} {what}")));
         }
         others += u64::from(!same_record);
         Ok(())
@@ -84,42 +95,48 @@ pub fn check(
             "{others} searches came more than once, and stg and dds hold different records of them"
         ));
     }
-    Ok(Staged { known, checks: vec![there, versions, back], notes })
+    Ok(Staged { known, doubtful, versions, checks: vec![there, back], notes })
 }
 
-/// What of a staged search is not as its payload says, or not as the vault has it.
-///
-/// Of a search that came more than once each layer keeps the first record that it saw: another one's
-/// content says nothing about the vault.
-fn compare(
-    vault: &SearchVault,
-    link: &Link,
-    row: &Row<'_>,
-    same_record: bool,
-) -> anyhow::Result<Vec<String>> {
+impl Staged {
+    /// Decides what differs: of searches that came `again`, it may be two records of one millisecond.
+    pub fn settle(mut self, again: &Marks) -> Vec<Check> {
+        for (_, what) in self.doubtful.drain(..).filter(|(number, _)| !again.has(*number)) {
+            self.versions.differs(|| what);
+        }
+        self.checks.push(self.versions);
+        self.checks
+    }
+}
+
+/// The search that a row holds, or what is wrong with the row by itself.
+fn read(row: &Row<'_>) -> anyhow::Result<Result<Search, String>> {
     let search = match Search::decode(row.text(5)?.as_bytes()) {
         Ok(search) => search,
-        Err(reject) => return Ok(vec![format!("holds no search: {reject}")]),
+        Err(reject) => return Ok(Err(format!("holds no search: {reject}"))),
     };
-    let micros = search.timestamp_micros();
-    let columns =
-        search.user_id == row.uuid(1)? && search.hotel_id == row.text(2)? && micros == row.micros(3)?;
+    let as_columns = search.user_id == row.uuid(1)?
+        && search.hotel_id == row.text(2)?
+        && search.timestamp_micros() == row.micros(3)?;
+    Ok(if as_columns {
+        Ok(search)
+    } else {
+        Err("has another user, hotel or time than its payload".to_owned())
+    })
+}
+
+/// What of a staged search the vault has otherwise.
+fn compare(vault: &SearchVault, link: &Link, search: &Search) -> Option<String> {
+    let cleaned = clean(search);
+    let number = |keys: &Keys, name: &str| keys.find(&hub_key(name));
     let mut found = Vec::new();
-    if !columns {
-        found.push("has another user, hotel or time than its payload".to_owned());
-    }
-    if !same_record {
-        return Ok(found);
-    }
-    let cleaned = clean(&search);
-    let number = |keys: &super::super::keys::Keys, name: &str| keys.find(&hub_key(name));
     if number(&vault.users.keys, &cleaned.user_id.to_string()) != Some(link.user) {
         found.push(format!("is of user {}, another than in l_hotel_search", cleaned.user_id));
     }
     if number(&vault.hotels.keys, &cleaned.hotel_id) != Some(link.hotel) {
         found.push(format!("is for hotel {}, another than in l_hotel_search", cleaned.hotel_id));
     }
-    if micros != link.search_dt {
+    if search.timestamp_micros() != link.search_dt {
         found.push("has another time in l_hotel_search".to_owned());
     }
     let advertisers: Vec<&str> = cleaned.advertisers.iter().map(String::as_str).collect();
@@ -128,7 +145,7 @@ fn compare(
         found
             .push(format!("offers {advertisers:?} {min_offer:?}, which s_hotel_search_offers does not have"));
     }
-    Ok(found)
+    (!found.is_empty()).then(|| found.join("; "))
 }
 
 /// Keys of searches that stg has and dds need not have: in flight, or refused.
