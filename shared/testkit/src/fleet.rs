@@ -129,6 +129,9 @@ impl Fleet {
         .to_vec();
         let topics = STREAMS.iter().flat_map(|stream| [stream.into_stg, stream.into_dds, stream.into_cdm]);
         environment.extend(topics.map(|topic| (topic.env.to_owned(), format!("{}_{suffix}", topic.default))));
+        // A service keeps its port when it is started again: the others, and the tool, know it.
+        let ports = Service::ALL.map(|service| (service.port_variable().to_owned(), free_port().to_string()));
+        environment.extend(ports);
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Self {
             environment,
@@ -164,8 +167,8 @@ impl Fleet {
     }
 
     pub(crate) fn start_slot(&self, slot: Slot, variables: &[(&str, &str)]) {
-        let (service, _) = slot;
-        let port = free_port();
+        let (service, second) = slot;
+        let port = if second { free_port() } else { self.port_of(service) };
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let log = self.log_dir.join(format!("{}-{number}.log", service.binary()));
         let mut environment = self.environment.clone();
@@ -207,6 +210,11 @@ impl Fleet {
     /// Ends the second instance of a service with SIGTERM.
     pub async fn terminate_second(&self, service: Service) -> Stopped {
         self.take((service, true)).terminate(STOPPED_WITHIN).await
+    }
+
+    /// Port of the first instance of a service, whether it runs or not.
+    fn port_of(&self, service: Service) -> u16 {
+        self.topic(service.port_variable()).parse().expect("a port")
     }
 
     pub(crate) fn port(&self, slot: Slot) -> u16 {
@@ -389,7 +397,7 @@ fn gate() -> &'static Arc<Semaphore> {
 }
 
 /// A port that nobody listens on, below the range that the system gives away by itself.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Test processes side by side start at different places.
     let start = u16::try_from(std::process::id() % 10_000).unwrap_or_default();
