@@ -16,7 +16,7 @@ BENCH ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down clean build setup servers status check test chaos fuzz alerts bench
+.PHONY: help up down clean build setup servers status check browser test chaos fuzz alerts bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -53,7 +53,10 @@ check: setup ## formatting, lints, documentation
 	$(ENV) cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(ENV) cargo doc --workspace --no-deps --locked
 
-test: servers ## all tests, against the local servers
+browser: ## install the browser that the tests of the dashboard drive
+	scripts/browser.sh
+
+test: servers browser ## all tests, against the local servers
 	$(ENV) cargo build --workspace --bins --locked
 	$(ENV) cargo test --workspace --locked
 

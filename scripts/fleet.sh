@@ -173,10 +173,12 @@ The fleet is up:
   Redis        $(redis_url)
   Kafka        $KAFKA_BROKERS
 
+The dashboard:  $(url_of cdm)/
+
 Go on:
   curl -H 'content-type: application/json' -d '{"N": 1000}' $push
   curl $(url_of cdm)/users?limit=5
-  scripts/with_env.sh $(binary_of strata) status      (push, reconcile, dlq, rebuild)
+  scripts/with_env.sh $(binary_of strata) status      (watch, push, reconcile, dlq, rebuild)
   logs are in $LOG_DIR; make down stops everything and keeps the data
 END
 }

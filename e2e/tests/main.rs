@@ -6,6 +6,7 @@
 mod bad_input;
 mod chaos;
 mod crash;
+mod dashboard;
 mod dead_letters;
 mod dlq;
 mod duplicates;

@@ -12,7 +12,7 @@ use strata_runtime::{App, Assembled, ServiceSpec, Settings};
 use crate::handler::OrderHandler;
 use crate::metrics::stage::MetricsStage;
 use crate::metrics::store::MetricsStore;
-use crate::{api, metrics, reconciliation};
+use crate::{api, dashboard, metrics, reconciliation};
 
 /// Name, port and API description of the service.
 pub const SPEC: ServiceSpec =
@@ -23,6 +23,7 @@ pub(crate) const STAGE: &str = "cdm";
 
 /// Builds the service: one loop a stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
+    let dashboard = dashboard::routes(&app);
     let App { settings, postgres, redis, producer, shutdown } = app;
     tokio::spawn(reconciliation::watch(postgres.clone(), shutdown));
     let (orders, searches) = (input(&settings, &ORDER), input(&settings, &HOTEL_SEARCH));
@@ -30,8 +31,8 @@ pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
     let keys = MetricsKeys::new(&settings.redis_prefix);
     let store = MetricsStore::new(redis.clone(), keys.clone());
     let search_stage = MetricsStage::new(store, postgres.clone(), &searches.topic);
-    ready(Ok(Assembled {
-        routes: api::routes(postgres).merge(metrics::api::routes(redis, keys)),
+    ready(dashboard.map(|dashboard| Assembled {
+        routes: api::routes(postgres).merge(metrics::api::routes(redis, keys)).merge(dashboard),
         workers: vec![
             Box::new(Worker::new(orders, order_stage, producer.clone())),
             Box::new(Worker::new(searches, search_stage, producer)),

@@ -14,14 +14,19 @@ pub const LATENCY: &str = "strata_event_latency_seconds";
 const BOUNDS_MS: [u64; 16] =
     [1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 3_600_000];
 
+/// Number of buckets; the last one has no bound.
+pub const BUCKETS: usize = BOUNDS_MS.len() + 1;
+
+/// Records by bucket.
+pub type Counts = [u64; BUCKETS];
+
 /// Histograms by stream.
 static ALL: Mutex<Vec<(&'static str, Arc<Latency>)>> = Mutex::new(Vec::new());
 
 /// The latencies of one stream.
 #[derive(Debug, Default)]
 pub struct Latency {
-    /// By bucket; the last one has no bound.
-    counts: [AtomicU64; BOUNDS_MS.len() + 1],
+    counts: [AtomicU64; BUCKETS],
     sum_ms: AtomicU64,
 }
 
@@ -39,7 +44,7 @@ impl Latency {
 
     /// Counts a batch, given by the ages of its records in milliseconds; clocks that differ make an age of 0.
     pub fn observe(&self, ages_ms: impl Iterator<Item = i64>) {
-        let mut counts = [0_u64; BOUNDS_MS.len() + 1];
+        let mut counts: Counts = [0; BUCKETS];
         let mut sum = 0_u64;
         for age in ages_ms {
             let age = u64::try_from(age).unwrap_or_default();
@@ -54,11 +59,16 @@ impl Latency {
         self.sum_ms.fetch_add(sum, Ordering::Relaxed);
     }
 
+    /// Records by bucket since the process began.
+    pub fn counts(&self) -> Counts {
+        std::array::from_fn(|bucket| self.counts[bucket].load(Ordering::Relaxed))
+    }
+
     fn write(&self, text: &mut String, stream: &'static str) {
         let bucket = format!("{LATENCY}_bucket");
         let mut total = 0;
-        for (index, count) in self.counts.iter().enumerate() {
-            total += count.load(Ordering::Relaxed);
+        for (index, count) in self.counts().into_iter().enumerate() {
+            total += count;
             let bound = BOUNDS_MS.get(index).map_or("+Inf".to_owned(), |&ms| seconds(ms).to_string());
             text::sample(text, &bucket, &[("stream", &stream), ("le", &bound)], total as f64);
         }
@@ -66,6 +76,22 @@ impl Latency {
         text::sample(text, &format!("{LATENCY}_sum"), &[("stream", &stream)], sum);
         text::sample(text, &format!("{LATENCY}_count"), &[("stream", &stream)], total as f64);
     }
+}
+
+/// The milliseconds that a share of the records stayed below, evenly spread within a bucket; none without any.
+pub fn quantile(counts: &Counts, share: f64) -> Option<f64> {
+    let rank = counts.iter().sum::<u64>() as f64 * share;
+    let (mut below, mut from) = (0.0, 0.0);
+    for (index, &count) in counts.iter().enumerate() {
+        // Beyond the last bound nothing more is known than that.
+        let to = BOUNDS_MS.get(index).map_or(from, |&bound| bound as f64);
+        if count > 0 && below + count as f64 >= rank {
+            return Some(from + (to - from) * (rank - below) / count as f64);
+        }
+        below += count as f64;
+        from = to;
+    }
+    None
 }
 
 fn seconds(ms: u64) -> f64 {
@@ -87,6 +113,18 @@ pub(super) fn write(text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quantile_lies_within_its_bucket() {
+        let latency = Latency::default();
+        assert_eq!(quantile(&latency.counts(), 0.5), None);
+        latency.observe([20; 50].into_iter().chain([400; 50]));
+        assert_eq!(quantile(&latency.counts(), 0.5), Some(25.0));
+        assert_eq!(quantile(&latency.counts(), 0.25), Some(17.5));
+        assert_eq!(quantile(&latency.counts(), 0.75), Some(375.0));
+        latency.observe([9_000_000; 900].into_iter());
+        assert_eq!(quantile(&latency.counts(), 0.99), Some(3_600_000.0));
+    }
 
     #[test]
     fn every_age_counts_in_its_bucket_and_all_above() {

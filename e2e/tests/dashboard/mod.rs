@@ -1,0 +1,227 @@
+//! The dashboard, in a browser.
+
+mod browser;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use strata_testkit::eventually::holds;
+use strata_testkit::{Fleet, LocalServers, Server, Service, eventually};
+
+use crate::support::{SOON, launch, simple_order};
+use browser::{Browser, SHOWN_WITHIN};
+
+/// Orders that data-source sent, as the picture of the flow shows them.
+const SENT: &str = r#"[data-service="data-source"] [data-stream="order"] [data-figure="sent"]"#;
+
+/// Opens the dashboard of a fleet and waits until it is live.
+async fn open(fleet: &Fleet) -> Browser {
+    let browser = Browser::open(&fleet.url(Service::Cdm)).await;
+    browser.shows("#connection", "live").await;
+    browser.has(SENT).await;
+    browser
+}
+
+/// What the bands of an element show: name and number.
+async fn bands(browser: &Browser, selector: &str) -> Vec<(String, String)> {
+    let script = format!(
+        "return [...document.querySelectorAll({})].map((band) => [band.querySelector('.name').innerText, \
+         band.querySelector('.number').innerText])",
+        json!(format!("{selector} .band"))
+    );
+    serde_json::from_value(browser.script(&script).await).expect("pairs")
+}
+
+#[tokio::test]
+async fn what_is_pushed_on_the_page_is_seen_to_arrive_in_every_layer() {
+    // GIVEN the page of a fleet
+    let fleet = launch(&[]).await;
+    let browser = open(&fleet).await;
+    assert_eq!(browser.number(SENT).await, Some(0));
+    // WHEN orders are pushed by the button
+    browser.fill("#push [name=count]", "400").await;
+    browser.click("#push button[type=submit]").await;
+    // THEN the page tells when all layers have them, and its figures have moved
+    browser.shows("#push-progress [role=status]", "400 orders in all layers").await;
+    assert_eq!(browser.number(SENT).await, Some(400));
+    let shares = "return [...document.querySelectorAll('#push-progress progress')].map((bar) => bar.value)";
+    assert_eq!(browser.script(shares).await, json!([1, 1, 1, 1]));
+    fleet.at_rest(SOON).await;
+    eventually(SHOWN_WITHIN, "400 orders in dds.h_order", async || {
+        let rows = browser.number(r#"#layers [data-name="dds.h_order"] .number"#).await;
+        holds(rows == Some(400), || format!("{rows:?}"))
+    })
+    .await;
+    // AND the latency of what was committed
+    browser.shows("#latency-chart + .legend", "orders").await;
+    let words = browser.script("return document.getElementById('latency-chart').ariaLabel").await;
+    assert!(words.as_str().is_some_and(|words| words.contains("ms") || words.contains(" s,")), "{words}");
+    // AND nothing went wrong on the way
+    assert_eq!(browser.console_errors().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_user_is_looked_up_by_either_id_and_a_wrong_one_is_explained() {
+    // GIVEN orders of users
+    let fleet = launch(&[]).await;
+    let orders: Vec<Value> = (0..20).map(|number| simple_order(number, "CLOSED")).collect();
+    fleet.ingest(&orders).await;
+    fleet.at_rest(SOON).await;
+    let id = orders[3]["payload"]["user"]["id"].as_str().expect("an id").to_owned();
+    let counted = fleet.get(Service::Cdm, &format!("/counters/users/{id}/products")).await.ok();
+    let row = |row: &Value| {
+        let text = |field: &str| row[field].as_str().map_or_else(|| row[field].to_string(), str::to_owned);
+        (text("product_name"), text("order_cnt"))
+    };
+    let expected: Vec<_> = counted["data"].as_array().expect("rows").iter().map(row).collect();
+    assert!(!expected.is_empty(), "{counted}");
+    let key = counted["user_id"].as_str().expect("a key").to_owned();
+    let browser = open(&fleet).await;
+    browser.has("#counters .band").await;
+    for id in [id, key] {
+        // WHEN one is looked up
+        browser.fill("#user [name=id]", "").await;
+        browser.fill("#user [name=id]", &id).await;
+        browser.click("#user button[type=submit]").await;
+        // THEN his products and categories show
+        eventually(SHOWN_WITHIN, "the products of the user", async || {
+            let shown = bands(&browser, "#counters .bands:first-child").await;
+            holds(shown == expected, || format!("{shown:?}"))
+        })
+        .await;
+        assert!(!bands(&browser, "#counters .bands:last-child").await.is_empty());
+    }
+    assert_eq!(browser.console_errors().await, Vec::<String>::new());
+    // AND WHEN the id is none
+    browser.fill("#user [name=id]", "this is no id of any user").await;
+    browser.click("#user button[type=submit]").await;
+    // THEN the page says why
+    browser.shows("#counters [role=alert]", "24 hexadecimal characters").await;
+}
+
+#[tokio::test]
+async fn what_is_down_shows_as_down_and_the_page_comes_back_by_itself() {
+    // GIVEN the page of a fleet
+    let fleet = launch(&[]).await;
+    let browser = open(&fleet).await;
+    browser.shows("#verdict", "All layers are current").await;
+    // WHEN a service stops
+    fleet.terminate(Service::Dds).await;
+    // THEN it shows, and the others do as before
+    browser.has(r#"[data-service="dds"][data-state="down"]"#).await;
+    browser.shows("#verdict", "dds is down").await;
+    browser.has(r#"[data-service="stg"][data-state="ok"]"#).await;
+    // AND WHEN the service behind the page stops too, while it is looked at
+    let stopped = fleet.terminate(Service::Cdm).await;
+    // THEN that does not take until the deadline, and the page says what is wrong
+    assert!(stopped.status.success() && stopped.took < Duration::from_secs(6), "{stopped:?}");
+    browser.shows("#connection", "cdm does not answer").await;
+    // AND WHEN both are back
+    fleet.start(Service::Dds);
+    fleet.start(Service::Cdm);
+    // THEN the page is too
+    browser.shows("#connection", "live").await;
+    browser.shows("#verdict", "All layers are current").await;
+}
+
+#[tokio::test]
+async fn a_page_without_redis_and_then_without_postgres_shows_what_is_left() {
+    // GIVEN the page of a fleet on servers of its own
+    let servers = LocalServers::start().await;
+    let fleet = Fleet::prepare_on(servers.servers(), &[]).await;
+    for service in Service::ALL {
+        fleet.start(service);
+    }
+    for service in Service::ALL {
+        fleet.wait_healthy(service).await;
+    }
+    let browser = open(&fleet).await;
+    for (server, name, lost) in
+        [(Server::Redis, "redis", "#hotels"), (Server::Postgres, "postgres", "#layers")]
+    {
+        // WHEN a server is gone
+        servers.crash(server).await;
+        // THEN the page says which, and what it does not know, and is live
+        browser.has(&format!(r#"[data-server="{name}"][data-state="down"]"#)).await;
+        browser.shows("#verdict", &format!("{name} is down")).await;
+        browser.shows(lost, "not known").await;
+        browser.has(r#"[data-server="kafka"][data-state="ok"]"#).await;
+        browser.shows("#connection", "live").await;
+        // AND it comes back with the server
+        servers.restart(server).await;
+        browser.has(&format!(r#"[data-server="{name}"][data-state="ok"]"#)).await;
+    }
+    browser.shows("#verdict", "All layers are current").await;
+}
+
+#[tokio::test]
+async fn a_push_wants_the_key_of_the_fleet_and_says_so() {
+    // GIVEN the page of a fleet that has a key
+    let fleet = Fleet::launch_with(&[("APIKEY", "a key of this test")]).await;
+    let browser = open(&fleet).await;
+    browser.fill("#push [name=count]", "5").await;
+    // WHEN it is pushed without, and with another
+    for key in ["", "another"] {
+        browser.fill("#push [name=key]", key).await;
+        browser.click("#push button[type=submit]").await;
+        // THEN that is refused
+        browser.shows("#push-progress [role=alert]", "Unauthorised").await;
+    }
+    assert_eq!(browser.number(SENT).await, Some(0));
+    // AND WHEN the key is right
+    browser.fill("#push [name=key]", "a key of this test").await;
+    browser.click("#push button[type=submit]").await;
+    // THEN the orders go their way
+    browser.shows("#push-progress [role=status]", "5 orders in all layers").await;
+    // AND what data-source refuses is passed on, as is that it does not answer
+    let push = async |body: &Value| fleet.post(Service::Cdm, "/dashboard/push", body).await;
+    assert_eq!(push(&json!({"N": 0})).await.status, 401);
+    let plain = fleet.post_as(Service::Cdm, "/dashboard/push", "text/plain", "{}".to_owned()).await;
+    assert_eq!(plain.status, 415, "{}", plain.body);
+    fleet.terminate(Service::DataSource).await;
+    let silent = push(&json!({"N": 1})).await;
+    assert_eq!(silent.status, 503, "{}", silent.body);
+    assert!(silent.body["error"].as_str().is_some_and(|why| why.contains("data-source")), "{}", silent.body);
+}
+
+#[tokio::test]
+async fn the_page_fits_every_width_and_nobody_looks_when_it_is_closed() {
+    // GIVEN the page of a fleet that holds orders and searches
+    let fleet = launch(&[]).await;
+    fleet.push(100).await;
+    let body = json!({"N": 100, "stream": "hotel_search"});
+    fleet.post(Service::DataSource, "/push", &body).await.ok();
+    fleet.at_rest(SOON).await;
+    let browser = open(&fleet).await;
+    browser.has("#hotels .band").await;
+    browser.has("#counters .band").await;
+    for scheme in ["light", "dark"] {
+        for width in [320, 390, 768, 1024, 1440, 2560] {
+            // WHEN it is shown at any width
+            browser.look(width, scheme).await;
+            // THEN it does not scroll sideways
+            let sizes = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]";
+            eventually(SHOWN_WITHIN, &format!("a page of {width}"), async || {
+                let sizes: Vec<i64> =
+                    serde_json::from_value(browser.script(sizes).await).expect("two numbers");
+                holds(sizes[0] <= sizes[1] && sizes[1] <= i64::from(width), || format!("{sizes:?}"))
+            })
+            .await;
+        }
+    }
+    assert_eq!(browser.console_errors().await, Vec::<String>::new());
+    // AND WHEN it is closed
+    let looking = async || {
+        let observers = "select count(*) from pg_stat_activity where application_name = 'strata-observer' \
+                         and datname = current_database()";
+        sqlx::query_scalar::<_, i64>(observers).fetch_one(fleet.pool()).await.expect("a count")
+    };
+    assert!(looking().await > 0);
+    browser.go("about:blank").await;
+    // THEN nobody asks the fleet any more
+    eventually(SOON, "no observer", async || {
+        let observers = looking().await;
+        holds(observers == 0, || format!("{observers} connections"))
+    })
+    .await;
+}

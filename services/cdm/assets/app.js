@@ -1,0 +1,90 @@
+// The page: follows the fleet by server-sent events and shows what it hears.
+import { html, render } from "/dashboard/vendor/lit-html.js";
+import { History, charts } from "/dashboard/charts.js";
+import { flow, tint } from "/dashboard/flow.js";
+import { hotelLookup, userLookup } from "/dashboard/lookup.js";
+import { animate } from "/dashboard/particles.js";
+import { pushing } from "/dashboard/push.js";
+import { figures, layers, rankings } from "/dashboard/tables.js";
+
+const SILENCE_MS = 6000;
+const at = (id) => document.getElementById(id);
+
+const history = new History();
+const drawCharts = charts();
+const moveParticles = animate(at("particles"), at("flow"));
+const followPush = pushing(at("push"), at("push-progress"));
+const users = userLookup(at("user"), at("counters"));
+const hotels = hotelLookup(at("hotel"), at("offers"));
+let rowsBefore = new Map();
+let appliedBefore = null;
+let heard = 0;
+
+/** Text that is read out when it changes, and only then. */
+function say(element, words, state) {
+  if (element.textContent !== words) element.textContent = words;
+  element.dataset.state = state;
+}
+
+function verdict(fleet) {
+  const stages = fleet.streams.flatMap((stream) => stream.stages);
+  const troubled = [...fleet.services, ...fleet.servers].filter((part) => part.state !== "ok");
+  if (troubled.length) {
+    const names = troubled.map((part) => `${part.name} is ${part.state}`);
+    return [names.join(", "), "bad"];
+  }
+  if (fleet.reconcile?.differences) return ["The layers differ: see strata reconcile", "bad"];
+  return stages.every((stage) => stage.lag === 0) ? ["All layers are current", "ok"] : ["Records are on their way", "ok"];
+}
+
+function showFleet(fleet) {
+  say(at("verdict"), ...verdict(fleet));
+  render(fleet.servers.map((part) => html`<li class="state" data-state=${part.state} data-server=${part.name}>${part.name}${
+    part.state === "ok" ? "" : ` ${part.detail}`}</li>`), at("servers"));
+  render(figures(fleet, history.lastMinute()), at("figures"));
+  render(flow(fleet), at("flow"));
+  tint(at("flow"));
+  moveParticles();
+  render(layers(fleet, rowsBefore), at("layers"));
+  rowsBefore = new Map((fleet.tables ?? []).map((table) => [`${table.layer}.${table.name}`, table.rows]));
+  followPush(fleet);
+  const [orders, searches] = fleet.streams.map((stream) => stream.stages.at(-1).applied);
+  users.refresh(orders !== appliedBefore?.orders);
+  hotels.refresh(searches !== appliedBefore?.searches);
+  appliedBefore = { orders, searches };
+}
+
+function showTop(top) {
+  for (const [name, list] of Object.entries(rankings)) render(list(top?.searches ?? null, hotels.show), at(name));
+  const recent = top?.recent_users ?? [];
+  render(recent.length ? html`counted last: ${recent.map((user) => html`<button type="button" @click=${() => users.show(user)}>${user}</button>`)}` : "", at("recent"));
+  // Something to see for whoever has typed nothing yet.
+  const [hotel] = top?.searches?.hotels.top ?? [];
+  if (hotel && !at("hotel").elements.id.value && !at("offers").hasChildNodes()) hotels.show(hotel.name);
+  if (recent.length && !at("user").elements.id.value && !at("counters").hasChildNodes()) users.show(recent[0]);
+}
+
+function connect() {
+  const events = new EventSource("/dashboard/events");
+  const on = (name, show) => events.addEventListener(name, (event) => {
+    heard = performance.now();
+    say(at("connection"), "live", "live");
+    show(JSON.parse(event.data));
+  });
+  on("fleet", showFleet);
+  on("top", showTop);
+  on("latency", (series) => {
+    history.add(series);
+    drawCharts(history);
+  });
+  events.addEventListener("error", () => {
+    say(at("connection"), "cdm does not answer; trying again", "lost");
+    // The browser comes back by itself unless it was answered with an error.
+    if (events.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
+  });
+}
+
+setInterval(() => {
+  if (heard && performance.now() - heard > SILENCE_MS) say(at("connection"), "no news; figures are old", "lost");
+}, 1000);
+connect();

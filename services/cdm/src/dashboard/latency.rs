@@ -1,0 +1,118 @@
+//! End-to-end latency over the last minutes, a point a second and stream.
+//!
+//! The loops count in any case; here the counts are read once a second, so that whoever opens the page sees
+//! what was before. It is the latency of the records that this instance commits.
+
+use std::array::from_fn;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::Utc;
+use serde::Serialize;
+use strata_events::STREAMS;
+use strata_runtime::metrics::latency::{BUCKETS, Counts, Latency, quantile};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+/// Points kept: five minutes.
+const POINTS: usize = 300;
+
+/// One second of one stream.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Point {
+    /// Unix seconds.
+    at: i64,
+    /// Records committed.
+    events: u64,
+    /// Half of them were faster; null in a second without records.
+    p50_ms: Option<f64>,
+    /// 99 of 100 were faster.
+    p99_ms: Option<f64>,
+}
+
+/// The points of one stream.
+#[derive(Debug, Clone, Serialize)]
+pub struct Series {
+    stream: &'static str,
+    points: Vec<Point>,
+}
+
+/// The points of all streams, oldest first.
+#[derive(Clone, Default)]
+pub struct History(Arc<Mutex<Vec<(&'static str, VecDeque<Point>)>>>);
+
+impl History {
+    /// Starts to collect, until the service stops.
+    pub fn keep(stop: CancellationToken) -> Self {
+        let history = Self::default();
+        let kept = history.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(kept.collect()).await });
+        history
+    }
+
+    async fn collect(self) {
+        let streams: Vec<_> = STREAMS.iter().map(|stream| (stream.name, Latency::of(stream.name))).collect();
+        let mut last: Vec<Counts> = streams.iter().map(|(_, latency)| latency.counts()).collect();
+        let mut tick = interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tick.tick().await;
+        loop {
+            tick.tick().await;
+            let now: Vec<Counts> = streams.iter().map(|(_, latency)| latency.counts()).collect();
+            for (index, (stream, _)) in streams.iter().enumerate() {
+                let new: Counts = from_fn(|bucket: usize| now[index][bucket] - last[index][bucket]);
+                self.add(stream, point(Utc::now().timestamp(), &new));
+            }
+            last = now;
+        }
+    }
+
+    fn add(&self, stream: &'static str, point: Point) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = all.iter().position(|(name, _)| *name == stream).unwrap_or_else(|| {
+            all.push((stream, VecDeque::with_capacity(POINTS)));
+            all.len() - 1
+        });
+        let points = &mut all[index].1;
+        if points.len() == POINTS {
+            points.pop_front();
+        }
+        points.push_back(point);
+    }
+
+    /// The newest points of every stream, at most `count` of each.
+    pub fn newest(&self, count: usize) -> Vec<Series> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = |points: &VecDeque<Point>| {
+            points.iter().skip(points.len().saturating_sub(count)).copied().collect()
+        };
+        all.iter().map(|(stream, points)| Series { stream, points: newest(points) }).collect()
+    }
+
+    /// All points.
+    pub fn all(&self) -> Vec<Series> {
+        self.newest(POINTS)
+    }
+}
+
+fn point(at: i64, counts: &[u64; BUCKETS]) -> Point {
+    Point { at, events: counts.iter().sum(), p50_ms: quantile(counts, 0.5), p99_ms: quantile(counts, 0.99) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_point_makes_room_for_the_newest() {
+        let history = History::default();
+        for at in 0..=i64::try_from(POINTS).expect("few points") {
+            history.add("order", point(at, &[0; BUCKETS]));
+        }
+        let all = history.all();
+        assert_eq!((all[0].points.len(), all[0].points[0].at), (POINTS, 1));
+        assert_eq!(history.newest(2)[0].points.iter().map(|point| point.at).collect::<Vec<_>>(), [299, 300]);
+        assert_eq!(all[0].points[0].p50_ms, None);
+    }
+}

@@ -1,0 +1,36 @@
+//! The offers of one hotel.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use redis::AsyncCommands as _;
+use serde::Serialize;
+use strata_runtime::http::ApiError;
+
+use super::Sources;
+use super::top::Offer;
+
+/// A hotel and what it was offered for.
+#[derive(Serialize)]
+pub struct Hotel {
+    hotel_id: String,
+    /// Searches it was seen in; null when it never was.
+    searches: Option<u64>,
+    /// Lowest winning price by advertiser, cheapest first.
+    offers: Vec<Offer>,
+}
+
+/// Answers with the offers of a hotel.
+pub async fn of_hotel(
+    State(sources): State<Sources>,
+    Path(hotel_id): Path<String>,
+) -> Result<Json<Hotel>, ApiError> {
+    let mut redis = sources.redis.clone();
+    let read = async {
+        let searches: Option<f64> = redis.zscore(sources.keys.hotels(), &hotel_id).await?;
+        let prices = sources.ranking.prices(std::iter::once(sources.keys.offers(&hotel_id))).await?;
+        redis::RedisResult::Ok((searches, prices))
+    };
+    let (searches, prices) = read.await.map_err(|e| ApiError::unavailable("redis", &e))?;
+    let offers = Offer::sorted(prices.into_iter().flatten().collect());
+    Ok(Json(Hotel { hotel_id, searches: searches.map(|searches| searches as u64), offers }))
+}
