@@ -27,5 +27,6 @@ mod shutdown;
 mod status;
 mod statuses;
 mod support;
+mod traces;
 mod trimmed;
 mod windows;

@@ -132,6 +132,7 @@ pub fn record(partition: i32, offset: i64, origin: Option<(i32, i64)>, hotel: &s
         }),
         event_id: None,
         replay_of: None,
+        traceparent: None,
     }
 }
 

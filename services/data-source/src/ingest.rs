@@ -32,7 +32,8 @@ pub async fn ingest(
         Some(form) => (form.accept, Splitter::lines(MAX_EVENT_BYTES)),
         None => (stream.accept, Splitter::new(MAX_EVENT_BYTES)),
     };
-    let publisher = Publisher::new(context.producer.clone(), context.topic(stream));
+    let at = request.extensions().get().copied();
+    let publisher = Publisher::new(context.producer.clone(), context.topic(stream), at);
     let mut ingest = Ingest { stream, accept, publisher, summary: Summary::default() };
     let mut outcome = body::feed(request.into_body(), splitter, &context.stop, &mut ingest).await;
     if !matches!(&outcome, Err(error) if error.status == StatusCode::SERVICE_UNAVAILABLE) {

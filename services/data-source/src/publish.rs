@@ -8,6 +8,7 @@ use chrono::Utc;
 use strata_runtime::http::ApiError;
 use strata_runtime::kafka::producer::{Acks, ProduceError};
 use strata_runtime::kafka::{Output, Producer};
+use strata_runtime::trace::{self, TraceParent};
 use tokio::time::error::Elapsed;
 
 /// Records that are acknowledged together.
@@ -27,14 +28,24 @@ pub struct Publisher {
     groups: VecDeque<(Arc<Acks>, u64)>,
     current: Arc<Acks>,
     current_size: u64,
+    /// Where the request stands in its trace, for every record.
+    traceparent: Option<String>,
     /// Records that Kafka has acknowledged.
     kept: u64,
 }
 
 impl Publisher {
     /// Starts a request.
-    pub fn new(producer: Producer, topic: String) -> Self {
-        Self { producer, topic, groups: VecDeque::new(), current: Arc::default(), current_size: 0, kept: 0 }
+    pub fn new(producer: Producer, topic: String, at: Option<TraceParent>) -> Self {
+        Self {
+            producer,
+            topic,
+            groups: VecDeque::new(),
+            current: Arc::default(),
+            current_size: 0,
+            traceparent: at.map(|at| at.to_string()),
+            kept: 0,
+        }
     }
 
     /// Sends one record dated now, waiting while too many are on their way.
@@ -44,8 +55,9 @@ impl Publisher {
         &mut self,
         key: Option<Vec<u8>>,
         payload: Vec<u8>,
-        headers: Vec<(String, String)>,
+        mut headers: Vec<(String, String)>,
     ) -> Result<(), ApiError> {
+        headers.extend(self.traceparent.clone().map(|at| (trace::HEADER.to_owned(), at)));
         let timestamp_ms = Utc::now().timestamp_millis();
         let output = Output { topic: self.topic.clone(), key, payload, timestamp_ms, headers };
         let queued = tokio::time::timeout(PATIENCE, self.producer.enqueue(&output, &self.current)).await;

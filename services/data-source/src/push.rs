@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use strata_runtime::http::ApiError;
+use strata_runtime::trace::TraceParent;
 use tokio::sync::mpsc;
 
 use crate::app::Context;
@@ -39,21 +40,22 @@ struct Pushed {
 /// Answers when Kafka has acknowledged every event. A caller that leaves ends the work: this future
 /// is dropped then, and with it the channel that the generating thread writes to.
 pub async fn push(State(context): State<Arc<Context>>, request: Request) -> Result<Response, ApiError> {
+    let at = request.extensions().get().copied();
     let body = body::read(request.into_body(), MAX_BODY_BYTES, &context.stop).await?;
     let wanted = PushRequest::parse(&body).map_err(|e| ApiError::new(StatusCode::BAD_REQUEST, e))?;
     tokio::select! {
         biased;
         () = context.stop.cancelled() => return Err(body::stopping()),
-        done = publish(&context, wanted) => done?,
+        done = publish(&context, wanted, at) => done?,
     }
     metrics::count(wanted.stream.spec.name, "pushed", u64::from(wanted.count));
     Ok(axum::Json(Pushed { status: "success", messages_pushed: wanted.count }).into_response())
 }
 
 /// Generates and sends until all of it is acknowledged.
-async fn publish(context: &Context, wanted: PushRequest) -> Result<(), ApiError> {
+async fn publish(context: &Context, wanted: PushRequest, at: Option<TraceParent>) -> Result<(), ApiError> {
     let mut chunks = generate(context, wanted).await?;
-    let mut publisher = Publisher::new(context.producer.clone(), context.topic(wanted.stream));
+    let mut publisher = Publisher::new(context.producer.clone(), context.topic(wanted.stream), at);
     let mut pace = wanted.gap.map(Pace::new);
     while let Some(chunk) = chunks.recv().await {
         let chunk = chunk.map_err(|e| {

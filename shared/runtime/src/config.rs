@@ -39,6 +39,8 @@ pub const VARIABLES: &[Variable] = &[
     optional("APIKEY"),
     var("LOG_LEVEL", "info"),
     var("LOG_FORMAT", "text"),
+    optional("OTEL_EXPORTER_OTLP_ENDPOINT"),
+    var("OTEL_TRACES_SAMPLER_ARG", "1"),
     var("POSTGRES_HOST", "localhost"),
     var("POSTGRES_PORT", "6432"),
     var("POSTGRES_USER", "de"),
@@ -105,6 +107,8 @@ pub struct Settings {
     pub log_level: String,
     /// True for JSON lines, false for text.
     pub log_json: bool,
+    /// Traces.
+    pub traces: TraceSettings,
     /// Connection URL of Postgres.
     pub database_url: Secret,
     /// Connection URL of Redis.
@@ -117,6 +121,15 @@ pub struct Settings {
     pub topics: Topics,
     /// Size of batches.
     pub batch: BatchSettings,
+}
+
+/// Where spans go, and of how many requests.
+#[derive(Debug, Clone)]
+pub struct TraceSettings {
+    /// Base URL of a collector for OTLP over HTTP; none means no spans.
+    pub endpoint: Option<String>,
+    /// Share of requests without a `traceparent` that begin a recorded trace, from 0 to 1.
+    pub ratio: f64,
 }
 
 /// How to reach Kafka and how to lay out topics.
@@ -200,6 +213,10 @@ impl Settings {
             api_key: reader.value("APIKEY").map(Secret),
             log_level: reader.text("LOG_LEVEL"),
             log_json: reader.text("LOG_FORMAT") == "json",
+            traces: TraceSettings {
+                endpoint: reader.value("OTEL_EXPORTER_OTLP_ENDPOINT"),
+                ratio: reader.share("OTEL_TRACES_SAMPLER_ARG")?,
+            },
             database_url: Secret(
                 reader
                     .value("DATABASE_URL")

@@ -12,6 +12,7 @@ use subtle::ConstantTimeEq;
 use crate::config::Secret;
 use crate::health::Health;
 use crate::metrics::{self, Metrics};
+use crate::trace;
 
 /// An error answer: a status and `{"error": "<what and why>"}`.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ pub fn with_base_routes(routes: Router, health: Health, metrics: Metrics, openap
             "/openapi.json",
             get(move || async move { ([(header::CONTENT_TYPE, "application/json")], openapi) }),
         )
-        .merge(routes)
+        .merge(routes.layer(from_fn(trace::http::follow)))
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "no such path; see /openapi.json") })
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method; see /openapi.json")

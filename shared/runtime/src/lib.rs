@@ -12,6 +12,7 @@ pub mod pg;
 pub mod redis;
 pub mod service;
 pub mod telemetry;
+pub mod trace;
 
 pub use config::{Settings, Topics};
 pub use lane::Lane;

@@ -15,7 +15,7 @@ use crate::health::Health;
 use crate::kafka::Producer;
 use crate::kafka::worker::Runnable;
 use crate::metrics::Metrics;
-use crate::{Settings, http, pg, redis as redis_client, telemetry};
+use crate::{Settings, http, pg, redis as redis_client, telemetry, trace};
 
 /// Time a stopping service has for the batch in hand and open requests.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
@@ -73,6 +73,17 @@ where
     };
     telemetry::init(&settings);
     let command = std::env::args().nth(1).unwrap_or_else(|| "serve".to_owned());
+    let exporting = match command.as_str() {
+        "serve" => trace::start(&settings.traces, spec.name),
+        _ => Ok(None),
+    };
+    let exporting = match exporting {
+        Ok(exporting) => exporting,
+        Err(e) => {
+            eprintln!("{}: {e:#}; see .env_template", spec.name);
+            return ExitCode::from(2);
+        }
+    };
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -90,6 +101,9 @@ where
             runtime.shutdown_timeout(Duration::from_secs(1));
             result
         });
+    if let Some(exporting) = exporting {
+        exporting.stop();
+    }
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

@@ -198,6 +198,7 @@ mod tests {
             origin: None,
             event_id: None,
             replay_of: None,
+            traceparent: None,
         }
     }
 

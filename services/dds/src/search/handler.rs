@@ -117,6 +117,7 @@ mod tests {
             payload,
             origin: None,
             replay_of: None,
+            traceparent: None,
             event_id: Some("a-1".into()),
         }
     }

@@ -89,6 +89,7 @@ pub(crate) mod tests {
             payload: RAW.to_vec(),
             origin: None,
             replay_of: None,
+            traceparent: None,
             event_id: event_id.map(str::to_owned),
         }
     }

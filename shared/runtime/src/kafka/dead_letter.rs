@@ -108,6 +108,7 @@ impl DeadLetters {
                 kafka.partition = record.partition,
                 kafka.offset = record.offset,
                 reason = reject.code,
+                trace_id = record.traceparent.map(|at| tracing::field::display(at.trace_id())),
                 "dead letter kept"
             );
         }

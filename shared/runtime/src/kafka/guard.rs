@@ -123,6 +123,7 @@ mod tests {
             payload: Vec::new(),
             origin: None,
             replay_of: None,
+            traceparent: None,
             event_id: None,
         }
     }

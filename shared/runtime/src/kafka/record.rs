@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use strata_events::stream::dlq_topic;
 use strata_events::{Origin, origin, search};
 
+use crate::trace::{self, TraceParent};
+
 /// A record as it was read.
 #[derive(Debug, Clone)]
 pub struct Record {
@@ -30,26 +32,36 @@ pub struct Record {
     pub replay_of: Option<Origin>,
     /// Identity of an event that has no business key, where it carries one.
     pub event_id: Option<String>,
+    /// The request or span that it came from, where it carries one.
+    pub traceparent: Option<TraceParent>,
 }
 
 impl Record {
     /// Copies a message out of librdkafka's buffers.
     pub fn copy(topic: &Arc<str>, message: &BorrowedMessage<'_>) -> Self {
-        let header = |name: &str| {
-            let header = message.headers()?.iter().find(|header| header.key == name)?;
-            std::str::from_utf8(header.value?).ok()
-        };
-        Self {
+        let mut record = Self {
             topic: Arc::clone(topic),
             partition: message.partition(),
             offset: message.offset(),
             timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
             key: message.key().map(<[u8]>::to_vec),
             payload: message.payload().unwrap_or_default().to_vec(),
-            origin: header(origin::HEADER).and_then(|text| text.parse().ok()),
-            replay_of: header(origin::REPLAY_OF_HEADER).and_then(|text| text.parse().ok()),
-            event_id: header(search::EVENT_ID_HEADER).map(str::to_owned),
+            origin: None,
+            replay_of: None,
+            event_id: None,
+            traceparent: None,
+        };
+        for header in message.headers().into_iter().flat_map(Headers::iter) {
+            let Some(Ok(text)) = header.value.map(std::str::from_utf8) else { continue };
+            match header.key {
+                origin::HEADER => record.origin = text.parse().ok(),
+                origin::REPLAY_OF_HEADER => record.replay_of = text.parse().ok(),
+                search::EVENT_ID_HEADER => record.event_id = Some(text.to_owned()),
+                trace::HEADER => record.traceparent = text.parse().ok(),
+                _ => {}
+            }
         }
+        record
     }
 
     /// The coordinates of this record, as its outputs carry them.
@@ -95,11 +107,14 @@ pub struct Output {
 }
 
 impl Output {
-    /// An output made from `input`: keeps its timestamp and names it as the origin.
+    /// An output made from `input`: keeps its timestamp and its place in a trace, and names it as the origin.
     pub fn from_input(input: &Record, topic: &str, key: Vec<u8>, payload: Vec<u8>) -> Self {
         let mut headers = vec![(origin::HEADER.to_owned(), input.coordinates().to_string())];
         if let Some(start) = &input.replay_of {
             headers.push((origin::REPLAY_OF_HEADER.to_owned(), start.to_string()));
+        }
+        if let Some(at) = input.traceparent {
+            headers.push((trace::HEADER.to_owned(), at.to_string()));
         }
         Self { topic: topic.to_owned(), key: Some(key), payload, timestamp_ms: input.timestamp_ms, headers }
     }

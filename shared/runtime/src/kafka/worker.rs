@@ -28,6 +28,7 @@ use crate::failpoint;
 use crate::health::WorkerStatus;
 use crate::metrics::latency::Latency;
 use crate::metrics::{self as names, Phases};
+use crate::trace::BatchTrace;
 
 /// A transaction that takes longer is given up; well below Kafka's limit between two polls.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(90);
@@ -223,7 +224,15 @@ impl<S: Stage> Loop<'_, S> {
         let stream = self.worker.settings.stream;
         metrics::histogram!(names::BATCH_ROWS, "stream" => stream).record(records.len() as f64);
         failpoint::pass("after_fetch")?;
-        self.process(&records)?;
+        let WorkerSettings { stage, topic, .. } = &self.worker.settings;
+        let traced = BatchTrace::start(stage, topic, &records);
+        let logged = traced.as_ref().map(BatchTrace::log);
+        let processed = self.process(&records);
+        drop(logged);
+        if let Some(traced) = traced {
+            traced.end(processed.is_ok());
+        }
+        processed?;
         failpoint::pass("after_ack")?;
         metrics::histogram!(names::BATCH_SECONDS, "stream" => stream).record(started.elapsed().as_secs_f64());
         tracing::debug!(

@@ -1,0 +1,101 @@
+//! Traces: one from a request through all layers, exported by OTLP where an endpoint is set.
+//!
+//! A request's place in its trace travels in the header `traceparent` of each record that is made of it, and
+//! every layer passes the header on as it came, so that outputs stay the same bytes at every attempt. Without
+//! an endpoint nothing else happens, and a record without the header costs one comparison.
+
+mod batch;
+pub mod http;
+mod parent;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use opentelemetry::Context;
+use opentelemetry::trace::{Link, SpanKind, TraceContextExt as _, TraceId, TracerProvider as _};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{
+    Sampler, SamplingDecision, SamplingResult, SdkTracer, SdkTracerProvider, ShouldSample,
+};
+
+pub use batch::BatchTrace;
+pub use parent::{HEADER, TraceParent};
+
+use crate::config::TraceSettings;
+
+/// Path of traces below an OTLP endpoint.
+///
+/// **Source**: OpenTelemetry Protocol Exporter, endpoint URLs for OTLP/HTTP.
+const TRACES_PATH: &str = "/v1/traces";
+
+/// A stopping service gives the collector this long for the last spans.
+const LAST_SPANS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Makes spans; not set when traces are off.
+static TRACER: OnceLock<SdkTracer> = OnceLock::new();
+
+/// Exports spans until it is stopped.
+pub struct Exporting(SdkTracerProvider);
+
+impl Exporting {
+    /// Sends what is left. Call outside of the runtime.
+    pub fn stop(self) {
+        if let Err(e) = self.0.shutdown_with_timeout(LAST_SPANS_WITHIN) {
+            tracing::warn!(error = %e, "the last spans were not exported");
+        }
+    }
+}
+
+/// Starts the export where an endpoint is set. Call once, before the runtime.
+///
+/// **Source**: the SDK also reads `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_BSP_*`.
+pub fn start(settings: &TraceSettings, service: &'static str) -> anyhow::Result<Option<Exporting>> {
+    let Some(endpoint) = &settings.endpoint else { return Ok(None) };
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(format!("{}{TRACES_PATH}", endpoint.trim_end_matches('/')))
+        .build()
+        .context("OTEL_EXPORTER_OTLP_ENDPOINT cannot be used")?;
+    let provider = SdkTracerProvider::builder()
+        .with_sampler(LinkedSampler(Sampler::TraceIdRatioBased(settings.ratio)))
+        .with_resource(Resource::builder().with_service_name(service).build())
+        .with_batch_exporter(exporter)
+        .build();
+    drop(TRACER.set(provider.tracer("strata")));
+    Ok(Some(Exporting(provider)))
+}
+
+/// Follows the parent's decision; a span without a parent is sampled when it links to one that is, else by
+/// its ratio.
+#[derive(Debug, Clone)]
+struct LinkedSampler(Sampler);
+
+impl ShouldSample for LinkedSampler {
+    fn should_sample(
+        &self,
+        parent_context: Option<&Context>,
+        trace_id: TraceId,
+        name: &str,
+        span_kind: &SpanKind,
+        attributes: &[opentelemetry::KeyValue],
+        links: &[Link],
+    ) -> SamplingResult {
+        let parent = parent_context.map(|context| context.span().span_context().clone());
+        let parent = parent.filter(|parent| parent.is_valid());
+        let decision = match &parent {
+            Some(parent) if parent.is_sampled() => SamplingDecision::RecordAndSample,
+            Some(_) => SamplingDecision::Drop,
+            None if links.iter().any(|link| link.span_context.is_sampled()) => {
+                SamplingDecision::RecordAndSample
+            }
+            None => {
+                return self.0.should_sample(parent_context, trace_id, name, span_kind, attributes, links);
+            }
+        };
+        let trace_state = parent.map(|parent| parent.trace_state().clone()).unwrap_or_default();
+        SamplingResult { decision, attributes: Vec::new(), trace_state }
+    }
+}
