@@ -9,12 +9,7 @@ use anyhow::{Context as _, ensure};
 use futures::TryStreamExt as _;
 use sqlx::postgres::{PgCopyIn, PgPoolCopyExt as _};
 use sqlx::{PgConnection, PgPool};
-
-/// Signature, flags and the length of the header extension, which is empty.
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-
-/// The field count that ends the rows.
-const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
+use strata_runtime::pg_copy::{HEADER, TRAILER};
 
 /// Bytes handed over at once.
 const PIECE: usize = 256 << 10;

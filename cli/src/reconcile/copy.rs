@@ -5,10 +5,8 @@
 use anyhow::Context as _;
 use futures::TryStreamExt as _;
 use sqlx::PgConnection;
+use strata_runtime::pg_copy::HEADER;
 use uuid::Uuid;
-
-/// Signature, flags and the length of the header extension, which is empty.
-const HEADER_BYTES: usize = 11 + 4 + 4;
 
 /// Microseconds from the epoch of Unix to that of Postgres, 2000-01-01.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
@@ -100,10 +98,10 @@ pub async fn copy_out(
         buffer.extend_from_slice(&chunk);
         let mut at = 0;
         if header {
-            if buffer.len() < HEADER_BYTES {
+            if buffer.len() < HEADER.len() {
                 continue;
             }
-            (header, at) = (false, HEADER_BYTES);
+            (header, at) = (false, HEADER.len());
         }
         while let Some(end) = parse(&buffer, at, &mut columns) {
             if !columns.is_empty() {

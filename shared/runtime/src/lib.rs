@@ -9,6 +9,7 @@ pub mod kafka;
 pub mod lane;
 pub mod metrics;
 pub mod pg;
+pub mod pg_copy;
 pub mod redis;
 pub mod service;
 pub mod telemetry;

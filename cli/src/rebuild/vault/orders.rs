@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use dds::order::countable::OrderState;
 use dds::order::handler::write;
 use dds::order::rows::{OrderFact, VaultRows};
-use dds::rows::Load;
+use dds::rows::{Keys, Load};
 use dds::store::orders::lock_and_read;
 use indicatif::ProgressBar;
 use serde_json::value::RawValue;
@@ -67,14 +67,15 @@ pub async fn fill(
         let restaurants = orders.iter().map(|(order, _)| order.payload.restaurant.id.as_str());
         let known = reference.fetch(users, restaurants).await?;
         let messages = enrich_all(tx, &orders, &known, &mut left_out).await?;
+        let mut keys = Keys::default();
         let facts: Vec<OrderFact<'_>> =
-            messages.iter().map(|(message, load)| OrderFact::new(message, load.clone())).collect();
+            messages.iter().map(|(message, load)| OrderFact::new(message, load.clone(), &mut keys)).collect();
         let mut rows = VaultRows::build(&facts);
         keep_unknown(tx, first_names!("s_user_names", "h_user_pk"), &mut rows.user_names).await?;
         keep_unknown(tx, first_names!("s_product_names", "h_product_pk"), &mut rows.product_names).await?;
         keep_unknown(tx, first_names!("s_restaurant_names", "h_restaurant_pk"), &mut rows.restaurant_names)
             .await?;
-        write(tx, rows).await?;
+        write(tx, rows, true).await?;
     }
     Ok(left_out)
 }

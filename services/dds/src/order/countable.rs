@@ -85,9 +85,10 @@ impl OrderState {
             self.users.push(fact.user_pk);
         }
         for product in &fact.products {
-            let linked = LinkedProduct { name: product.name.clone(), category_pk: Some(product.category_pk) };
+            let linked =
+                LinkedProduct { name: product.name.to_owned(), category_pk: Some(product.category_pk) };
             self.products.insert(product.product_pk, linked);
-            self.categories.entry(product.category_pk).or_insert_with(|| product.category.clone());
+            self.categories.entry(product.category_pk).or_insert_with(|| product.category.to_owned());
         }
     }
 
@@ -146,7 +147,7 @@ mod tests {
     use strata_events::{Contract, FactMessage, FactProduct, Origin};
 
     use super::*;
-    use crate::rows::Load;
+    use crate::rows::{Keys, Load};
 
     const GOLDEN: &[u8] = include_bytes!("../../../../shared/events/examples/dds_topic.json");
 
@@ -167,7 +168,8 @@ mod tests {
 
     fn add(state: &mut OrderState, message: &FactMessage) -> Vec<CountedPayload> {
         let origin = Origin { topic: "stg_topic".into(), partition: 0, offset: 0 };
-        let fact = OrderFact::new(message, Load::new(DateTime::UNIX_EPOCH, &origin));
+        let load = Load::new(DateTime::UNIX_EPOCH, &origin);
+        let fact = OrderFact::new(message, load, &mut Keys::default());
         state.add(&fact).map(|m| m.0.into_iter().map(|e| e.payload).collect()).unwrap_or_default()
     }
 

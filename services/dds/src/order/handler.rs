@@ -1,6 +1,6 @@
 //! The order stream in the vault: load, decide, announce.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 use strata_events::{Contract, FactMessage, Reject};
@@ -9,18 +9,20 @@ use uuid::Uuid;
 
 use crate::order::countable::OrderState;
 use crate::order::rows::{OrderFact, VaultRows};
-use crate::rows::Load;
-use crate::store::{hubs, links, orders, satellites};
+use crate::rows::{Keys, Load};
+use crate::store::{Fresh, hubs, links, orders, satellites};
 
 /// Handles `dds_topic`.
 pub struct OrderHandler {
     output_topic: String,
+    /// The last attempt found rows of an order that the hub does not know: the next one expects them.
+    careful: bool,
 }
 
 impl OrderHandler {
     /// Announces what became countable on `output_topic`.
     pub fn new(output_topic: String) -> Self {
-        Self { output_topic }
+        Self { output_topic, careful: false }
     }
 
     fn announce(
@@ -48,19 +50,32 @@ impl Handler for OrderHandler {
         FactMessage::decode(&record.payload)
     }
 
+    /// Rows of an order that the hub does not know are no reason to refuse it: the batch is repeated with
+    /// care, and they count as what the vault knows.
     async fn apply(
         &mut self,
         tx: &mut PgConnection,
         inputs: &[Input<'_, FactMessage>],
     ) -> Result<Effects, StageError> {
+        let mut keys = Keys::default();
         let facts: Vec<OrderFact<'_>> = inputs
             .iter()
             .map(|input| {
-                OrderFact::new(&input.event, Load::new(input.record.load_dt(), &input.record.start()))
+                let load = Load::new(input.record.load_dt(), &input.record.start());
+                OrderFact::new(&input.event, load, &mut keys)
             })
             .collect();
-        let states = write(tx, VaultRows::build(&facts)).await?;
-        self.announce(inputs, &facts, states)
+        match write(tx, VaultRows::build(&facts), self.careful).await {
+            Err(StageError::Data(source)) if !self.careful && is_duplicate(&source) => {
+                self.careful = true;
+                Err(StageError::Transient { dependency: "the vault", source })
+            }
+            Err(error) => Err(error),
+            Ok(states) => {
+                self.careful = false;
+                self.announce(inputs, &facts, states)
+            }
+        }
     }
 }
 
@@ -69,10 +84,18 @@ impl Handler for OrderHandler {
 /// The order of the steps is the order of the locks: hub of orders, known orders, other hubs, links,
 /// satellites, each sorted by key. All writers keep it, so they wait for each other, never in a circle.
 ///
+/// A vault that lost rows may hold links and satellites of an order that its hub does not know: a `careful`
+/// writer expects that. Another one fails there with a unique violation, and nothing is written.
+///
 /// **Idempotent**: rows that are there stay as they are.
-pub async fn write(tx: &mut PgConnection, rows: VaultRows) -> Result<BTreeMap<Uuid, OrderState>, StageError> {
-    let created: BTreeSet<Uuid> = hubs::insert_orders(tx, &rows.orders).await?;
-    let known: Vec<Uuid> = rows.orders.keys().filter(|key| !created.contains(key)).copied().collect();
+pub async fn write(
+    tx: &mut PgConnection,
+    rows: VaultRows<'_>,
+    careful: bool,
+) -> Result<BTreeMap<Uuid, OrderState>, StageError> {
+    let created: Fresh = hubs::insert_orders(tx, &rows.orders).await?;
+    let fresh = if careful { Fresh::new() } else { created };
+    let known: Vec<Uuid> = rows.orders.keys().filter(|key| !fresh.contains(key)).copied().collect();
     let states = orders::lock_and_read(tx, &known).await?;
 
     let other_hubs = [
@@ -82,8 +105,14 @@ pub async fn write(tx: &mut PgConnection, rows: VaultRows) -> Result<BTreeMap<Uu
         (hubs::RESTAURANT, &rows.restaurants),
     ];
     hubs::insert(tx, &other_hubs).await?;
-    links::insert_all(tx, &rows).await?;
+    links::insert_all(tx, &rows.links, &fresh).await?;
     satellites::insert_names(tx, rows.user_names, rows.product_names, rows.restaurant_names).await?;
-    satellites::insert_orders(tx, &known, rows.order_cost, rows.order_status).await?;
+    satellites::insert_orders(tx, &fresh, rows.order_cost, rows.order_status).await?;
     Ok(states)
+}
+
+/// True when a row was there already.
+fn is_duplicate(error: &anyhow::Error) -> bool {
+    let database = error.downcast_ref::<sqlx::Error>().and_then(|error| error.as_database_error());
+    database.is_some_and(|error| error.is_unique_violation())
 }

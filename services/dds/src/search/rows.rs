@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(names(&rows.advertisers), ["Amoma".to_owned(), "Expedia".to_owned()].into());
         assert_eq!(rows.searches, [(hub_key("a-1"), 0)].into());
         let row = offers(&facts[0]);
-        assert_eq!((row.parent, row.value.1.src.as_str()), (hub_key("a-1"), "raw_data_topic"));
+        assert_eq!((row.parent, &*row.value.1.src), (hub_key("a-1"), "raw_data_topic"));
         assert_eq!(row.value.0.1.map(|offer| offer.price), Some(13242));
     }
 

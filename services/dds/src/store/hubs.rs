@@ -1,13 +1,12 @@
 //! Hubs: the first sighting of a business key wins.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
 use strata_runtime::metrics::written;
 use uuid::Uuid;
 
+use super::Fresh;
 use crate::rows::{HubRows, Load};
 
 /// A hub whose business key is text, by the statement that fills it.
@@ -56,7 +55,7 @@ pub const ADVERTISER: Hub = hub!("h_advertiser", "h_advertiser_pk", "advertiser_
 
 /// Columns that every vault row carries.
 pub(super) fn load_columns<'a>(loads: impl Iterator<Item = &'a Load>) -> (Vec<DateTime<Utc>>, Vec<&'a str>) {
-    loads.map(|load| (load.at.load_dt, load.src.as_str())).unzip()
+    loads.map(|load| (load.at.load_dt, &*load.src)).unzip()
 }
 
 /// Inserts orders and returns the keys of those that were not there.
@@ -66,7 +65,7 @@ pub(super) fn load_columns<'a>(loads: impl Iterator<Item = &'a Load>) -> (Vec<Da
 pub async fn insert_orders(
     tx: &mut PgConnection,
     rows: &HubRows<(i64, DateTime<Utc>)>,
-) -> Result<BTreeSet<Uuid>, StageError> {
+) -> Result<Fresh, StageError> {
     let keys: Vec<Uuid> = rows.keys().copied().collect();
     let (ids, dates): (Vec<i64>, Vec<DateTime<Utc>>) = rows.values().map(|(order, _)| *order).unzip();
     let (load_dt, load_src) = load_columns(rows.values().map(|(_, load)| load));
@@ -88,10 +87,13 @@ pub async fn insert_orders(
 }
 
 /// Inserts what is not there yet, hub after hub in the order given; the caller's order is its order of locks.
-pub async fn insert(tx: &mut PgConnection, hubs: &[(Hub, &HubRows<String>)]) -> Result<(), StageError> {
+pub async fn insert<K: AsRef<str>>(
+    tx: &mut PgConnection,
+    hubs: &[(Hub, &HubRows<K>)],
+) -> Result<(), StageError> {
     for (hub, rows) in hubs.iter().filter(|(_, rows)| !rows.is_empty()) {
         let keys: Vec<Uuid> = rows.keys().copied().collect();
-        let business_keys: Vec<&str> = rows.values().map(|(key, _)| key.as_str()).collect();
+        let business_keys: Vec<&str> = rows.values().map(|(key, _)| key.as_ref()).collect();
         let (load_dt, load_src) = load_columns(rows.values().map(|(_, load)| load));
         let done = sqlx::query(hub.insert)
             .bind(keys)

@@ -5,9 +5,11 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
 use strata_runtime::metrics::written;
+use strata_runtime::pg_copy::{CopyRows, Row};
 use strata_vault::{LoadPosition, SatelliteRecord, StoredVersion, changes};
 use uuid::Uuid;
 
+use super::Fresh;
 use crate::order::rows::{OrderCost, UserNames};
 use crate::rows::Load;
 
@@ -23,6 +25,8 @@ struct Satellite {
     lock: &'static str,
     /// Safe to repeat. `$1` parent · `$2` load_dt · `$3` load_seq · `$4` load_src · `$5` hashdiff · attributes.
     insert: &'static str,
+    /// The same columns, for rows that cannot be there.
+    copy: &'static str,
     /// Name of the table.
     table: &'static str,
 }
@@ -48,6 +52,10 @@ macro_rules! satellite {
                 "insert into dds.", $table, " (", $parent, ", load_dt, load_seq, load_src, ", $hashdiff, ", ", $columns, ") ",
                 "select * from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::text[], $5::uuid[], ", $arrays, ") ",
                 "on conflict do nothing"
+            ),
+            copy: concat!(
+                "copy dds.", $table, " (", $parent, ", load_dt, load_seq, load_src, ", $hashdiff, ", ", $columns, ") ",
+                "from stdin (format binary)"
             ),
             table: concat!("dds.", $table),
         }
@@ -95,21 +103,20 @@ const ORDER_STATUS: Satellite =
 /// and compared again, so that two writers never store the same change twice.
 pub async fn insert_names(
     tx: &mut PgConnection,
-    users: Vec<Candidate<UserNames>>,
-    products: Vec<Candidate<String>>,
-    restaurants: Vec<Candidate<String>>,
+    users: Vec<Candidate<UserNames<'_>>>,
+    products: Vec<Candidate<&str>>,
+    restaurants: Vec<Candidate<&str>>,
 ) -> Result<(), StageError> {
     let users = changed_under_lock(tx, &USER_NAMES, users).await?;
     if let Some(columns) = Columns::of(&users) {
-        let (names, logins): (Vec<&str>, Vec<&str>) =
-            users.iter().map(|r| (r.value.0.0.as_str(), r.value.0.1.as_str())).unzip();
+        let (names, logins): (Vec<&str>, Vec<&str>) = users.iter().map(|r| r.value.0.into()).unzip();
         let done = columns.bind(USER_NAMES.insert).bind(names).bind(logins).execute(&mut *tx).await?;
         written::note(USER_NAMES.table, done.rows_affected());
     }
     for (satellite, candidates) in [(&PRODUCT_NAMES, products), (&RESTAURANT_NAMES, restaurants)] {
         let changed = changed_under_lock(tx, satellite, candidates).await?;
         if let Some(columns) = Columns::of(&changed) {
-            let names: Vec<&str> = changed.iter().map(|r| r.value.0.as_str()).collect();
+            let names: Vec<&str> = changed.iter().map(|r| r.value.0).collect();
             let done = columns.bind(satellite.insert).bind(names).execute(&mut *tx).await?;
             written::note(satellite.table, done.rows_affected());
         }
@@ -117,30 +124,57 @@ pub async fn insert_names(
     Ok(())
 }
 
-/// Inserts costs and statuses that changed. `known` orders are locked already; the others are new.
+/// Stores costs and statuses that changed. Orders that are not `fresh` are locked already.
 pub async fn insert_orders(
     tx: &mut PgConnection,
-    known: &[Uuid],
+    fresh: &Fresh,
     costs: Vec<Candidate<OrderCost>>,
     statuses: Vec<Candidate<&'static str>>,
 ) -> Result<(), StageError> {
-    let stored = stored_versions(tx, &ORDER_COST, &costs, |key| known.binary_search(key).is_ok()).await?;
-    let costs = changes(costs, &stored);
-    if let Some(columns) = Columns::of(&costs) {
-        let (cost, payment): (Vec<Decimal>, Vec<Decimal>) =
-            costs.iter().map(|r| (r.value.0.0.decimal(), r.value.0.1.decimal())).unzip();
+    let (new, known) = changed_orders(tx, &ORDER_COST, costs, fresh).await?;
+    let amounts = |r: &Candidate<OrderCost>| (r.value.0.0.decimal(), r.value.0.1.decimal());
+    let mut copied = CopyRows::new(7);
+    for record in &new {
+        let (cost, payment) = amounts(record);
+        shared_fields(&mut copied, record)?.put(cost)?.put(payment)?;
+    }
+    copied.load(&mut *tx, ORDER_COST.copy).await?;
+    written::note(ORDER_COST.table, new.len() as u64);
+    if let Some(columns) = Columns::of(&known) {
+        let (cost, payment): (Vec<Decimal>, Vec<Decimal>) = known.iter().map(amounts).unzip();
         let done = columns.bind(ORDER_COST.insert).bind(cost).bind(payment).execute(&mut *tx).await?;
         written::note(ORDER_COST.table, done.rows_affected());
     }
-    let stored =
-        stored_versions(tx, &ORDER_STATUS, &statuses, |key| known.binary_search(key).is_ok()).await?;
-    let statuses = changes(statuses, &stored);
-    if let Some(columns) = Columns::of(&statuses) {
-        let values: Vec<&str> = statuses.iter().map(|r| r.value.0).collect();
+    let (new, known) = changed_orders(tx, &ORDER_STATUS, statuses, fresh).await?;
+    let mut copied = CopyRows::new(6);
+    for record in &new {
+        shared_fields(&mut copied, record)?.put(record.value.0)?;
+    }
+    copied.load(&mut *tx, ORDER_STATUS.copy).await?;
+    written::note(ORDER_STATUS.table, new.len() as u64);
+    if let Some(columns) = Columns::of(&known) {
+        let values: Vec<&str> = known.iter().map(|r| r.value.0).collect();
         let done = columns.bind(ORDER_STATUS.insert).bind(values).execute(&mut *tx).await?;
         written::note(ORDER_STATUS.table, done.rows_affected());
     }
     Ok(())
+}
+
+/// The changes of fresh orders, and those of all others.
+async fn changed_orders<T>(
+    tx: &mut PgConnection,
+    satellite: &Satellite,
+    candidates: Vec<Candidate<T>>,
+    fresh: &Fresh,
+) -> Result<(Vec<Candidate<T>>, Vec<Candidate<T>>), StageError> {
+    let stored = stored_versions(tx, satellite, &candidates, |key| !fresh.contains(key)).await?;
+    Ok(changes(candidates, &stored).into_iter().partition(|record| fresh.contains(&record.parent)))
+}
+
+/// Starts the row of a record with the fields that all satellites share.
+fn shared_fields<'a, T>(rows: &'a mut CopyRows, record: &Candidate<T>) -> Result<Row<'a>, sqlx::Error> {
+    let Candidate { parent, at, hashdiff, value: (_, load) } = record;
+    rows.row().put(parent)?.put(at.load_dt)?.put(at.load_seq)?.put(&*load.src)?.put(hashdiff)
 }
 
 async fn changed_under_lock<T>(
@@ -206,7 +240,7 @@ impl<'a> Columns<'a> {
             parent: records.iter().map(|r| r.parent).collect(),
             load_dt: records.iter().map(|r| r.at.load_dt).collect(),
             load_seq: records.iter().map(|r| r.at.load_seq).collect(),
-            load_src: records.iter().map(|r| r.value.1.src.as_str()).collect(),
+            load_src: records.iter().map(|r| &*r.value.1.src).collect(),
             hashdiff: records.iter().map(|r| r.hashdiff).collect(),
         })
     }

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use strata_events::Reject;
 
 use super::dead_letter::DeadLetters;
@@ -74,9 +75,6 @@ impl<H: Handler> PgStage<H> {
         if partitions.is_empty() {
             return Ok(());
         }
-        // What is about to be sent must survive a crash of the database: a decision that Kafka holds and
-        // the vault forgot could be made once more, by another partition, under another origin.
-        sqlx::query("set local synchronous_commit = on").execute(&mut *tx).await?;
         sqlx::query(include_str!("../../sql/upsert_pending_outputs.sql"))
             .bind(self.stage)
             .bind(&*self.topic)
@@ -85,6 +83,74 @@ impl<H: Handler> PgStage<H> {
             .execute(tx)
             .await?;
         Ok(())
+    }
+
+    /// One batch, one transaction.
+    async fn transact(
+        &mut self,
+        connection: &mut PgConnection,
+        records: &[Record],
+        span: &Span,
+        condemned: Option<Reject>,
+        guard: &mut DeadLetterGuard,
+    ) -> Result<Vec<Output>, StageError> {
+        let mut phases = Phases::start(self.letters.stream());
+        let mut inputs = Vec::with_capacity(records.len());
+        let mut letters: Vec<(&Record, Reject)> = Vec::new();
+        for record in records {
+            match condemned.clone().map_or_else(|| self.handler.decode(record), Err) {
+                Ok(event) => inputs.push(Input { record, event }),
+                Err(reject) => letters.push((record, reject)),
+            }
+        }
+        phases.end("decode");
+        let mut tx = connection.begin().await?;
+        self.fence(&mut tx, span).await?;
+        let (effects, written) = match inputs.is_empty() {
+            true => Default::default(),
+            false => {
+                let (effects, written) = written::collect(self.handler.apply(&mut tx, &inputs)).await;
+                (effects?, written)
+            }
+        };
+        phases.end("apply");
+        let applied = inputs.len() - effects.rejects.len();
+        letters.extend(effects.rejects.into_iter().map(|(index, reject)| (inputs[index].record, reject)));
+        let letters: Vec<(&Record, &Reject)> =
+            letters.iter().map(|(record, reject)| (*record, reject)).collect();
+        guard.admit(records.len(), &letters)?;
+        let mut outputs: Vec<(i32, Output)> = effects
+            .outputs
+            .into_iter()
+            .map(|(index, output)| (inputs[index].record.partition, output))
+            .collect();
+        outputs.extend(
+            letters.iter().map(|(record, reject)| (record.partition, self.letters.output(record, reject))),
+        );
+        self.letters.store(&mut tx, &letters).await?;
+        self.store_pending(&mut tx, span, &outputs).await?;
+        self.store_offsets(&mut tx, span).await?;
+        failpoint::pass("in_transaction")?;
+        tx.commit().await?;
+        phases.end("commit");
+        written.count();
+        self.letters.count(applied, &letters);
+        Ok(outputs.into_iter().map(|(_, output)| output).collect())
+    }
+}
+
+/// A connection that is closed unless the work on it came to its end: one that is given up in the middle of
+/// a COPY would hand the rest of an answer to whoever uses it next.
+struct Held {
+    connection: PoolConnection<Postgres>,
+    ended: bool,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.connection.close_on_drop();
+        }
     }
 }
 
@@ -139,48 +205,10 @@ impl<H: Handler> Stage for PgStage<H> {
         condemned: Option<Reject>,
         guard: &mut DeadLetterGuard,
     ) -> Result<Vec<Output>, StageError> {
-        let mut phases = Phases::start(self.letters.stream());
-        let mut inputs = Vec::with_capacity(records.len());
-        let mut letters: Vec<(&Record, Reject)> = Vec::new();
-        for record in records {
-            match condemned.clone().map_or_else(|| self.handler.decode(record), Err) {
-                Ok(event) => inputs.push(Input { record, event }),
-                Err(reject) => letters.push((record, reject)),
-            }
-        }
-        phases.end("decode");
-        let mut tx = self.pool.begin().await?;
-        self.fence(&mut tx, span).await?;
-        let (effects, written) = match inputs.is_empty() {
-            true => Default::default(),
-            false => {
-                let (effects, written) = written::collect(self.handler.apply(&mut tx, &inputs)).await;
-                (effects?, written)
-            }
-        };
-        phases.end("apply");
-        let applied = inputs.len() - effects.rejects.len();
-        letters.extend(effects.rejects.into_iter().map(|(index, reject)| (inputs[index].record, reject)));
-        let letters: Vec<(&Record, &Reject)> =
-            letters.iter().map(|(record, reject)| (*record, reject)).collect();
-        guard.admit(records.len(), &letters)?;
-        let mut outputs: Vec<(i32, Output)> = effects
-            .outputs
-            .into_iter()
-            .map(|(index, output)| (inputs[index].record.partition, output))
-            .collect();
-        outputs.extend(
-            letters.iter().map(|(record, reject)| (record.partition, self.letters.output(record, reject))),
-        );
-        self.letters.store(&mut tx, &letters).await?;
-        self.store_pending(&mut tx, span, &outputs).await?;
-        self.store_offsets(&mut tx, span).await?;
-        failpoint::pass("in_transaction")?;
-        tx.commit().await?;
-        phases.end("commit");
-        written.count();
-        self.letters.count(applied, &letters);
-        Ok(outputs.into_iter().map(|(_, output)| output).collect())
+        let mut held = Held { connection: self.pool.acquire().await?, ended: false };
+        let applied = self.transact(&mut held.connection, records, span, condemned, guard).await;
+        held.ended = true;
+        applied
     }
 
     /// A crash of the database may take back commits that were not flushed: an idle loop would not notice.
