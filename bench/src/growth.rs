@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
 use serde::Serialize;
 use strata_testkit::Fleet;
 
@@ -35,9 +34,9 @@ pub async fn run(
     for &mark in marks {
         let rest = mark.saturating_sub(stored).saturating_sub(MEASURED);
         if rest > 0 {
-            add(fleet, processes, rest).await?;
+            load::run(fleet, processes, &ORDERS, rest).await?;
         }
-        let load = add(fleet, processes, MEASURED.min(mark)).await?;
+        let load = load::run(fleet, processes, &ORDERS, MEASURED.min(mark)).await?;
         stored = mark;
         verify::orders(fleet.pool(), stored).await?;
         eprintln!("  at {stored}: {:.0} orders a second", load.events_per_second);
@@ -47,9 +46,6 @@ pub async fn run(
             break;
         }
     }
+    verify::reconciled(fleet).await?;
     Ok(reached)
-}
-
-async fn add(fleet: &Fleet, processes: &Processes, orders: u64) -> anyhow::Result<Load> {
-    load::run(fleet, processes, &ORDERS, orders).await?.map_err(|refused| anyhow!("/push: {}", refused.0))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use redis::AsyncCommands as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -57,30 +58,26 @@ pub struct Load {
     pub memory_mib: Memory,
 }
 
-/// `/push` refuses this stream.
-#[derive(Debug)]
-pub struct Refused(pub Value);
-
 /// Pushes `events` and waits until all stages have applied all that came of them.
 pub async fn run(
     fleet: &Fleet,
     processes: &Processes,
     stream: &Measured,
     events: u64,
-) -> anyhow::Result<Result<Load, Refused>> {
+) -> anyhow::Result<Load> {
     let rows_before = rows(fleet.pool(), stream).await?;
     processes.forget_peaks();
     let cpu_before = processes.cpu();
     let sampler = Sampler::start(fleet, stream);
     let started = Instant::now();
     let answer = push(fleet, json!({"N": events, "stream": stream.spec.name})).await?;
-    if answer.0 == 400 {
-        return Ok(Err(Refused(answer.1)));
-    }
     ensure!(answer.1["messages_pushed"] == json!(events), "/push answered {}: {}", answer.0, answer.1);
     let push_seconds = started.elapsed().as_secs_f64();
     for (stage, topic) in stream.topics(fleet) {
         fleet.stage_at_rest(stage, &topic, LOADED_WITHIN).await;
+    }
+    if stream.ends_in_redis {
+        fleet.searches_at_rest(LOADED_WITHIN).await;
     }
     let samples = sampler.stop().await?;
     let memory_mib = processes.memory();
@@ -88,7 +85,7 @@ pub async fn run(
     let (stages, ended) = rates(stream, &samples);
     let seconds = (ended - started).as_secs_f64();
     let rows = rows(fleet.pool(), stream).await?.saturating_sub(rows_before);
-    Ok(Ok(Load {
+    Ok(Load {
         events,
         rows,
         seconds,
@@ -98,7 +95,7 @@ pub async fn run(
         stages,
         cpu_seconds_per_1000: cpu.into_iter().map(|(name, s)| (name, s * 1000.0 / events as f64)).collect(),
         memory_mib,
-    }))
+    })
 }
 
 /// Sends a request to `/push` and returns status and body; waits as long as it takes.
@@ -133,6 +130,7 @@ impl Sampler {
         let (stop, mut stopped) = oneshot::channel();
         let pool = fleet.pool().clone();
         let topics: Vec<String> = stream.topics(fleet).into_iter().map(|(_, topic)| topic).collect();
+        let mut in_redis = stream.ends_in_redis.then(|| (fleet.redis(), fleet.metrics_keys().offsets()));
         let task = tokio::spawn(async move {
             let mut samples = Vec::new();
             let mut ticks = tokio::time::interval(SAMPLE_EVERY);
@@ -141,7 +139,12 @@ impl Sampler {
                     _ = ticks.tick() => false,
                     _ = &mut stopped => true,
                 };
-                samples.push(sample(&pool, &topics).await?);
+                let mut progress = progress(&pool, &topics).await?;
+                if let Some((redis, key)) = &mut in_redis {
+                    let offsets: Vec<i64> = redis.hvals(&*key).await?;
+                    progress.insert(Service::Cdm.binary().to_owned(), offsets.iter().sum());
+                }
+                samples.push((Instant::now(), progress));
                 if last {
                     return Ok(samples);
                 }
@@ -157,14 +160,14 @@ impl Sampler {
     }
 }
 
-async fn sample(pool: &PgPool, topics: &[String]) -> anyhow::Result<Sample> {
+async fn progress(pool: &PgPool, topics: &[String]) -> anyhow::Result<BTreeMap<String, i64>> {
     let rows: Vec<(String, i64)> = sqlx::query_as(
         "select stage, sum(next_offset)::bigint from ops.consumer_offsets where topic = any($1) group by stage",
     )
     .bind(topics)
     .fetch_all(pool)
     .await?;
-    Ok((Instant::now(), rows.into_iter().collect()))
+    Ok(rows.into_iter().collect())
 }
 
 /// The rate of each stage, and when the last one was done.
@@ -173,7 +176,7 @@ fn rates(stream: &Measured, samples: &[Sample]) -> (Vec<StageRate>, Instant) {
     let last = samples.len() - 1;
     let mut done = 0;
     let mut stages = Vec::new();
-    for stage in stream.stages.iter().map(|stage| stage.binary()) {
+    for stage in stream.layers() {
         let (start, end) = (at(0, stage), at(last, stage));
         // The sample before the first progress, and the first that shows all of it.
         let began = (0..=last).rev().find(|&i| at(i, stage) == start).unwrap_or_default();

@@ -13,10 +13,11 @@ mod statements;
 mod stream;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use clap::Parser as _;
 use strata_testkit::{Fleet, Servers, Service};
 
@@ -29,8 +30,14 @@ use crate::stream::{ORDERS, SEARCHES};
 /// Settings that the fleet of a bench has beside the defaults: those of its tests are for quick crashes.
 const VARIABLES: [(&str, &str); 2] = [("KAFKA_SESSION_TIMEOUT_MS", "10000"), ("LOG_LEVEL", "warn")];
 
-/// Orders that go through before anything is measured.
+/// Orders that go through a fleet before anything of it is measured.
 const WARM_UP: u64 = 1000;
+
+/// Events of each stream that warm up the servers: Kafka's machine compiles itself while it runs.
+const SERVER_WARM_UP: u64 = 40_000;
+
+/// Events of each stream while both run at once, for the memory that takes.
+const BOTH: u64 = 60_000;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -51,6 +58,11 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         ..Report::default()
     };
     let servers = Servers::from_env().await;
+    if !options.quick {
+        eprintln!("warming up");
+        let (fleet, processes) = launch(&servers).await;
+        both_streams(&fleet, &processes, SERVER_WARM_UP).await?;
+    }
     Box::pin(first_fleet(options, &servers, &mut report)).await?;
     if options.has("growth") {
         eprintln!("growth");
@@ -77,12 +89,12 @@ async fn launch(servers: &Servers) -> (Fleet, Processes) {
     (fleet, processes)
 }
 
-/// Throughput, ceiling and latency of one instance of each service.
+/// Throughput, ceiling, latency, memory and start of one instance of each service.
 async fn first_fleet(options: &Options, servers: &Servers, report: &mut Report) -> anyhow::Result<()> {
     let (fleet, processes) = launch(servers).await;
     let pool = fleet.pool();
     warm_up(&fleet, &processes).await?;
-    let mut stored = WARM_UP;
+    let (mut stored, mut searched) = (WARM_UP, 0);
     if options.statements {
         statements::forget(pool).await?;
     }
@@ -101,16 +113,47 @@ async fn first_fleet(options: &Options, servers: &Servers, report: &mut Report) 
     }
     report.orders = Some(load);
     if options.has("searches") {
-        searches(options, servers, &fleet, &processes, report).await?;
+        searched += searches(options, servers, &fleet, &processes, report).await?;
     }
     if options.has("latency") {
         eprintln!("latency");
         let latency = latency::run(&fleet, options.latency_time()).await?;
         stored += latency.orders;
-        verify::orders(pool, stored).await?;
         report.latency = Some(latency);
     }
+    if options.has("both") {
+        eprintln!("both streams at once");
+        report.both = both_streams(&fleet, &processes, BOTH.min(options.orders())).await?;
+        stored += report.both[0].events;
+        searched += report.both[1].events;
+    }
+    verify::orders(pool, stored).await?;
+    verify::searches(pool, searched).await?;
+    verify::reconciled(&fleet).await?;
+    report.starts = starts(&fleet).await;
     Ok(())
+}
+
+/// Loads orders and searches at once.
+async fn both_streams(fleet: &Fleet, processes: &Processes, events: u64) -> anyhow::Result<Vec<Load>> {
+    let (orders, searches) = tokio::join!(
+        load::run(fleet, processes, &ORDERS, events),
+        load::run(fleet, processes, &SEARCHES, events),
+    );
+    Ok(vec![orders?, searches?])
+}
+
+/// How long each service takes to start, until its health is good.
+async fn starts(fleet: &Fleet) -> BTreeMap<String, f64> {
+    let mut starts = BTreeMap::new();
+    for service in Service::ALL {
+        fleet.terminate(service).await;
+        let started = Instant::now();
+        fleet.start(service);
+        fleet.wait_healthy(service).await;
+        starts.insert(service.binary().to_owned(), started.elapsed().as_secs_f64());
+    }
+    starts
 }
 
 async fn searches(
@@ -119,23 +162,18 @@ async fn searches(
     fleet: &Fleet,
     processes: &Processes,
     report: &mut Report,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<u64> {
     eprintln!("{} searches", options.orders());
-    let load = match load::run(fleet, processes, &SEARCHES, options.orders()).await? {
-        Ok(load) => load,
-        Err(refused) => {
-            report.notes.push(format!("no searches: /push refuses them: {}", refused.0));
-            return Ok(());
-        }
-    };
+    let load = load::run(fleet, processes, &SEARCHES, options.orders()).await?;
     verify::searches(fleet.pool(), load.events).await?;
     if options.has("ceiling") {
         let ceiling = ceiling::run(servers, fleet.pool(), processes, &SEARCHES).await?;
         report.searches_ratio = Some(load.rows_per_second / ceiling.best.rows_per_second);
         report.searches_ceiling = Some(ceiling);
     }
+    let events = load.events;
     report.searches = Some(load);
-    Ok(())
+    Ok(events)
 }
 
 /// Throughput with two instances of each worker.
@@ -153,6 +191,7 @@ async fn two_instances(options: &Options, servers: &Servers) -> anyhow::Result<L
     warm_up(&fleet, &processes).await?;
     let load = orders(&fleet, &processes, options.orders()).await?;
     verify::orders(fleet.pool(), WARM_UP + load.events).await?;
+    verify::reconciled(&fleet).await?;
     Ok(load)
 }
 
@@ -161,7 +200,7 @@ async fn warm_up(fleet: &Fleet, processes: &Processes) -> anyhow::Result<()> {
 }
 
 async fn orders(fleet: &Fleet, processes: &Processes, count: u64) -> anyhow::Result<Load> {
-    load::run(fleet, processes, &ORDERS, count).await?.map_err(|refused| anyhow!("/push: {}", refused.0))
+    load::run(fleet, processes, &ORDERS, count).await
 }
 
 /// Cores and what else the machine was doing.

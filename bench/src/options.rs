@@ -19,7 +19,7 @@ pub struct Options {
     /// Orders, and searches, that are pushed for the throughput.
     #[arg(long)]
     pub orders: Option<u64>,
-    /// Phases to leave out: searches, ceiling, latency, growth, scaling.
+    /// Phases to leave out: searches, ceiling, latency, both, growth, scaling.
     #[arg(long, value_delimiter = ',')]
     pub skip: Vec<String>,
     /// Seconds after which growth stops at the marks it has reached.

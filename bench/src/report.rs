@@ -1,5 +1,6 @@
 //! The figures of a run: one table for people, one JSON document.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -30,6 +31,10 @@ pub struct Report {
     pub searches_ratio: Option<f64>,
     /// Order produced to counter visible.
     pub latency: Option<Latency>,
+    /// Orders and searches at once, for the memory that takes.
+    pub both: Vec<Load>,
+    /// Seconds from the start of a service until its health is good.
+    pub starts: BTreeMap<String, f64>,
     /// Rate by number of stored orders.
     pub growth: Vec<Mark>,
     /// Orders with two instances of each worker.
@@ -47,7 +52,7 @@ impl Report {
         }
         write_ceiling(&mut out, self.orders_ceiling.as_ref(), self.orders_ratio);
         if let Some(load) = &self.searches {
-            write_load(&mut out, "hotel searches, POST /push until all are in dds", load);
+            write_load(&mut out, "hotel searches, POST /push until all are in the metrics", load);
         }
         write_ceiling(&mut out, self.searches_ceiling.as_ref(), self.searches_ratio);
         if let Some(l) = &self.latency {
@@ -56,6 +61,15 @@ impl Report {
                 line(&mut out, &format!("  {name}"), &format!("{ms:.1} ms"));
             }
             line(&mut out, "  longest gap between two looks", &format!("{:.1} ms", l.longest_look_ms));
+        }
+        for load in &self.both {
+            write_load(&mut out, "of both streams at once", load);
+        }
+        if !self.starts.is_empty() {
+            line(&mut out, "\nstart until healthy", "");
+        }
+        for (name, seconds) in &self.starts {
+            line(&mut out, &format!("  {name}"), &format!("{seconds:.2} s"));
         }
         if !self.growth.is_empty() {
             line(&mut out, "\ngrowth", "");

@@ -11,6 +11,8 @@ pub struct Measured {
     pub spec: StreamSpec,
     /// Stages whose progress Postgres knows, in the order of the layers.
     pub stages: &'static [Service],
+    /// True when the last layer keeps its data, and its progress, in Redis.
+    pub ends_in_redis: bool,
     /// Tables it fills, those of the data marts aside.
     pub tables: &'static [&'static str],
     /// Counters it adds to: table and key.
@@ -21,6 +23,7 @@ pub struct Measured {
 pub const ORDERS: Measured = Measured {
     spec: ORDER,
     stages: &[Service::Stg, Service::Dds, Service::Cdm],
+    ends_in_redis: false,
     tables: &[
         "stg.order_events",
         "dds.h_order",
@@ -45,10 +48,11 @@ pub const ORDERS: Measured = Measured {
     ],
 };
 
-/// Hotel searches, from `/push` to the vault; their metrics are in Redis.
+/// Hotel searches, from `/push` to the metrics in Redis.
 pub const SEARCHES: Measured = Measured {
     spec: HOTEL_SEARCH,
     stages: &[Service::Stg, Service::Dds],
+    ends_in_redis: true,
     tables: &[
         "stg.hotel_search_events",
         "dds.h_user",
@@ -65,6 +69,12 @@ impl Measured {
     pub fn topics(&self, fleet: &Fleet) -> Vec<(Service, String)> {
         let topics = [self.spec.into_stg, self.spec.into_dds, self.spec.into_cdm];
         self.stages.iter().zip(topics).map(|(&stage, topic)| (stage, fleet.topic(topic.env))).collect()
+    }
+
+    /// Names of all layers, in order.
+    pub fn layers(&self) -> impl Iterator<Item = &'static str> {
+        let in_redis = self.ends_in_redis.then_some(Service::Cdm);
+        self.stages.iter().copied().chain(in_redis).map(Service::binary)
     }
 
     /// All tables.

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use sqlx::{AssertSqlSafe, PgPool};
+use strata_testkit::Fleet;
 
 /// Fails unless the counters are the fold over the vault, every order is in every layer and nothing
 /// became a dead letter.
@@ -43,6 +44,14 @@ pub async fn searches(pool: &PgPool, stored: u64) -> anyhow::Result<()> {
     let apart = count(pool, apart).await?;
     ensure!(apart == 0, "{apart} searches lack their link or their satellite");
     no_dead_letters(pool).await
+}
+
+/// Fails unless `strata reconcile` finds every layer equal to the one before it.
+pub async fn reconciled(fleet: &Fleet) -> anyhow::Result<()> {
+    let found = fleet.strata(&["reconcile"]).await;
+    let (said, failed) = (String::from_utf8_lossy(&found.stdout), String::from_utf8_lossy(&found.stderr));
+    ensure!(found.status.success(), "strata reconcile: {said}{failed}");
+    Ok(())
 }
 
 async fn no_dead_letters(pool: &PgPool) -> anyhow::Result<()> {
