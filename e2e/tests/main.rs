@@ -4,6 +4,7 @@
 //! `cargo build --workspace --bins`.
 
 mod bad_input;
+mod callers;
 mod chaos;
 mod crash;
 mod dashboard;
@@ -11,6 +12,7 @@ mod dead_letters;
 mod dlq;
 mod duplicates;
 mod golden;
+mod guard;
 mod health;
 mod ingest;
 mod metrics;

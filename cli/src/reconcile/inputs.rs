@@ -120,26 +120,22 @@ fn older(vault: &OrderVault, number: u32, body: &[u8]) -> Option<String> {
     (!missing.is_empty()).then(|| missing.join("; "))
 }
 
-/// Checks the records of the searches; tells, too, which of them came more than once.
+/// Checks the records of the searches.
 pub fn check_searches(
     snapshot: &Snapshot<'_>,
     fleet: &Fleet,
     vault: &SearchVault,
     staged: &searches::staged::Staged,
-) -> anyhow::Result<(Check, String, Marks)> {
-    let (mut seen, mut again) = (Marks::default(), Marks::default());
-    let (check, note) = check(snapshot, fleet, &HOTEL_SEARCH, "search", |record| {
+) -> anyhow::Result<(Check, String)> {
+    let mut seen = Marks::default();
+    check(snapshot, fleet, &HOTEL_SEARCH, "search", |record| {
         let Some(key) = search_key(record) else { return Fate::Missing("cannot be read".to_owned()) };
         match vault.searches.find(&key).filter(|number| staged.known.has(*number)) {
             Some(number) if seen.set(number) => Fate::Stored,
-            Some(number) => {
-                again.set(number);
-                Fate::Superseded
-            }
+            Some(_) => Fate::Superseded,
             None => Fate::Missing(format!("is of the search with the key {key}, which is not staged")),
         }
-    })?;
-    Ok((check, note, again))
+    })
 }
 
 /// The key of a search as stg finds it: the header's identity, else the body's, else the place's.
@@ -177,11 +173,9 @@ fn check(
         if let Some(letter) = letters.remove(&place) {
             refused += 1;
             if letter.body != fingerprint(&record.payload) {
+                let (id, partition, offset) = (letter.id, place.0, place.1);
                 check.differs(|| {
-                    format!(
-                        "ops.dead_letters: {} holds another body than {topic}/{}/{}",
-                        letter.id, place.0, place.1
-                    )
+                    format!("ops.dead_letters: {id} holds another body than {topic}/{partition}/{offset}")
                 });
             }
             return Ok(());
@@ -197,22 +191,21 @@ fn check(
     })?;
     for ((partition, offset), letter) in letters {
         if ranges.get(&partition).is_some_and(|(from, to)| (*from..*to).contains(&offset)) {
+            let id = letter.id;
             check.differs(|| {
                 format!(
-                    "ops.dead_letters: {} is {topic}/{partition}/{offset}, which Kafka has no record of",
-                    letter.id
+                    "ops.dead_letters: {id} is {topic}/{partition}/{offset}, which Kafka has no record of"
                 )
             });
         }
     }
-    let again = if superseded > 0 {
-        format!(", {superseded} are further records of the same events")
-    } else {
-        String::new()
+    let again = match superseded {
+        0 => String::new(),
+        n => format!(", {n} are further records of the same events"),
     };
+    let all = check.compared;
     let note = format!(
-        "{topic}: of {} records that Kafka holds below stg's offsets {stored} are stored{again}, {refused} are dead letters",
-        check.compared
+        "{topic}: of {all} records that Kafka holds below stg's offsets {stored} are stored{again}, {refused} are dead letters"
     );
     Ok((check, note))
 }

@@ -128,11 +128,11 @@ fn inspect_searches(snapshot: &Snapshot<'_>, fleet: &Fleet) -> anyhow::Result<(S
     let (mut vault, in_vault) = searches::vault::read(snapshot, reader, &withheld)?;
     let counted = searches::counted::check(&snapshot.redis, &vault);
     let mut staged = searches::staged::check(snapshot, reader, &mut vault)?;
-    let (inputs, note, again) = inputs::check_searches(snapshot, fleet, &vault, &staged)?;
+    let (inputs, note) = inputs::check_searches(snapshot, fleet, &vault, &staged)?;
     report.notes.push(note);
     report.notes.append(&mut staged.notes);
     report.checks.push(inputs);
-    report.checks.extend(staged.settle(&again));
+    report.checks.append(&mut staged.checks);
     report.checks.extend(in_vault);
     report.checks.extend(counted);
     Ok((vault, report))

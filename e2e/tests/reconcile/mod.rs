@@ -1,6 +1,7 @@
 //! `strata reconcile`: silent where all layers agree, and loud about a single row.
 
 mod tampered;
+mod values;
 mod victims;
 
 use std::cell::Cell;

@@ -3,7 +3,8 @@
 use sqlx::{AssertSqlSafe, Executor as _};
 use strata_testkit::{Fleet, Service};
 
-use super::victims::{IN_POSTGRES, IN_REDIS, Spoilt};
+use super::values::IN_REDIS;
+use super::victims::{IN_POSTGRES, Spoilt};
 use super::{assert_clean, at_rest, fill, named, reconcile};
 use crate::support::launch;
 

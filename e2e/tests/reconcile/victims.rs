@@ -1,4 +1,4 @@
-//! What is spoilt: one row at a time, and what must be said of it. `{}` stands for the victim.
+//! What is spoilt in Postgres: one row at a time, and what must be said of it. `{}` stands for the victim.
 
 /// One row of Postgres that is spoilt.
 pub struct Spoilt {
@@ -35,14 +35,16 @@ const CATEGORY_PK: &str =
     "select h_category_pk::text from dds.l_order_category order by h_category_pk limit 1";
 const RESTAURANT_PK: &str =
     "select h_restaurant_pk::text from dds.l_product_restaurant order by h_restaurant_pk limit 1";
-const HOTEL: &str = "select hotel_id from dds.h_hotel order by hotel_id limit 1";
+/// A hotel.
+pub const HOTEL: &str = "select hotel_id from dds.h_hotel order by hotel_id limit 1";
 /// A product that one restaurant sells, in one category, and that was never called otherwise.
 const PRODUCT: &str = "select p.product_id from dds.h_product as p \
      where 1 = (select count(*) from dds.l_product_restaurant as r where r.h_product_pk = p.h_product_pk) \
      and 1 = (select count(*) from dds.l_product_category as c where c.h_product_pk = p.h_product_pk) \
      and 1 = (select count(*) from dds.s_product_names as n where n.h_product_pk = p.h_product_pk) \
      order by p.product_id limit 1";
-const NOTHING: &str = "select ''";
+/// No victim in particular.
+pub const NOTHING: &str = "select ''";
 /// A dead letter of stg.
 const LETTER: &str =
     "select id::text from ops.dead_letters where stage = 'stg' and stream = 'order' order by id limit 1";
@@ -142,6 +144,12 @@ pub const IN_POSTGRES: &[Spoilt] = &[
         "insert into stg.hotel_search_events (event_id, user_id, hotel_id, search_dt, payload, sent_dttm) \
          select 'x', user_id, hotel_id, search_dt, payload, sent_dttm from stg.hotel_search_events where event_id = '{}'",
         "\"x\" is not in l_hotel_search",
+    ),
+    spoilt(
+        "stg.hotel_search_events",
+        SEARCH,
+        "update stg.hotel_search_events set load_offset = load_offset + 1000000 where event_id = '{}'",
+        "stg.hotel_search_events: \"{}\" came with",
     ),
     // dds: hubs
     spoilt(
@@ -487,66 +495,5 @@ pub const IN_POSTGRES: &[Spoilt] = &[
         "select id::text from ops.dead_letters where stage = 'cdm' and stream = 'hotel_search' order by id limit 1",
         "update ops.dead_letters set \"offset\" = \"offset\" + 1000000 where id = {}",
         "ops.dead_letters: {} is ",
-    ),
-];
-
-/// Key of Redis below the metrics, command, what must be named, and the command that undoes it.
-type SpoiltValue =
-    (&'static str, &'static str, &'static [&'static str], &'static str, &'static [&'static str]);
-
-/// The user who searched once.
-const SEARCHER: &str = "select u.user_id from dds.l_hotel_search as l join dds.h_user as u using (h_user_pk) \
-     where l.event_id = 'once'";
-/// A hotel whose cheapest offer of Amoma costs at least 5000 euro cents.
-const CHEAP: &str = "select h.hotel_id from dds.l_hotel_search as l join dds.h_hotel as h using (h_hotel_pk) \
-     join dds.s_hotel_search_offers as s using (hk_hotel_search_pk) where s.min_advertiser = 'Amoma' \
-     and s.min_price >= 5000 order by h.hotel_id limit 1";
-
-/// Values of Redis.
-pub const IN_REDIS: &[SpoiltValue] = &[
-    (
-        SEARCHER,
-        "users",
-        &["ZINCRBY", "1", "{}"],
-        "metrics users: {}: 2 searches, 1 in",
-        &["ZINCRBY", "-1", "{}"],
-    ),
-    (SEARCHER, "users", &["ZREM", "{}"], "metrics users: {}: not there", &["ZADD", "1", "{}"]),
-    (NOTHING, "users", &["ZADD", "1", "x"], "metrics users: x: 1 searches, 0", &["ZREM", "x"]),
-    (HOTEL, "hotels", &["ZINCRBY", "-1", "{}"], "metrics hotels: {}:", &["ZINCRBY", "1", "{}"]),
-    (
-        NOTHING,
-        "advertisers",
-        &["ZINCRBY", "0.5", "Amoma"],
-        "metrics advertisers: Amoma:",
-        &["ZINCRBY", "-0.5", "Amoma"],
-    ),
-    (
-        CHEAP,
-        "offers:{}",
-        &["HINCRBY", "Amoma", "-1"],
-        "metrics prices: {}, Amoma:",
-        &["HINCRBY", "Amoma", "1"],
-    ),
-    (
-        CHEAP,
-        "offers:{}",
-        &["HSET", "Nobody", "1"],
-        "metrics prices: {}, Nobody: 1, None",
-        &["HDEL", "Nobody"],
-    ),
-    (
-        NOTHING,
-        "offsets",
-        &["HINCRBY", "0", "1000000"],
-        "cdm stands at metrics_topic",
-        &["HINCRBY", "0", "-1000000"],
-    ),
-    (
-        "select topic from ops.consumer_offsets where stage = 'dds' and topic like 'processed%' limit 1",
-        "watermarks",
-        &["HSET", "0/{}/99", "5"],
-        "applied {}/99/5",
-        &["HDEL", "0/{}/99"],
     ),
 ];

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{post, put};
 use strata_events::stream::dlq_topic;
@@ -15,6 +16,7 @@ use strata_runtime::kafka::admin::ensure_topics;
 use strata_runtime::{App, Assembled, Topics};
 use tokio_util::sync::CancellationToken;
 
+use crate::body::BodyReader;
 use crate::reference::ReferenceStore;
 use crate::stream::{STREAMS, Stream};
 use crate::{ingest, metrics, push};
@@ -30,6 +32,7 @@ pub struct Context {
     pub reference: ReferenceStore,
     /// Cancelled when the service stops.
     pub stop: CancellationToken,
+    patience: Duration,
     topics: Topics,
 }
 
@@ -37,6 +40,11 @@ impl Context {
     /// Where events of this kind go.
     pub fn topic(&self, stream: &Stream) -> String {
         self.topics.name(stream.spec.into_stg).to_owned()
+    }
+
+    /// Reads a request's body, as long as its caller sends.
+    pub fn reader(&self, body: Body) -> BodyReader {
+        BodyReader::new(body, self.stop.clone(), self.patience)
     }
 }
 
@@ -50,7 +58,8 @@ pub async fn build(app: App) -> anyhow::Result<Assembled> {
     let topics = STREAMS.iter().map(|stream| settings.topics.name(stream.spec.into_stg));
     let topics = topics.flat_map(|topic| [topic.to_owned(), dlq_topic(topic)]).collect();
     tokio::spawn(create_topics(settings.kafka, topics, shutdown.clone()));
-    let context = Context { producer, reference, stop: shutdown, topics: settings.topics };
+    let patience = settings.http_limits.read_timeout;
+    let context = Context { producer, reference, stop: shutdown, patience, topics: settings.topics };
     let routes = Router::new()
         .route("/push", post(push::push))
         .route("/ingest/{stream}", post(ingest::ingest))

@@ -10,7 +10,7 @@ use strata_events::MAX_EVENT_BYTES;
 use strata_runtime::http::ApiError;
 
 use crate::app::Context;
-use crate::body::{self, Sink, TURN};
+use crate::body::{Sink, TURN};
 use crate::metrics;
 use crate::publish::Publisher;
 use crate::split::{Piece, Splitter};
@@ -35,7 +35,7 @@ pub async fn ingest(
     let at = request.extensions().get().copied();
     let publisher = Publisher::new(context.producer.clone(), context.topic(stream), at);
     let mut ingest = Ingest { stream, accept, publisher, summary: Summary::default() };
-    let mut outcome = body::feed(request.into_body(), splitter, &context.stop, &mut ingest).await;
+    let mut outcome = context.reader(request.into_body()).feed(splitter, &mut ingest).await;
     if !matches!(&outcome, Err(error) if error.status == StatusCode::SERVICE_UNAVAILABLE) {
         // What came before a break is published, so it is waited for too.
         outcome = ingest.publisher.finish().await.and(outcome);

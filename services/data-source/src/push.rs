@@ -41,7 +41,7 @@ struct Pushed {
 /// is dropped then, and with it the channel that the generating thread writes to.
 pub async fn push(State(context): State<Arc<Context>>, request: Request) -> Result<Response, ApiError> {
     let at = request.extensions().get().copied();
-    let body = body::read(request.into_body(), MAX_BODY_BYTES, &context.stop).await?;
+    let body = context.reader(request.into_body()).read(MAX_BODY_BYTES).await?;
     let wanted = PushRequest::parse(&body).map_err(|e| ApiError::new(StatusCode::BAD_REQUEST, e))?;
     tokio::select! {
         biased;

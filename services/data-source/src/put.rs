@@ -8,7 +8,7 @@ use strata_events::MAX_EVENT_BYTES;
 use strata_runtime::http::ApiError;
 
 use crate::app::Context;
-use crate::body::{self, Sink};
+use crate::body::Sink;
 use crate::reference::{ReferenceStore, Referenced};
 use crate::split::{Piece, Splitter};
 use crate::summary::{self, Summary};
@@ -31,7 +31,7 @@ pub async fn put<R: Referenced>(
         summary: Summary::default(),
     };
     let splitter = Splitter::new(MAX_EVENT_BYTES);
-    let outcome = match body::feed(request.into_body(), splitter, &context.stop, &mut put).await {
+    let outcome = match context.reader(request.into_body()).feed(splitter, &mut put).await {
         Ok(()) => put.write().await,
         failed => failed,
     };

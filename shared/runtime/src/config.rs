@@ -28,6 +28,9 @@ const fn optional(name: &'static str) -> Variable {
 /// Every variable that the programs read, the topics of [`STREAMS`] aside.
 pub const VARIABLES: &[Variable] = &[
     var("HTTP_HOST", "127.0.0.1"),
+    var("HTTP_READ_TIMEOUT_SECS", "30"),
+    var("HTTP_MAX_CONNECTIONS", "512"),
+    var("HTTP_MAX_REQUESTS", "64"),
     var("DATA_SOURCE_PORT", "5011"),
     var("STG_PORT", "5012"),
     var("DDS_PORT", "5013"),
@@ -101,6 +104,8 @@ pub struct Settings {
     pub http_host: String,
     /// Port of this service.
     pub http_port: u16,
+    /// What callers may ask of the HTTP server.
+    pub http_limits: HttpLimits,
     /// Key that requests which change state must carry; none means open.
     pub api_key: Option<Secret>,
     /// Filter for log lines, for example `info` or `strata_runtime=debug`.
@@ -130,6 +135,17 @@ pub struct TraceSettings {
     pub endpoint: Option<String>,
     /// Share of requests without a `traceparent` that begin a recorded trace, from 0 to 1.
     pub ratio: f64,
+}
+
+/// What callers may ask of an HTTP server.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpLimits {
+    /// A caller whose header takes longer, or who sends next to nothing for so long, is given up.
+    pub read_timeout: Duration,
+    /// Connections at once; more wait until one is closed.
+    pub connections: usize,
+    /// Requests at once, those for health and metrics aside; more are told to come back.
+    pub requests: usize,
 }
 
 /// How to reach Kafka and how to lay out topics.
@@ -210,6 +226,11 @@ impl Settings {
         Ok(Self {
             http_host: reader.text("HTTP_HOST"),
             http_port: reader.parsed(port_variable)?,
+            http_limits: HttpLimits {
+                read_timeout: Duration::from_secs(reader.positive("HTTP_READ_TIMEOUT_SECS")? as u64),
+                connections: reader.positive("HTTP_MAX_CONNECTIONS")?,
+                requests: reader.positive("HTTP_MAX_REQUESTS")?,
+            },
             api_key: reader.value("APIKEY").map(Secret),
             log_level: reader.text("LOG_LEVEL"),
             log_json: reader.text("LOG_FORMAT") == "json",

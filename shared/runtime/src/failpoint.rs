@@ -5,8 +5,9 @@
 
 use crate::kafka::StageError;
 
-/// The windows: those of a batch, in the order in which it passes them, then those of `strata rebuild`.
-pub const WINDOWS: [&str; 8] = [
+/// The windows: those of a batch, in the order in which it passes them, then those of `strata rebuild` and of
+/// `strata dlq replay`.
+pub const WINDOWS: [&str; 10] = [
     "after_fetch",
     "in_transaction",
     "after_commit",
@@ -15,10 +16,9 @@ pub const WINDOWS: [&str; 8] = [
     "rebuild_in_transaction",
     "rebuild_committed",
     "rebuild_before_swap",
+    "replay_numbered",
+    "replay_sent",
 ];
-
-/// The windows of a replay of dead letters: numbered but not sent, sent but not marked.
-pub const REPLAY_WINDOWS: [&str; 2] = ["replay_numbered", "replay_sent"];
 
 /// Passes a window; without the variable, and in release binaries, nothing happens.
 ///
@@ -39,7 +39,7 @@ mod armed {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
-    use super::{REPLAY_WINDOWS, StageError, WINDOWS};
+    use super::{StageError, WINDOWS};
 
     /// What happens in the window.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ mod armed {
     fn parse(text: &str) -> Option<Failpoint> {
         let mut parts = text.split(':');
         let name = parts.next()?;
-        let window = WINDOWS.into_iter().chain(REPLAY_WINDOWS).find(|window| *window == name)?;
+        let window = WINDOWS.into_iter().find(|window| *window == name)?;
         let action = match parts.next()? {
             "kill" => Action::Kill,
             "stop" => Action::Stop,

@@ -1,13 +1,18 @@
 //! The HTTP surface that all services share, and how errors are answered.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::config::Secret;
 use crate::health::Health;
@@ -47,8 +52,31 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// Time that a request waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Middleware: so many requests at once; one more waits a moment and is then told to come back.
+async fn take_turns(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    match timeout(PATIENCE, turns.acquire()).await {
+        Ok(Ok(_turn)) => next.run(request).await,
+        _ => {
+            let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too many requests at once; try again");
+            ([(header::RETRY_AFTER, "1")], error).into_response()
+        }
+    }
+}
+
 /// Adds health, metrics and API description to a service's own routes, and JSON for unknown paths.
-pub fn with_base_routes(routes: Router, health: Health, metrics: Metrics, openapi: &'static str) -> Router {
+///
+/// Of its own routes `requests` are worked on at once; the others always answer.
+pub fn with_base_routes(
+    routes: Router,
+    health: Health,
+    metrics: Metrics,
+    openapi: &'static str,
+    requests: usize,
+) -> Router {
+    let turns = Arc::new(Semaphore::new(requests));
     let report = |State(health): State<Health>| async move {
         let report = health.report().await;
         let status = if report.is_healthy() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -70,7 +98,7 @@ pub fn with_base_routes(routes: Router, health: Health, metrics: Metrics, openap
             "/openapi.json",
             get(move || async move { ([(header::CONTENT_TYPE, "application/json")], openapi) }),
         )
-        .merge(routes.layer(from_fn(trace::http::follow)))
+        .merge(routes.layer(from_fn_with_state(turns, take_turns)).layer(from_fn(trace::http::follow)))
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "no such path; see /openapi.json") })
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method; see /openapi.json")

@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod pg;
 pub mod pg_copy;
 pub mod redis;
+pub mod server;
 pub mod service;
 pub mod telemetry;
 pub mod trace;

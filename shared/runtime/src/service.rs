@@ -15,7 +15,7 @@ use crate::health::Health;
 use crate::kafka::Producer;
 use crate::kafka::worker::Runnable;
 use crate::metrics::Metrics;
-use crate::{Settings, http, pg, redis as redis_client, telemetry, trace};
+use crate::{Settings, http, pg, redis as redis_client, server, telemetry, trace};
 
 /// Time a stopping service has for the batch in hand and open requests.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
@@ -127,7 +127,7 @@ where
     let metrics = Metrics::install(spec.name, producer.clone())?;
     let address = format!("{}:{}", settings.http_host, settings.http_port);
     tracing::info!(?settings, "{} starts", spec.name);
-    let api_key = settings.api_key.clone();
+    let (api_key, limits) = (settings.api_key.clone(), settings.http_limits);
     let app = App {
         settings,
         postgres: postgres.clone(),
@@ -148,18 +148,18 @@ where
     if api_key.is_none() {
         tracing::info!("APIKEY is not set: requests that change state are open to whoever reaches the port");
     }
-    let router = http::with_base_routes(assembled.routes, health, metrics, spec.openapi);
+    let router = http::with_base_routes(assembled.routes, health, metrics, spec.openapi, limits.requests);
     let listener = tokio::net::TcpListener::bind(&address)
         .await
         .with_context(|| format!("cannot listen on {address}; set {} to a free port", spec.port_variable))?;
     tracing::info!(%address, "{} listens", spec.name);
-    run_until_stopped(router, listener, assembled.workers, shutdown, stop).await
+    let serving = server::serve(listener, router, limits, shutdown.clone());
+    run_until_stopped(serving, assembled.workers, shutdown, stop).await
 }
 
 /// Serves and works until a signal arrives or a part fails; then gives the rest its deadline.
 async fn run_until_stopped(
-    router: Router,
-    listener: tokio::net::TcpListener,
+    serving: impl Future<Output = ()> + Send + 'static,
     workers: Vec<Box<dyn Runnable>>,
     shutdown: CancellationToken,
     stop: impl Future<Output = ()>,
@@ -177,10 +177,9 @@ async fn run_until_stopped(
             drop(handle.block_on(ended_tx.send(result)));
         })?;
     }
-    let (token, http_ended) = (shutdown.clone(), ended_tx);
     tokio::spawn(async move {
-        let result = axum::serve(listener, router).with_graceful_shutdown(token.cancelled_owned()).await;
-        drop(http_ended.send(result.context("the HTTP server failed")).await);
+        serving.await;
+        drop(ended_tx.send(Ok(())).await);
     });
 
     let mut stopped = 0;

@@ -147,6 +147,21 @@ impl Fleet {
         }
     }
 
+    /// Sets a variable for every process that starts from now on.
+    pub fn add_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Everything that the services have logged so far.
+    pub fn logs(&self) -> String {
+        let files =
+            std::fs::read_dir(&self.log_dir).unwrap_or_else(|e| panic!("{}: {e}", self.log_dir.display()));
+        let read = |file: std::fs::DirEntry| {
+            String::from_utf8_lossy(&std::fs::read(file.path()).unwrap_or_default()).into_owned()
+        };
+        files.filter_map(Result::ok).map(read).collect()
+    }
+
     /// Replaces a variable for every process that starts from now on; `change` gets the value so far.
     pub fn change_variable(&mut self, name: &str, change: impl FnOnce(&str) -> String) {
         let value = change(&self.topic(name));

@@ -91,21 +91,9 @@ pub fn read(snapshot: &Snapshot<'_>, reader: &mut Reader) -> anyhow::Result<(Ord
     let names = reading.names(&users, &products, &restaurants)?;
 
     products.childless(&mut childless, &ordered, "l_order_product");
-    products.childless(&mut childless, &menus.sold, "l_product_restaurant");
-    products.childless(&mut childless, &menus.sorted, "l_product_category");
-    products.childless(&mut childless, &names.products, "s_product_names");
     categories.childless(&mut childless, &in_orders, "l_order_category");
-    categories.childless(&mut childless, &menus.filled, "l_product_category");
-    restaurants.childless(&mut childless, &menus.selling, "l_product_restaurant");
-    restaurants.childless(&mut childless, &names.restaurants, "s_restaurant_names");
-    for number in (0..users.names.len()).filter_map(|n| u32::try_from(n).ok()) {
-        childless.compared += 1;
-        let (orders, named) = (ordering.has(number), names.users.has(number));
-        if orders != named {
-            let missing = if orders { "s_user_names" } else { "l_order_user" };
-            childless.differs(|| format!("h_user: {:?} has no row in {missing}", users.name(number)));
-        }
-    }
+    menus.childless(&mut childless, [&products, &categories, &restaurants]);
+    names.childless(&mut childless, [&users, &products, &restaurants], &ordering);
     let vault = OrderVault {
         orders,
         order_ids,
@@ -165,12 +153,37 @@ struct Menus {
     selling: Marks,
 }
 
+impl Menus {
+    fn childless(&self, check: &mut Check, [products, categories, restaurants]: [&Hub; 3]) {
+        products.childless(check, &self.sold, "l_product_restaurant");
+        products.childless(check, &self.sorted, "l_product_category");
+        categories.childless(check, &self.filled, "l_product_category");
+        restaurants.childless(check, &self.selling, "l_product_restaurant");
+    }
+}
+
 /// Whom the satellites of names know.
 struct Names {
     users: Marks,
     products: Marks,
     restaurants: Marks,
     product_names: Lists<Box<str>>,
+}
+
+impl Names {
+    /// Users of searches have neither names nor orders, those of orders both.
+    fn childless(&self, check: &mut Check, [users, products, restaurants]: [&Hub; 3], ordering: &Marks) {
+        products.childless(check, &self.products, "s_product_names");
+        restaurants.childless(check, &self.restaurants, "s_restaurant_names");
+        for (number, name) in (0..).zip(&users.names) {
+            check.compared += 1;
+            let (orders, named) = (ordering.has(number), self.users.has(number));
+            if orders != named {
+                let missing = if orders { "s_user_names" } else { "l_order_user" };
+                check.differs(|| format!("h_user: {name:?} has no row in {missing}"));
+            }
+        }
+    }
 }
 
 /// What every table is read with.

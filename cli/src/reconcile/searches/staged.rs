@@ -7,7 +7,7 @@ use stg::search::clean::clean;
 use strata_events::search::EVENT_ID_HEADER;
 use strata_events::stream::HOTEL_SEARCH;
 use strata_events::{Contract as _, Search};
-use strata_vault::hub_key;
+use strata_vault::{LoadPosition, hub_key};
 use uuid::Uuid;
 
 use super::super::copy::Row;
@@ -17,6 +17,7 @@ use super::super::outputs::{header, origin_of};
 use super::super::reader::Reader;
 use super::super::report::Check;
 use super::super::snapshot::Snapshot;
+use super::super::vault::Places;
 use super::vault::{Link, SearchVault};
 use crate::fleet::STAGES;
 use crate::kafka::read_ranges;
@@ -25,10 +26,8 @@ use crate::kafka::read_ranges;
 pub struct Staged {
     /// Numbers of the staged searches, in the vault's numbering.
     pub known: Marks,
-    /// Searches that the vault has otherwise, though at the same millisecond, and what differs.
-    doubtful: Vec<(u32, String)>,
-    versions: Check,
-    checks: Vec<Check>,
+    /// What was found.
+    pub checks: Vec<Check>,
     /// What is worth knowing besides.
     pub notes: Vec<String>,
 }
@@ -40,11 +39,13 @@ pub fn check(
     vault: &mut SearchVault,
 ) -> anyhow::Result<Staged> {
     let excused = excused(snapshot)?;
+    let places = Places::new(snapshot, &[(STAGES[0], snapshot.settings.topics.name(HOTEL_SEARCH.into_stg))]);
+    let mut positions = Check::new("stg searches: rows came from records below the offsets");
     let mut there = Check::new("stg → dds: every search has arrived");
     let mut versions = Check::new("stg → dds: user, hotel, time and offers of every search");
-    let (mut known, mut others, mut doubtful) = (Marks::default(), 0_u64, Vec::new());
-    let select = "select event_id, user_id, hotel_id, search_dt, sent_dttm, payload::text \
-                  from stg.hotel_search_events";
+    let (mut known, mut others) = (Marks::default(), 0_u64);
+    let select = "select event_id, user_id, hotel_id, search_dt, sent_dttm, payload::text, load_src, \
+                  load_partition::bigint, load_offset from stg.hotel_search_events";
     reader.copy_out(select, |row| {
         let event_id = row.text(0)?;
         let key = hub_key(event_id);
@@ -67,46 +68,55 @@ pub fn check(
         };
         // Of a search that came more than once each layer keeps the first record that it saw: another
         // one's content says nothing about the vault.
-        let same_record = link.load_dt == row.micros(4)?;
+        let same_record = match place(row)? {
+            Some((partition, offset)) => {
+                let at = (row.text(6)?, (partition, offset));
+                let name = || format!("stg.hotel_search_events: {event_id:?}");
+                places.check_offset(&mut positions, at.0, at.1, row.micros(4)?, name);
+                at.1 == LoadPosition::source(link.load_seq)
+            }
+            None => link.load_dt == row.micros(4)?,
+        };
         if same_record && let Some(what) = compare(vault, link, &search) {
-            doubtful.push((number, format!("stg.hotel_search_events: {event_id:?} {what}")));
+            versions.differs(|| format!("stg.hotel_search_events: {event_id:?} {what}"));
         }
         others += u64::from(!same_record);
         Ok(())
     })?;
-    // Records that were written to processed_data_topic by hand never were in stg.
-    let mut back = Check::new("dds → stg: every search is staged");
-    for number in 0..u32::try_from(vault.links.len()).unwrap_or(u32::MAX) {
-        back.compared += 1;
-        if !known.has(number) && !vault.by_hand.has(number) {
-            let link = vault.links[number as usize];
-            back.differs(|| format!("l_hotel_search: {} is not staged", vault.describe(&link)));
-        }
-    }
+    let notes = notes(excused.len(), others);
+    let checks = vec![there, versions, unstaged(vault, &known), positions];
+    Ok(Staged { known, checks, notes })
+}
+
+fn notes(excused: usize, others: u64) -> Vec<String> {
     let mut notes = Vec::new();
-    if !excused.is_empty() {
-        notes.push(format!(
-            "{} searches are on their way from stg to dds, or dead letters of dds",
-            excused.len()
-        ));
+    if excused > 0 {
+        notes.push(format!("{excused} searches are on their way from stg to dds, or dead letters of dds"));
     }
     if others > 0 {
         notes.push(format!(
             "{others} searches came more than once, and stg and dds hold different records of them"
         ));
     }
-    Ok(Staged { known, doubtful, versions, checks: vec![there, back], notes })
+    notes
 }
 
-impl Staged {
-    /// Decides what differs: of searches that came `again`, it may be two records of one millisecond.
-    pub fn settle(mut self, again: &Marks) -> Vec<Check> {
-        for (_, what) in self.doubtful.drain(..).filter(|(number, _)| !again.has(*number)) {
-            self.versions.differs(|| what);
+/// Every search of the vault is staged, but those that were written to processed_data_topic by hand.
+fn unstaged(vault: &SearchVault, known: &Marks) -> Check {
+    let mut check = Check::new("dds → stg: every search is staged");
+    for (number, link) in (0..).zip(&vault.links) {
+        check.compared += 1;
+        if !known.has(number) && !vault.by_hand.has(number) {
+            check.differs(|| format!("l_hotel_search: {} is not staged", vault.describe(link)));
         }
-        self.checks.push(self.versions);
-        self.checks
     }
+    check
+}
+
+/// Partition and offset of the record that a row came with; none in rows that are older than the columns.
+fn place(row: &Row<'_>) -> anyhow::Result<Option<(i32, i64)>> {
+    let place = row.optional_bigint(7)?.zip(row.optional_bigint(8)?);
+    Ok(place.map(|(partition, offset)| anyhow::Ok((i32::try_from(partition)?, offset))).transpose()?)
 }
 
 /// The search that a row holds, or what is wrong with the row by itself.

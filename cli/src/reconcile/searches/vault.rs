@@ -30,6 +30,8 @@ pub struct Link {
     pub search_dt: i64,
     /// Kafka time of its record, microseconds.
     pub load_dt: i64,
+    /// Place of its record, as the satellite has it.
+    pub load_seq: i64,
     /// Fingerprint of its offers; 0 until the satellite is read.
     pub offers: u64,
 }
@@ -178,6 +180,7 @@ impl Reading<'_> {
                 hotel: hotel.unwrap_or(NONE),
                 search_dt: row.micros(4)?,
                 load_dt: row.micros(5)?,
+                load_seq: 0,
                 offers: 0,
             });
             if row.text(6)? == processed_topic {
@@ -231,7 +234,7 @@ impl Reading<'_> {
                 .differs(|| format!("{TABLE}: {key} is not the only one, or not of its link's record"));
         }
         // Zero means none yet; a fingerprint that begins with so many zeros never comes.
-        link.offers = short(stored);
+        (link.offers, link.load_seq) = (short(stored), row.bigint(3)?);
         let held_back = self.held_back.get(&number).copied();
         for advertiser in &advertisers {
             let Some(found) =
