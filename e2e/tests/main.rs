@@ -20,6 +20,7 @@ mod observability;
 mod orders;
 mod outage;
 mod partitions;
+mod queries;
 mod rebalance;
 mod rebuild;
 mod reconcile;
