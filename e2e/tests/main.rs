@@ -27,6 +27,7 @@ mod reconcile;
 mod replay;
 mod searches;
 mod shutdown;
+mod silent;
 mod status;
 mod statuses;
 mod support;

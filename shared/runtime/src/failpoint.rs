@@ -5,14 +5,15 @@
 
 use crate::kafka::StageError;
 
-/// The windows: those of a batch, in the order in which it passes them, then those of `strata rebuild` and of
-/// `strata dlq replay`.
-pub const WINDOWS: [&str; 10] = [
+/// The windows: those of a batch, in the order in which it passes them; one whose `error` makes the loop's first
+/// partition bring nothing any more; those of `strata rebuild` and of `strata dlq replay`.
+pub const WINDOWS: [&str; 11] = [
     "after_fetch",
     "in_transaction",
     "after_commit",
     "after_send",
     "after_ack",
+    "silent_partition",
     "rebuild_in_transaction",
     "rebuild_committed",
     "rebuild_before_swap",

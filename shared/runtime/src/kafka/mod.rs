@@ -12,7 +12,9 @@ pub mod pending;
 pub mod pg_stage;
 pub mod producer;
 pub mod record;
+mod silence;
 pub mod stage;
+mod trouble;
 pub mod worker;
 
 pub use dead_letter::DeadLetters;

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use rdkafka::error::KafkaError;
 use strata_events::Reject;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -22,7 +21,9 @@ use super::guard::DeadLetterGuard;
 use super::loss::{self, Gone};
 use super::producer::Producer;
 use super::record::{Output, Record};
+use super::silence::Silence;
 use super::stage::{Position, Span, Stage, StageError};
+use super::trouble::{Described, Trouble, kafka_trouble};
 use crate::config::{BatchSettings, KafkaSettings};
 use crate::failpoint;
 use crate::health::WorkerStatus;
@@ -42,6 +43,8 @@ const MARKS_WITHIN: Duration = Duration::from_secs(5);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Longest pause between retries: recovery shows soon after the cause is gone.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Longest wait for the end of a partition that is quiet.
+const ASK_WITHIN: Duration = Duration::from_millis(500);
 /// Time between two comparisons of the loop's positions with the store's.
 const VERIFY_EVERY: Duration = Duration::from_secs(1);
 
@@ -51,22 +54,6 @@ pub trait Runnable: Send {
     fn status(&self) -> Arc<WorkerStatus>;
     /// Runs until `token` is cancelled; blocks the thread it is called on.
     fn run(self: Box<Self>, handle: &Handle, token: &CancellationToken) -> anyhow::Result<()>;
-}
-
-/// Why the loop has to find its position again.
-enum Trouble {
-    Stage(StageError),
-    Kafka(anyhow::Error),
-    /// Kafka does not hold the next offset any more, or never did.
-    Lost(String),
-    /// The group moved the partitions, or the service stops.
-    Interrupted,
-}
-
-impl From<StageError> for Trouble {
-    fn from(error: StageError) -> Self {
-        Self::Stage(error)
-    }
 }
 
 /// Names and limits of one loop.
@@ -138,6 +125,7 @@ impl<S: Stage> Runnable for Worker<S> {
             in_doubt: None,
             guard,
             backoff: BACKOFF_MIN,
+            silence: Silence::default(),
             latency,
         }
         .turn();
@@ -170,6 +158,8 @@ struct Loop<'a, S> {
     /// Stops the stage when most of what it reads is refused.
     guard: DeadLetterGuard,
     backoff: Duration,
+    /// Notices partitions that bring nothing though Kafka holds more.
+    silence: Silence,
     /// Ages of records at their commit.
     latency: Arc<Latency>,
 }
@@ -199,7 +189,10 @@ impl<S: Stage> Loop<'_, S> {
             match outcome {
                 Ok(()) => {
                     self.backoff = BACKOFF_MIN;
-                    self.worker.status.ok();
+                    match self.silence.suspicion() {
+                        Some(suspicion) => self.worker.status.waiting(suspicion),
+                        None => self.worker.status.ok(),
+                    }
                 }
                 Err(trouble) => self.recover(trouble),
             }
@@ -214,7 +207,11 @@ impl<S: Stage> Loop<'_, S> {
             Collected::Records(records) => records,
             Collected::OutOfRange => return Err(Trouble::Interrupted),
         };
+        let BatchSettings { max_rows, max_bytes, .. } = self.worker.settings.batch;
+        let bytes: usize = records.iter().map(|record| record.payload.len()).sum();
+        let drained = records.len() < max_rows && bytes < max_bytes;
         records.retain(|record| self.positions.get(&record.partition).is_some_and(|&at| record.offset >= at));
+        self.check_silence(&records, drained)?;
         if records.is_empty() {
             self.settle();
             return Ok(());
@@ -241,6 +238,27 @@ impl<S: Stage> Loop<'_, S> {
             "batch applied"
         );
         self.source.commit(self.positions.iter().map(|(&partition, &offset)| (partition, offset)));
+        Ok(())
+    }
+
+    /// Starts anew when a partition brings nothing though Kafka holds more.
+    fn check_silence(&mut self, records: &[Record], drained: bool) -> Result<(), Trouble> {
+        let now = Instant::now();
+        self.silence.collected(records.iter().map(|record| record.partition), drained, now);
+        for partition in self.silence.due(now) {
+            let Some(&position) = self.positions.get(&partition) else { continue };
+            // Kafka being away is noticed elsewhere.
+            let high = self.source.watermarks(partition, ASK_WITHIN).map_or(position, |(_, high)| high);
+            if self.silence.ends_at(partition, position, high, now) {
+                let topic = &self.worker.settings.topic;
+                return Err(Trouble::Silent(format!(
+                    "{topic}/{partition} brings nothing, though kafka holds offsets {position} to {high}; starting again"
+                )));
+            }
+        }
+        if failpoint::pass("silent_partition").is_err() {
+            self.source.silence(self.positions.keys().copied().take(1));
+        }
         Ok(())
     }
 
@@ -383,6 +401,7 @@ impl<S: Stage> Loop<'_, S> {
         self.source.start_at(self.positions.iter().map(|(&p, &o)| (p, o))).map_err(kafka_trouble)?;
         self.source.lag().assigned(&self.positions);
         self.unproven = self.positions.keys().copied().collect();
+        self.silence.started(self.positions.keys().copied(), Instant::now());
         tracing::info!(positions = ?self.positions, kafka.topic = self.worker.settings.topic, "reading");
         Ok(())
     }
@@ -450,29 +469,10 @@ impl<S: Stage> Loop<'_, S> {
     /// Reports the trouble, waits a little while serving the group, and has the position found again.
     fn recover(&mut self, trouble: Trouble) {
         self.epoch = 0;
-        let (cause, message) = match &trouble {
-            Trouble::Interrupted => return,
-            Trouble::Stage(StageError::Fenced { .. }) => {
-                ("fenced", "checking who owns the partition".to_owned())
-            }
-            Trouble::Stage(StageError::Transient { dependency, .. }) => {
-                ("transient", format!("waiting for {dependency}"))
-            }
-            Trouble::Stage(StageError::Data(_)) => {
-                ("data", "the store refuses what the stage itself keeps".to_owned())
-            }
-            Trouble::Stage(StageError::NeedsOperator(message)) => ("operator", message.clone()),
-            Trouble::Kafka(_) => ("kafka", "waiting for kafka".to_owned()),
-            Trouble::Lost(message) => ("lost", message.clone()),
-        };
-        let error = match &trouble {
-            Trouble::Stage(e) => format!("{:#}", anyhow::Error::msg(chain(e))),
-            Trouble::Kafka(e) => format!("{e:#}"),
-            Trouble::Lost(_) | Trouble::Interrupted => String::new(),
-        };
+        let Some(Described { cause, message, error }) = trouble.describe() else { return };
         metrics::counter!(names::RETRIES, "stream" => self.worker.settings.stream, "cause" => cause)
             .increment(1);
-        if matches!(cause, "lost" | "operator") {
+        if matches!(cause, "lost" | "operator" | "silent") {
             tracing::error!("{message}");
         } else {
             tracing::warn!(error, retry_ms = self.backoff.as_millis(), "{message}");
@@ -493,19 +493,4 @@ impl<S: Stage> Loop<'_, S> {
             tracing::debug!(error = %e, "the ends of partitions are not known");
         }
     }
-}
-
-fn kafka_trouble(error: KafkaError) -> Trouble {
-    Trouble::Kafka(error.into())
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

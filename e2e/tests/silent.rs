@@ -1,0 +1,34 @@
+//! A partition whose records the consumer does not bring, without a word.
+
+use std::time::Duration;
+
+use strata_testkit::eventually::holds;
+use strata_testkit::{Service, eventually};
+
+use crate::support::{assert_exact, launch};
+
+/// Quiet for a while, suspected for a while.
+const NOTICED_WITHIN: Duration = Duration::from_secs(90);
+
+#[tokio::test]
+async fn a_partition_that_falls_silent_is_told_and_started_again() {
+    // GIVEN a stage whose consumer stops bringing the records of a partition
+    let fleet = launch(&[]).await;
+    fleet.push(100).await;
+    assert_exact(&fleet).await;
+    fleet.kill(Service::Dds);
+    fleet.start_failing(Service::Dds, "silent_partition:error:10");
+    fleet.wait_healthy(Service::Dds).await;
+    // WHEN orders arrive in all of them
+    let told = eventually(NOTICED_WITHIN, "dds that tells of a silent partition", async || {
+        fleet.push(20).await;
+        let health = fleet.get(Service::Dds, "/health").await;
+        let told =
+            health.status == 503 && health.body.to_string().contains("brings nothing, though kafka holds");
+        holds(told, || format!("{} {}", health.status, health.body))
+    });
+    told.await;
+    // THEN /health says so, and it comes back by itself: every layer equals the model
+    assert_exact(&fleet).await;
+    fleet.wait_healthy(Service::Dds).await;
+}
