@@ -60,6 +60,8 @@ async fn no_outage_of_a_server_makes_a_dead_letter_of_any_stream() {
             holds(health.status == 503, || format!("{} {}", health.status, health.body))
         })
         .await;
+        // AND dies, and comes back
+        servers.thaw(server);
         servers.crash(server).await;
         servers.restart(server).await;
     }
