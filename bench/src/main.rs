@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Parser as _;
 use strata_testkit::{Fleet, Servers, Service};
 
@@ -35,6 +35,10 @@ const WARM_UP: u64 = 1000;
 
 /// Events of each stream that warm up the servers: Kafka's machine compiles itself while it runs.
 const SERVER_WARM_UP: u64 = 40_000;
+
+/// Least share of the ceiling that a full run must reach: well below what is measured, so that it fails for
+/// a reason and not for a busy machine.
+const LEAST_RATIO: f64 = 0.2;
 
 /// Events of each stream while both run at once, for the memory that takes.
 const BOTH: u64 = 60_000;
@@ -79,7 +83,11 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         std::fs::create_dir_all(folder)?;
     }
     let json = serde_json::to_string_pretty(&report)?;
-    std::fs::write(&options.out, json + "\n").with_context(|| options.out.display().to_string())
+    std::fs::write(&options.out, json + "\n").with_context(|| options.out.display().to_string())?;
+    if let Some(ratio) = report.orders_ratio.filter(|_| !options.quick) {
+        ensure!(ratio >= LEAST_RATIO, "orders reach {ratio:.2} of the ceiling, at least {LEAST_RATIO} is expected");
+    }
+    Ok(())
 }
 
 /// Starts a fleet of its own and finds its processes.
