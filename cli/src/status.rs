@@ -34,7 +34,8 @@ fn print(snapshot: &Snapshot) {
     health(snapshot).print();
     println!("\nLag");
     lag(snapshot).print();
-    println!("\nRows");
+    let exact = snapshot.tables.iter().flatten().all(|table| table.exact);
+    println!("\nRows{}", if exact { "" } else { ", about: records flow, or a table is too large to count" });
     match rows(snapshot) {
         Some(table) => table.print(),
         None => println!("  not known"),

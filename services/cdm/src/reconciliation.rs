@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use metrics::{Unit, describe_gauge, gauge};
 use sqlx::PgPool;
+use strata_fleet::last_reconcile;
+use strata_fleet::snapshot::Reconcile;
 use tokio_util::sync::CancellationToken;
 
 /// Rows that differed in the newest run; 0 means that all layers agreed.
@@ -20,15 +22,6 @@ const FINISHED: &str = "strata_reconcile_finished_timestamp_seconds";
 /// Time between two looks; a run is rarer by far.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// The newest run.
-#[derive(sqlx::FromRow)]
-struct Run {
-    finished_at: f64,
-    duration_ms: i64,
-    checks: i32,
-    differences: i64,
-}
-
 /// Shows the newest run until the service stops; nothing is shown before there is one.
 pub async fn watch(pool: PgPool, stop: CancellationToken) {
     describe_gauge!(DIFFERENCES, "Rows that differed between the layers in the newest reconcile");
@@ -36,8 +29,8 @@ pub async fn watch(pool: PgPool, stop: CancellationToken) {
     describe_gauge!(DURATION, Unit::Seconds, "Duration of the newest reconcile");
     describe_gauge!(FINISHED, Unit::Seconds, "When the newest reconcile ended, Unix time");
     loop {
-        match newest(&pool).await {
-            Ok(Some(run)) => run.show(),
+        match last_reconcile(&pool).await {
+            Ok(Some(run)) => show(&run),
             Ok(None) => {}
             // Postgres may be away; /health says so.
             Err(e) => tracing::debug!(error = %e, "the newest reconcile is not known"),
@@ -50,15 +43,9 @@ pub async fn watch(pool: PgPool, stop: CancellationToken) {
     }
 }
 
-async fn newest(pool: &PgPool) -> Result<Option<Run>, sqlx::Error> {
-    sqlx::query_as(include_str!("../sql/select_newest_reconciliation.sql")).fetch_optional(pool).await
-}
-
-impl Run {
-    fn show(&self) {
-        gauge!(DIFFERENCES).set(self.differences as f64);
-        gauge!(CHECKS).set(self.checks);
-        gauge!(DURATION).set(self.duration_ms as f64 / 1000.0);
-        gauge!(FINISHED).set(self.finished_at);
-    }
+fn show(run: &Reconcile) {
+    gauge!(DIFFERENCES).set(run.differences as f64);
+    gauge!(CHECKS).set(run.checks);
+    gauge!(DURATION).set(run.duration_ms as f64 / 1000.0);
+    gauge!(FINISHED).set(run.finished_at.timestamp_millis() as f64 / 1000.0);
 }

@@ -5,5 +5,5 @@ select
     checks,
     differences
 from ops.reconciliations
-order by finished_at desc
+order by finished_at desc, id desc
 limit 1

@@ -6,6 +6,7 @@
 pub mod fleet;
 mod kafka;
 mod observer;
+mod rows;
 pub mod services;
 pub mod snapshot;
 mod store;
@@ -14,3 +15,4 @@ pub use fleet::{Fleet, STAGES, StagePosition};
 pub use observer::Observer;
 pub use services::Service;
 pub use snapshot::Snapshot;
+pub use store::last_reconcile;

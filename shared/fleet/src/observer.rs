@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::fleet::STAGES;
 use crate::kafka::{Edges, Place, Timestamps, Topics};
+use crate::rows::Rows;
 use crate::services::SERVICES;
 use crate::snapshot::{
     DeadLetters, Metrics, Part, Partition, Reconcile, Snapshot, Stage, State, Stream, Table,
@@ -38,6 +39,7 @@ pub struct Observer {
     http: reqwest::Client,
     services: Vec<(&'static str, String)>,
     pool: PgPool,
+    rows: tokio::sync::Mutex<Rows>,
     redis: ConnectionManager,
     keys: MetricsKeys,
     topics: Arc<Mutex<Topics>>,
@@ -50,7 +52,6 @@ pub struct Observer {
 /// What Postgres answered; parts that failed by themselves are none.
 struct Warehouse {
     offsets: Offsets,
-    tables: Option<Vec<Table>>,
     dead_letters: Option<Vec<DeadLetters>>,
     reconcile: Option<Reconcile>,
 }
@@ -81,6 +82,7 @@ impl Observer {
             http: reqwest::Client::builder().timeout(TIMEOUT).build()?,
             services: services.collect::<anyhow::Result<_>>()?,
             pool,
+            rows: tokio::sync::Mutex::default(),
             redis: redis_client::connect(&settings.redis_url)?,
             keys: MetricsKeys::new(&settings.redis_prefix),
             topics: Arc::new(Mutex::new(Topics::new(&settings.kafka)?)),
@@ -101,6 +103,11 @@ impl Observer {
         let servers = vec![part("postgres", &warehouse), part("redis", &live), part("kafka", &edges)];
         let (mut warehouse, live, edges) = (warehouse.ok(), live.ok(), edges.ok());
         let mut streams = self.streams(warehouse.as_ref(), live.as_ref(), edges.as_ref());
+        let tables = async {
+            warehouse.as_ref()?;
+            self.tables(at_rest(&streams)).await
+        };
+        let tables = tables.await;
         self.fill_ages(&mut streams, at).await;
         Snapshot {
             at,
@@ -108,7 +115,7 @@ impl Observer {
             services,
             servers,
             streams,
-            tables: warehouse.as_mut().and_then(|warehouse| warehouse.tables.take()),
+            tables,
             metrics: live.map(|live| live.metrics),
             dead_letters: warehouse.as_mut().and_then(|warehouse| warehouse.dead_letters.take()),
             reconcile: warehouse.and_then(|warehouse| warehouse.reconcile),
@@ -129,17 +136,20 @@ impl Observer {
     async fn ask_postgres(&self) -> anyhow::Result<Warehouse> {
         let asking = async {
             let offsets = store::offsets(&self.pool).await?;
-            let (tables, dead_letters) =
-                tokio::join!(store::tables(&self.pool), store::dead_letters(&self.pool));
+            let dead_letters = store::dead_letters(&self.pool).await;
             let reconcile = store::last_reconcile(&self.pool).await;
             anyhow::Ok(Warehouse {
                 offsets,
-                tables: tables.ok(),
                 dead_letters: dead_letters.ok(),
                 reconcile: reconcile.ok().flatten(),
             })
         };
         timeout(TIMEOUT, asking).await.context(SILENT)?
+    }
+
+    async fn tables(&self, at_rest: Option<Vec<i64>>) -> Option<Vec<Table>> {
+        let mut rows = self.rows.lock().await;
+        timeout(TIMEOUT, rows.look(&self.pool, at_rest)).await.ok()?.ok()
     }
 
     async fn ask_redis(&self) -> anyhow::Result<Live> {
@@ -208,6 +218,12 @@ impl Observer {
             *stage = Stage::of(&stage.stage, &stage.topic, partitions);
         }
     }
+}
+
+/// What every stage has applied, where nothing is left to apply.
+fn at_rest(streams: &[Stream]) -> Option<Vec<i64>> {
+    let stages = streams.iter().flat_map(|stream| &stream.stages);
+    stages.map(|stage| stage.applied.filter(|_| stage.lag == Some(0))).collect()
 }
 
 /// Joins what the store and Kafka say of the partitions of a topic.

@@ -19,7 +19,7 @@ pub struct Snapshot {
     pub servers: Vec<Part>,
     /// Where every stage of every stream stands.
     pub streams: Vec<Stream>,
-    /// Rows by table, in the order of the layers; as Postgres' statistics have them, so some seconds behind.
+    /// Rows by table, in the order of the layers.
     pub tables: Option<Vec<Table>>,
     /// Members of the hotel metrics in Redis.
     pub metrics: Option<Metrics>,
@@ -108,6 +108,8 @@ pub struct Table {
     pub name: String,
     /// Live rows.
     pub rows: i64,
+    /// True when they were counted and nothing has moved since; else about so many, from the statistics.
+    pub exact: bool,
 }
 
 /// Members of the hotel metrics.

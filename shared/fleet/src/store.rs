@@ -1,4 +1,4 @@
-//! What the stores know: where the stages stand, and what lies in the layers.
+//! What the stores know of the fleet: where the stages stand, what they refused, what was proven.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use redis::{AsyncCommands as _, RedisResult};
 use sqlx::PgPool;
 use strata_runtime::redis::MetricsKeys;
 
-use crate::snapshot::{DeadLetters, Metrics, Reconcile, Table};
+use crate::snapshot::{DeadLetters, Metrics, Reconcile};
 
 /// Next offset by stage and topic, then by partition.
 pub type Offsets = BTreeMap<(String, String), BTreeMap<i32, i64>>;
@@ -37,13 +37,6 @@ pub async fn metrics(redis: &mut ConnectionManager, keys: &MetricsKeys) -> Redis
     sizes.zcard(keys.users()).zcard(keys.hotels()).zcard(keys.advertisers());
     let (users, hotels, advertisers) = sizes.query_async(redis).await?;
     Ok(Metrics { users, hotels, advertisers })
-}
-
-/// Rows by table.
-pub async fn tables(pool: &PgPool) -> sqlx::Result<Vec<Table>> {
-    let rows: Vec<(String, String, i64)> =
-        sqlx::query_as(include_str!("../sql/select_table_rows.sql")).fetch_all(pool).await?;
-    Ok(rows.into_iter().map(|(layer, name, rows)| Table { layer, name, rows }).collect())
 }
 
 /// Open dead letters by kind.
