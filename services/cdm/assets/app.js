@@ -64,9 +64,13 @@ function showTop(top) {
   if (recent.length && !at("user").elements.id.value && !at("counters").hasChildNodes()) users.show(recent[0]);
 }
 
+let events = null;
+
 function connect() {
-  const events = new EventSource("/dashboard/events");
-  const on = (name, show) => events.addEventListener(name, (event) => {
+  events?.close();
+  const mine = new EventSource("/dashboard/events");
+  events = mine;
+  const on = (name, show) => mine.addEventListener(name, (event) => {
     heard = performance.now();
     say(at("connection"), "live", "live");
     show(JSON.parse(event.data));
@@ -77,14 +81,23 @@ function connect() {
     history.add(series);
     drawCharts(history);
   });
-  events.addEventListener("error", () => {
+  mine.addEventListener("error", () => {
     say(at("connection"), "cdm does not answer; trying again", "lost");
     // The browser comes back by itself unless it was answered with an error.
-    if (events.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
+    if (mine.readyState === EventSource.CLOSED) setTimeout(() => mine === events && connect(), 2000);
   });
 }
 
+function disconnect() {
+  events?.close();
+  events = null;
+}
+
 setInterval(() => {
-  if (heard && performance.now() - heard > SILENCE_MS) say(at("connection"), "no news; figures are old", "lost");
+  if (events && heard && performance.now() - heard > SILENCE_MS) say(at("connection"), "no news; figures are old", "lost");
 }, 1000);
-connect();
+// The fleet is asked only while somebody looks: not for a tab in the background, nor a page kept for going back.
+document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
+addEventListener("pagehide", disconnect);
+addEventListener("pageshow", (event) => event.persisted && connect());
+if (!document.hidden) connect();

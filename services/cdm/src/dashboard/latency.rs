@@ -38,9 +38,12 @@ pub struct Series {
     points: Vec<Point>,
 }
 
-/// The points of all streams, oldest first.
+/// The points of each stream, oldest first.
+type PointsByStream = Vec<(&'static str, VecDeque<Point>)>;
+
+/// The points of all streams.
 #[derive(Clone, Default)]
-pub struct History(Arc<Mutex<Vec<(&'static str, VecDeque<Point>)>>>);
+pub struct History(Arc<Mutex<PointsByStream>>);
 
 impl History {
     /// Starts to collect, until the service stops.
