@@ -116,7 +116,7 @@ fn unstaged(vault: &SearchVault, known: &Marks) -> Check {
 /// Partition and offset of the record that a row came with; none in rows that are older than the columns.
 fn place(row: &Row<'_>) -> anyhow::Result<Option<(i32, i64)>> {
     let place = row.optional_bigint(7)?.zip(row.optional_bigint(8)?);
-    Ok(place.map(|(partition, offset)| anyhow::Ok((i32::try_from(partition)?, offset))).transpose()?)
+    place.map(|(partition, offset)| anyhow::Ok((i32::try_from(partition)?, offset))).transpose()
 }
 
 /// The search that a row holds, or what is wrong with the row by itself.
