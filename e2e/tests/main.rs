@@ -17,6 +17,7 @@ mod health;
 mod ingest;
 mod metrics;
 mod observability;
+mod openapi;
 mod orders;
 mod outage;
 mod partitions;

@@ -6,7 +6,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
-use strata_runtime::http::ApiError;
+use strata_runtime::http::{ApiError, Checked};
 use strata_vault::hub_key;
 use uuid::Uuid;
 
@@ -67,8 +67,8 @@ struct CategoryRow {
 
 async fn products(
     State(pool): State<PgPool>,
-    Path(user): Path<String>,
-    Query(page): Query<Page>,
+    Checked(Path(user)): Checked<Path<String>>,
+    Checked(Query(page)): Checked<Query<Page>>,
 ) -> Result<Json<Counters<ProductRow>>, ApiError> {
     let statement = include_str!("../sql/select_user_product_counters.sql");
     let row = |(product_id, product_name, order_cnt)| ProductRow { product_id, product_name, order_cnt };
@@ -77,8 +77,8 @@ async fn products(
 
 async fn categories(
     State(pool): State<PgPool>,
-    Path(user): Path<String>,
-    Query(page): Query<Page>,
+    Checked(Path(user)): Checked<Path<String>>,
+    Checked(Query(page)): Checked<Query<Page>>,
 ) -> Result<Json<Counters<CategoryRow>>, ApiError> {
     let statement = include_str!("../sql/select_user_category_counters.sql");
     let row = |(category_id, category_name, order_cnt)| CategoryRow { category_id, category_name, order_cnt };

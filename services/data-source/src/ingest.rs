@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use strata_events::MAX_EVENT_BYTES;
-use strata_runtime::http::ApiError;
+use strata_runtime::http::{ApiError, Checked};
 
 use crate::app::Context;
 use crate::body::{Sink, TURN};
@@ -21,7 +21,7 @@ use crate::summary::{self, Summary};
 /// has acknowledged both.
 pub async fn ingest(
     State(context): State<Arc<Context>>,
-    Path(name): Path<String>,
+    Checked(Path(name)): Checked<Path<String>>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let stream = stream::find(&name).ok_or_else(|| {

@@ -52,7 +52,7 @@ impl PushRequest {
 
 /// Reads `N`.
 fn count(value: &Value) -> Result<u32, String> {
-    let count = value.as_u64().and_then(|count| u32::try_from(count).ok());
+    let count = whole(value).and_then(|count| u32::try_from(count).ok());
     count
         .filter(|count| (1..=MAX_EVENTS).contains(count))
         .ok_or_else(|| format!("N must be a whole number from 1 to {MAX_EVENTS}, not {}", shown(value)))
@@ -73,9 +73,16 @@ fn gap(value: &Value) -> Result<Duration, String> {
 
 /// Reads `seed`.
 fn seed(value: &Value) -> Result<u64, String> {
-    value
-        .as_u64()
+    whole(value)
         .ok_or_else(|| format!("seed must be a whole number from 0 to 2^64 - 1, not {}", shown(value)))
+}
+
+/// Reads a whole number however it is written: to JSON, 5 and 5.0 are the same.
+fn whole(value: &Value) -> Option<u64> {
+    /// From here on not every whole number has a float of its own.
+    const LIMIT: f64 = (1_u64 << 53) as f64;
+    let float = || value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..LIMIT).contains(n));
+    value.as_u64().or_else(|| float().map(|n| n as u64))
 }
 
 /// A value as an error message quotes it.
@@ -101,6 +108,7 @@ mod tests {
             (r#"{"N":10000000,"stream":"order","other":1}"#, MAX_EVENTS, None, None),
             (r#"{"N":2,"rate":50,"seed":18446744073709551615}"#, 2, Some(20), Some(u64::MAX)),
             (r#"{"rate":0.5,"seed":0}"#, 1, Some(2000), Some(0)),
+            (r#"{"N":7.0,"seed":1e3}"#, 7, None, Some(1000)),
         ] {
             let request = PushRequest::parse(body.as_bytes()).unwrap();
             assert_eq!((request.count, request.seed), (count, seed), "{body}");
@@ -132,6 +140,7 @@ mod tests {
             (r#"{"seed":-1}"#, "seed "),
             (r#"{"seed":1.5}"#, "seed "),
             (r#"{"seed":"a"}"#, "seed "),
+            (r#"{"seed":1e19}"#, "seed "),
             (r#"{"seed":18446744073709551616}"#, "seed "),
             ("[]", "object"),
             ("7", "object"),

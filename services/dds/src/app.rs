@@ -11,11 +11,8 @@ use crate::order::handler::OrderHandler;
 use crate::search::handler::SearchHandler;
 
 /// Name, port and API description of the service.
-pub const SPEC: ServiceSpec = ServiceSpec {
-    name: "dds_service",
-    port_variable: "DDS_PORT",
-    openapi: include_str!("../../../shared/runtime/openapi/worker.json"),
-};
+pub const SPEC: ServiceSpec =
+    ServiceSpec { name: "dds_service", port_variable: "DDS_PORT", openapi: include_str!("../openapi.json") };
 
 /// Layer name in offsets, dead letters and consumer groups.
 const STAGE: &str = "dds";

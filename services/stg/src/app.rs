@@ -13,11 +13,8 @@ use crate::reference::ReferenceCache;
 use crate::search::handler::SearchHandler;
 
 /// Name, port and API description of the service.
-pub const SPEC: ServiceSpec = ServiceSpec {
-    name: "stg_service",
-    port_variable: "STG_PORT",
-    openapi: include_str!("../../../shared/runtime/openapi/worker.json"),
-};
+pub const SPEC: ServiceSpec =
+    ServiceSpec { name: "stg_service", port_variable: "STG_PORT", openapi: include_str!("../openapi.json") };
 
 /// Layer name in offsets, dead letters and consumer groups.
 const STAGE: &str = "stg";

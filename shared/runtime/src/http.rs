@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -66,6 +67,26 @@ async fn take_turns(State(turns): State<Arc<Semaphore>>, request: Request, next:
     }
 }
 
+/// An extractor whose refusals are answered as every error is.
+#[derive(Debug, Clone, Copy)]
+pub struct Checked<E>(pub E);
+
+impl<S, E> FromRequestParts<S> for Checked<E>
+where
+    S: Send + Sync,
+    E: FromRequestParts<S>,
+    E::Rejection: std::error::Error,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        E::from_request_parts(parts, state).await.map(Self).map_err(|rejection| {
+            let message = rejection.to_string();
+            ApiError::new(rejection.into_response().status(), message)
+        })
+    }
+}
+
 /// Adds health, metrics and API description to a service's own routes, and JSON for unknown paths.
 ///
 /// Of its own routes `requests` are worked on at once; the others always answer.
@@ -73,7 +94,7 @@ pub fn with_base_routes(
     routes: Router,
     health: Health,
     metrics: Metrics,
-    openapi: &'static str,
+    docs: Router,
     requests: usize,
 ) -> Router {
     let turns = Arc::new(Semaphore::new(requests));
@@ -94,10 +115,7 @@ pub fn with_base_routes(
         )
         .with_state(health)
         .route("/livez", get(|| async { axum::Json(serde_json::json!({"status": "ok"})) }))
-        .route(
-            "/openapi.json",
-            get(move || async move { ([(header::CONTENT_TYPE, "application/json")], openapi) }),
-        )
+        .merge(docs)
         .merge(routes.layer(from_fn_with_state(turns, take_turns)).layer(from_fn(trace::http::follow)))
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "no such path; see /openapi.json") })
         .method_not_allowed_fallback(|| async {

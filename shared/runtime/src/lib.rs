@@ -2,6 +2,7 @@
 //! HTTP, connections, shutdown, and the consumer loop in [`kafka`].
 
 pub mod config;
+pub mod docs;
 pub mod failpoint;
 pub mod health;
 pub mod http;

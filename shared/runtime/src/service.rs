@@ -15,7 +15,7 @@ use crate::health::Health;
 use crate::kafka::Producer;
 use crate::kafka::worker::Runnable;
 use crate::metrics::Metrics;
-use crate::{Settings, http, pg, redis as redis_client, server, telemetry, trace};
+use crate::{Settings, docs, http, pg, redis as redis_client, server, telemetry, trace};
 
 /// Time a stopping service has for the batch in hand and open requests.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
@@ -27,7 +27,7 @@ pub struct ServiceSpec {
     pub name: &'static str,
     /// Variable that holds its port.
     pub port_variable: &'static str,
-    /// OpenAPI description, JSON.
+    /// OpenAPI description of its own routes, JSON; see [`crate::docs`].
     pub openapi: &'static str,
 }
 
@@ -148,7 +148,8 @@ where
     if api_key.is_none() {
         tracing::info!("APIKEY is not set: requests that change state are open to whoever reaches the port");
     }
-    let router = http::with_base_routes(assembled.routes, health, metrics, spec.openapi, limits.requests);
+    let docs = docs::routes(spec.openapi, spec.name)?;
+    let router = http::with_base_routes(assembled.routes, health, metrics, docs, limits.requests);
     let listener = tokio::net::TcpListener::bind(&address)
         .await
         .with_context(|| format!("cannot listen on {address}; set {} to a free port", spec.port_variable))?;

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use redis::AsyncCommands as _;
 use serde::Serialize;
-use strata_runtime::http::ApiError;
+use strata_runtime::http::{ApiError, Checked};
 
 use super::Sources;
 use super::top::Offer;
@@ -22,7 +22,7 @@ pub struct Hotel {
 /// Answers with the offers of a hotel.
 pub async fn of_hotel(
     State(sources): State<Sources>,
-    Path(hotel_id): Path<String>,
+    Checked(Path(hotel_id)): Checked<Path<String>>,
 ) -> Result<Json<Hotel>, ApiError> {
     let mut redis = sources.redis.clone();
     let read = async {

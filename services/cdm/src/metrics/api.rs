@@ -9,7 +9,7 @@ use axum::{Json, Router};
 use redis::aio::ConnectionManager;
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
-use strata_runtime::http::ApiError;
+use strata_runtime::http::{ApiError, Checked};
 use strata_runtime::redis::MetricsKeys;
 use tower_http::cors::{Any, CorsLayer};
 
@@ -104,21 +104,21 @@ fn redis_down(error: impl Display) -> ApiError {
 
 async fn users(
     State(metrics): State<Metrics>,
-    Query(request): Query<PageRequest>,
+    Checked(Query(request)): Checked<Query<PageRequest>>,
 ) -> Result<Json<Frequencies>, ApiError> {
     frequencies(&metrics.ranking, &metrics.keys.users(), &request).await
 }
 
 async fn hotels(
     State(metrics): State<Metrics>,
-    Query(request): Query<PageRequest>,
+    Checked(Query(request)): Checked<Query<PageRequest>>,
 ) -> Result<Json<Frequencies>, ApiError> {
     frequencies(&metrics.ranking, &metrics.keys.hotels(), &request).await
 }
 
 async fn advertisers(
     State(metrics): State<Metrics>,
-    Query(request): Query<PageRequest>,
+    Checked(Query(request)): Checked<Query<PageRequest>>,
 ) -> Result<Json<Frequencies>, ApiError> {
     frequencies(&metrics.ranking, &metrics.keys.advertisers(), &request).await
 }
@@ -145,7 +145,7 @@ async fn frequencies(
 /// has no field, and a page may hold fewer fields than the limit.
 async fn prices(
     State(metrics): State<Metrics>,
-    Query(request): Query<PageRequest>,
+    Checked(Query(request)): Checked<Query<PageRequest>>,
 ) -> Result<(HeaderMap, Json<Ordered<Ordered<i64>>>), ApiError> {
     let Metrics { ranking, keys } = &metrics;
     let (limit, cursor) = (request.limit(MAX_HOTELS)?, request.cursor()?);
