@@ -85,7 +85,10 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     let json = serde_json::to_string_pretty(&report)?;
     std::fs::write(&options.out, json + "\n").with_context(|| options.out.display().to_string())?;
     if let Some(ratio) = report.orders_ratio.filter(|_| !options.quick) {
-        ensure!(ratio >= LEAST_RATIO, "orders reach {ratio:.2} of the ceiling, at least {LEAST_RATIO} is expected");
+        ensure!(
+            ratio >= LEAST_RATIO,
+            "orders reach {ratio:.2} of the ceiling, at least {LEAST_RATIO} is expected"
+        );
     }
     Ok(())
 }
