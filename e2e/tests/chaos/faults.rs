@@ -146,7 +146,10 @@ async fn crash(storm: &Storm, server: Server, pause: Duration) {
 }
 
 /// Rebuilds a layer; what the tool needs may be down, then it fails, and nothing has happened.
+///
+/// Kafka stays up meanwhile: its start takes so long that hardly any rebuild would come to its end.
 async fn rebuild(storm: &Storm, target: &str, window: Option<&str>) {
+    let _kafka = storm.kafka.read().await;
     let arguments = ["rebuild", target];
     let output = match window {
         Some(window) => storm.fleet.strata_failing(&arguments, &format!("{window}:kill")).await,
