@@ -68,7 +68,7 @@ pub async fn run(
     let rows_before = rows(fleet.pool(), stream).await?;
     processes.forget_peaks();
     let cpu_before = processes.cpu();
-    let sampler = Sampler::start(fleet, stream);
+    let sampler = Sampler::start(fleet, stream).await;
     let started = Instant::now();
     let answer = push(fleet, json!({"N": events, "stream": stream.spec.name})).await?;
     ensure!(answer.1["messages_pushed"] == json!(events), "/push answered {}: {}", answer.0, answer.1);
@@ -126,11 +126,14 @@ struct Sampler {
 }
 
 impl Sampler {
-    fn start(fleet: &Fleet, stream: &Measured) -> Self {
+    async fn start(fleet: &Fleet, stream: &Measured) -> Self {
         let (stop, mut stopped) = oneshot::channel();
         let pool = fleet.pool().clone();
         let topics: Vec<String> = stream.topics(fleet).into_iter().map(|(_, topic)| topic).collect();
-        let mut in_redis = stream.ends_in_redis.then(|| (fleet.redis(), fleet.metrics_keys().offsets()));
+        let mut in_redis = match stream.ends_in_redis {
+            true => Some((fleet.redis().await, fleet.metrics_keys().offsets())),
+            false => None,
+        };
         let task = tokio::spawn(async move {
             let mut samples = Vec::new();
             let mut ticks = tokio::time::interval(SAMPLE_EVERY);
