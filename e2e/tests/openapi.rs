@@ -12,8 +12,8 @@ async fn schemathesis(fleet: &Fleet, service: Service) -> Result<String, String>
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/test_openapi.sh");
     let run = tokio::task::spawn_blocking(move || Command::new(script).arg(url).output());
     let output = run.await.expect("it is waited for").expect("bash");
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let [said, failed] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    let text = format!("{said}{failed}");
     if output.status.success() { Ok(text) } else { Err(text) }
 }
 
