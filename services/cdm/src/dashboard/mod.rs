@@ -1,6 +1,6 @@
 //! The dashboard: the fleet as a living picture at `/`.
 //!
-//! One [`sampler`] looks at the fleet for all who watch, and only while somebody does; what it sees reaches the
+//! One sampler looks at the fleet for all who watch, and only while somebody does; what it sees reaches the
 //! browsers as server-sent events. Everything the page needs lies in this binary.
 
 mod assets;
