@@ -5,6 +5,7 @@ use std::time::Duration;
 use strata_testkit::eventually::holds;
 use strata_testkit::{Service, eventually};
 
+use crate::searches::support::assert_exact as assert_searches_exact;
 use crate::support::{assert_exact, launch};
 
 /// Quiet for a while, suspected for a while.
@@ -19,9 +20,10 @@ async fn a_partition_that_falls_silent_is_told_and_started_again() {
     fleet.kill(Service::Dds);
     fleet.start_failing(Service::Dds, "silent_partition:error:10");
     fleet.wait_healthy(Service::Dds).await;
-    // WHEN orders arrive in all of them
+    // WHEN events arrive in all of them: whichever loop comes by first has lost its partition
     let told = eventually(NOTICED_WITHIN, "dds that tells of a silent partition", async || {
         fleet.push(20).await;
+        fleet.push_searches(20).await;
         let health = fleet.get(Service::Dds, "/health").await;
         let told =
             health.status == 503 && health.body.to_string().contains("brings nothing, though kafka holds");
@@ -30,5 +32,6 @@ async fn a_partition_that_falls_silent_is_told_and_started_again() {
     told.await;
     // THEN /health says so, and it comes back by itself: every layer equals the model
     assert_exact(&fleet).await;
+    assert_searches_exact(&fleet).await;
     fleet.wait_healthy(Service::Dds).await;
 }

@@ -166,10 +166,12 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Ends the browser with it; a signal would leave that behind.
         drop(self.ask("/shutdown"));
         drop(self.process.kill());
         drop(self.process.wait());
+        // A browser that the driver did not bring to its end would go on drawing; only its own processes name
+        // this profile.
+        drop(Command::new("pkill").arg("-KILL").arg("-f").arg(&self.profile).status());
         drop(std::fs::remove_dir_all(&self.profile));
     }
 }

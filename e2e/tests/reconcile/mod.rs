@@ -5,6 +5,7 @@ mod values;
 mod victims;
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use strata_testkit::{Fleet, NewRecord, Service, eventually, search};
@@ -120,6 +121,8 @@ async fn a_fleet_under_load_is_clean_whatever_is_in_flight() {
             fleet.push(100).await;
             fleet.push_searches(100).await;
             fleet.ingest(&versions(&mut random, 10, 3)).await;
+            // What waits at the end is to be applied in reasonable time on a busy machine, too.
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
     let looks = async {
@@ -139,7 +142,8 @@ async fn a_fleet_under_load_is_clean_whatever_is_in_flight() {
         done.set(true);
     };
     tokio::join!(looks, load);
-    at_rest(&fleet).await;
+    fleet.at_rest(4 * SOON).await;
+    fleet.searches_at_rest(4 * SOON).await;
     assert_clean(&fleet).await;
 }
 

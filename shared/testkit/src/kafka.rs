@@ -17,7 +17,7 @@ use rdkafka::util::Timeout;
 use crate::eventually::eventually;
 
 /// Longest wait for one answer of the broker.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// A record as it lies in a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
