@@ -113,8 +113,9 @@ impl Health {
             service: self.service,
             status: if healthy { "ok" } else { "unhealthy" },
             api: "ok",
+            // A problem may name statements to run, so what stands between two is not of SQL.
             worker: (!self.workers.is_empty())
-                .then(|| if problems.is_empty() { "ok".to_owned() } else { problems.join("; ") }),
+                .then(|| if problems.is_empty() { "ok".to_owned() } else { problems.join(" | ") }),
             checks,
         }
     }
