@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool};
 use strata_testkit::{Servers, TestDatabase};
 
 use crate::copy::{self, Chunk};
@@ -178,10 +178,10 @@ async fn load(connection: &mut PgConnection, task: &Task) -> anyhow::Result<()> 
             .replace("COLUMNS", columns)
             .replace("KEY", key)
     });
-    connection.execute(AssertSqlSafe(create)).await?;
+    connection.execute(create.as_str()).await?;
     connection.execute("alter table incoming alter column id drop not null").await?;
     copy::write(connection, "incoming", columns, chunk).await?;
-    connection.execute(AssertSqlSafe(upsert)).await?;
-    connection.execute(AssertSqlSafe(forget)).await?;
+    connection.execute(upsert.as_str()).await?;
+    connection.execute(forget.as_str()).await?;
     Ok(())
 }

@@ -29,7 +29,7 @@ const COUNTS: &[(&str, &str)] = &[
 /// Prints one line a table.
 pub async fn print(pool: &PgPool) -> anyhow::Result<()> {
     for (name, statement) in COUNTS {
-        let rows: i64 = sqlx::query_scalar(*statement).fetch_one(pool).await?;
+        let rows: i64 = sqlx::query_scalar(statement).fetch_one(pool).await?;
         println!("  {name:<32}{:>14}", grouped(rows));
     }
     Ok(())

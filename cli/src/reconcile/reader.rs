@@ -56,7 +56,7 @@ impl Reader {
     }
 
     fn execute(&mut self, statement: String) -> anyhow::Result<()> {
-        let query = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
+        let query = sqlx::raw_sql(&statement);
         self.runtime.block_on(query.execute(&mut self.connection))?;
         Ok(())
     }

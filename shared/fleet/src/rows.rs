@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::PgPool;
 
 use crate::snapshot::Table;
 
@@ -87,7 +87,7 @@ async fn count(pool: &PgPool, known: &[Known]) -> sqlx::Result<BTreeMap<Name, (i
         format!("select {index}, count(*) from \"{layer}\".\"{name}\"")
     };
     let statement = small.iter().enumerate().map(one).collect::<Vec<_>>().join(" union all ");
-    let counts: Vec<(i32, i64)> = sqlx::query_as(AssertSqlSafe(statement)).fetch_all(pool).await?;
+    let counts: Vec<(i32, i64)> = sqlx::query_as(&statement).fetch_all(pool).await?;
     let counted = counts.into_iter().filter_map(|(index, rows)| {
         let table = small.get(usize::try_from(index).ok()?)?;
         Some((table.name.clone(), (rows, table.moved)))

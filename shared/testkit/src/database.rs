@@ -1,7 +1,7 @@
 //! A database per test, cloned from a template that is migrated once.
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use strata_runtime::pg::MIGRATOR;
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ impl TestDatabase {
         let name = format!("strata_test_{}", Uuid::new_v4().simple());
         // Names are made here from hexadecimal digits: nothing to quote.
         let create = format!("create database {name} template {template}");
-        connection.execute(AssertSqlSafe(create)).await.expect("the template can be cloned");
+        connection.execute(create.as_str()).await.expect("the template can be cloned");
         let options = servers.postgres.clone().database(&name);
         Self { pool: pool(options, 5), name, servers: servers.clone() }
     }
@@ -59,7 +59,7 @@ impl Drop for TestDatabase {
         block_on_thread(async move {
             let dropped = async {
                 let mut connection = PgConnection::connect_with(&servers.postgres).await?;
-                connection.execute(AssertSqlSafe(drop_it)).await
+                connection.execute(drop_it.as_str()).await
             };
             if let Err(e) = dropped.await {
                 eprintln!("database {name} stays: {e}");
@@ -105,13 +105,13 @@ async fn ensure_template(servers: &Servers, connection: &mut PgConnection) -> St
         for statement in
             [format!("drop database if exists {draft} with (force)"), format!("create database {draft}")]
         {
-            connection.execute(AssertSqlSafe(statement)).await.expect("the draft of the template");
+            connection.execute(statement.as_str()).await.expect("the draft of the template");
         }
         let migrating = pool(servers.postgres.clone().database(&draft), 1);
         MIGRATOR.run(&migrating).await.expect("the migrations run");
         migrating.close().await;
         let rename = format!("alter database {draft} rename to {name}");
-        connection.execute(AssertSqlSafe(rename)).await.expect("the template gets its name");
+        connection.execute(rename.as_str()).await.expect("the template gets its name");
     }
     let unlocked = sqlx::query("select pg_advisory_unlock($1)").bind(TEMPLATE_LOCK).execute(connection).await;
     unlocked.expect("the advisory lock is released");

@@ -13,7 +13,7 @@ mod searches;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::PgConnection;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{Origin, Reject, StreamSpec};
 use strata_runtime::{Settings, failpoint};
@@ -60,7 +60,7 @@ pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     let before = sizes(&mut tx).await?;
     if args.truncate {
         let tables = before.keys().cloned().collect::<Vec<_>>().join(", ");
-        sqlx::query(AssertSqlSafe(format!("truncate {tables}"))).execute(&mut *tx).await?;
+        sqlx::query(&format!("truncate {tables}")).execute(&mut *tx).await?;
     }
     let left_out = fill(&mut tx, settings, &fleet).await?;
     let lost: u64 = left_out.values().map(|(count, _)| count).sum();
@@ -131,7 +131,7 @@ async fn place(tx: &mut PgConnection, table: &str, time: &str) -> anyhow::Result
         "alter table places add primary key (place)".to_owned(),
         "analyze places".to_owned(),
     ] {
-        sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
+        sqlx::query(&statement).execute(&mut *tx).await?;
     }
     Ok(sqlx::query_scalar("select count(*) from places").fetch_one(tx).await?)
 }
@@ -145,8 +145,8 @@ async fn sizes(tx: &mut PgConnection) -> anyhow::Result<BTreeMap<String, i64>> {
     .await?;
     let mut sizes = BTreeMap::new();
     for table in tables {
-        let count = AssertSqlSafe(format!("select count(*) from {table}"));
-        sizes.insert(table, sqlx::query_scalar(count).fetch_one(&mut *tx).await?);
+        let count = format!("select count(*) from {table}");
+        sizes.insert(table, sqlx::query_scalar(&count).fetch_one(&mut *tx).await?);
     }
     Ok(sizes)
 }

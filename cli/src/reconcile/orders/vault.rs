@@ -363,8 +363,9 @@ impl OrderVault {
                     twice.push(hub_key(&self.order_id(order).to_string()));
                 }
             }
+            let statement = repeats(table, hashdiff);
             for chunk in twice.chunks(CHUNK) {
-                let query = sqlx::query_as(sqlx::AssertSqlSafe(repeats(table, hashdiff))).bind(chunk);
+                let query = sqlx::query_as(&statement).bind(chunk);
                 let rows: Vec<(String,)> = reader.rows(query)?;
                 rows.into_iter().for_each(|(row,)| check.differs(|| row));
             }
