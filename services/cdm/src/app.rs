@@ -34,8 +34,8 @@ pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
     ready(dashboard.map(|dashboard| Assembled {
         routes: api::routes(postgres).merge(metrics::api::routes(redis, keys)).merge(dashboard),
         workers: vec![
-            Box::new(Worker::new(orders, order_stage, producer.clone())),
-            Box::new(Worker::new(searches, search_stage, producer)),
+            Box::new(Worker::new(orders, vec![order_stage], producer.clone())),
+            Box::new(Worker::new(searches, vec![search_stage], producer)),
         ],
         needs_postgres: true,
         needs_redis: true,

@@ -17,13 +17,18 @@ pub const SPEC: ServiceSpec =
 /// Layer name in offsets, dead letters and consumer groups.
 const STAGE: &str = "dds";
 
+/// Transactions side by side a stream: this layer computes and writes most, each as long as the other.
+const WRITERS: usize = 2;
+
 /// Makes the loop of one stream.
 type Build = fn(&App, &Lane) -> Box<dyn Runnable>;
 
 /// What this layer does with each stream; a new one is one more line.
 const STREAMS: &[(StreamSpec, Build)] = &[
-    (ORDER, |app, lane| lane.worker(app, OrderHandler::new(lane.output.clone()))),
-    (HOTEL_SEARCH, |app, lane| lane.worker(app, SearchHandler::new(lane.output.clone()))),
+    (ORDER, |app, lane| lane.worker(app, [(); WRITERS].map(|()| OrderHandler::new(lane.output.clone())))),
+    (HOTEL_SEARCH, |app, lane| {
+        lane.worker(app, [(); WRITERS].map(|()| SearchHandler::new(lane.output.clone())))
+    }),
 ];
 
 /// Builds the service: one loop a stream.

@@ -28,11 +28,11 @@ const STREAMS: &[(StreamSpec, Build)] = &[(ORDER, order), (HOTEL_SEARCH, search)
 fn order(app: &App, lane: &Lane) -> Box<dyn Runnable> {
     let keys = ReferenceKeys { prefix: app.settings.redis_prefix.clone() };
     let reference = ReferenceCache::new(app.redis.clone(), keys);
-    lane.worker(app, OrderHandler::new(reference, lane.output.clone()))
+    lane.worker(app, [OrderHandler::new(reference, lane.output.clone())])
 }
 
 fn search(app: &App, lane: &Lane) -> Box<dyn Runnable> {
-    lane.worker(app, SearchHandler::new(lane.output.clone()))
+    lane.worker(app, [SearchHandler::new(lane.output.clone())])
 }
 
 /// Builds the service: one loop a stream.

@@ -22,8 +22,11 @@ pub struct Lane {
 
 impl Lane {
     /// Makes the loop between the two topics, its data in Postgres; it is not running yet.
-    pub fn worker<H: Handler>(&self, app: &App, handler: H) -> Box<dyn Runnable> {
-        let stage = PgStage::new(app.postgres.clone(), self.stage, self.stream.name, &self.input, handler);
+    ///
+    /// A large batch is written in as many transactions side by side as there are `handlers`.
+    pub fn worker<H: Handler>(&self, app: &App, handlers: impl IntoIterator<Item = H>) -> Box<dyn Runnable> {
+        let stage =
+            |handler| PgStage::new(app.postgres.clone(), self.stage, self.stream.name, &self.input, handler);
         let settings = WorkerSettings {
             stage: self.stage,
             stream: self.stream.name,
@@ -32,6 +35,6 @@ impl Lane {
             kafka: app.settings.kafka.clone(),
             batch: app.settings.batch,
         };
-        Box::new(Worker::new(settings, stage, app.producer.clone()))
+        Box::new(Worker::new(settings, handlers.into_iter().map(stage).collect(), app.producer.clone()))
     }
 }

@@ -14,8 +14,10 @@ pub mod producer;
 pub mod record;
 mod silence;
 pub mod stage;
+mod starts;
 mod trouble;
 pub mod worker;
+mod writers;
 
 pub use dead_letter::DeadLetters;
 pub use guard::DeadLetterGuard;

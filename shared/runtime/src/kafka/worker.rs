@@ -17,13 +17,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin::ensure_topics;
 use super::consumer::{Collected, Source};
-use super::guard::DeadLetterGuard;
 use super::loss::{self, Gone};
 use super::producer::Producer;
 use super::record::{Output, Record};
 use super::silence::Silence;
 use super::stage::{Position, Span, Stage, StageError};
+use super::starts::Starts;
 use super::trouble::{Described, Trouble, kafka_trouble};
+use super::writers::Writers;
 use crate::config::{BatchSettings, KafkaSettings};
 use crate::failpoint;
 use crate::health::WorkerStatus;
@@ -76,15 +77,16 @@ pub struct WorkerSettings {
 /// One layer's loop over one topic.
 pub struct Worker<S> {
     settings: WorkerSettings,
-    stage: S,
+    writers: Writers<S>,
     producer: Producer,
     status: Arc<WorkerStatus>,
 }
 
 impl<S: Stage> Worker<S> {
-    /// Makes a loop that is not running yet.
-    pub fn new(settings: WorkerSettings, stage: S, producer: Producer) -> Self {
-        Self { settings, stage, producer, status: Arc::default() }
+    /// Makes a loop that is not running yet; large batches are written by all `stages` side by side.
+    pub fn new(settings: WorkerSettings, stages: Vec<S>, producer: Producer) -> Self {
+        let writers = Writers::new(stages, &settings.batch);
+        Self { settings, writers, producer, status: Arc::default() }
     }
 }
 
@@ -107,7 +109,6 @@ impl<S: Stage> Runnable for Worker<S> {
         let WorkerSettings { stage, topic, kafka, .. } = &worker.settings;
         let group = format!("{}{stage}-{topic}", kafka.group_prefix);
         let source = Source::subscribe(kafka, &group, topic)?;
-        let guard = DeadLetterGuard::new(worker.settings.batch.dead_letters);
         let latency = Latency::of(worker.settings.stream);
         names::announce_stream(worker.settings.stream);
         Loop {
@@ -120,10 +121,8 @@ impl<S: Stage> Runnable for Worker<S> {
             positions: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             verified: Instant::now(),
-            unproven: BTreeSet::new(),
-            holes: BTreeSet::new(),
+            starts: Starts::default(),
             in_doubt: None,
-            guard,
             backoff: BACKOFF_MIN,
             silence: Silence::default(),
             latency,
@@ -149,14 +148,10 @@ struct Loop<'a, S> {
     unsettled: BTreeSet<i32>,
     /// When the positions were last compared with the store's.
     verified: Instant,
-    /// Started partitions that have brought no record yet.
-    unproven: BTreeSet<i32>,
-    /// Holes seen at a start: partition, position, first record.
-    holes: BTreeSet<(i32, i64, i64)>,
+    /// Makes sure that started partitions begin where they were told to.
+    starts: Starts,
     /// Since when a partition has ended before the stored offset.
     in_doubt: Option<Instant>,
-    /// Stops the stage when most of what it reads is refused.
-    guard: DeadLetterGuard,
     backoff: Duration,
     /// Notices partitions that bring nothing though Kafka holds more.
     silence: Silence,
@@ -216,7 +211,9 @@ impl<S: Stage> Loop<'_, S> {
             self.settle();
             return Ok(());
         }
-        self.check_start(&records)?;
+        if self.starts.lack_records(&records, &self.positions) {
+            return Err(Trouble::Interrupted);
+        }
         let started = Instant::now();
         let stream = self.worker.settings.stream;
         metrics::histogram!(names::BATCH_ROWS, "stream" => stream).record(records.len() as f64);
@@ -224,7 +221,10 @@ impl<S: Stage> Loop<'_, S> {
         let WorkerSettings { stage, topic, .. } = &self.worker.settings;
         let traced = BatchTrace::start(stage, topic, &records);
         let logged = traced.as_ref().map(BatchTrace::log);
-        let processed = self.process(&records);
+        let rows = records.len();
+        let parts = self.worker.writers.deal(records);
+        let parts: Vec<&[Record]> = parts.iter().map(Vec::as_slice).collect();
+        let processed = self.process(&parts);
         drop(logged);
         if let Some(traced) = traced {
             traced.end(processed.is_ok());
@@ -232,11 +232,7 @@ impl<S: Stage> Loop<'_, S> {
         processed?;
         failpoint::pass("after_ack")?;
         metrics::histogram!(names::BATCH_SECONDS, "stream" => stream).record(started.elapsed().as_secs_f64());
-        tracing::debug!(
-            batch.rows = records.len(),
-            duration_ms = started.elapsed().as_millis(),
-            "batch applied"
-        );
+        tracing::debug!(batch.rows = rows, duration_ms = started.elapsed().as_millis(), "batch applied");
         self.source.commit(self.positions.iter().map(|(&partition, &offset)| (partition, offset)));
         Ok(())
     }
@@ -268,58 +264,82 @@ impl<S: Stage> Loop<'_, S> {
             return Ok(());
         }
         let verified =
-            self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.stage.verify(&self.positions)));
+            self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.writers.stage().verify(&self.positions)));
         verified
             .map_err(|elapsed| StageError::Transient { dependency: "the store", source: elapsed.into() })??;
         self.verified = Instant::now();
         Ok(())
     }
 
-    /// Applies records in order; where the store refuses a value, halves until the culprit stands alone.
-    fn process(&mut self, records: &[Record]) -> Result<(), Trouble> {
-        match self.apply(records, None) {
-            Err(Trouble::Stage(StageError::Data(cause))) => match records {
-                [_] => {
-                    let detail = format!("{cause:#}");
-                    self.apply(records, Some(Reject::new("refused_by_store", detail)))
+    /// Applies parts side by side; where the store refuses a value, halves until the culprit stands alone.
+    fn process(&mut self, parts: &[&[Record]]) -> Result<(), Trouble> {
+        for (records, cause) in self.apply(parts, None)? {
+            if let [_] = records {
+                let reject = Reject::new("refused_by_store", format!("{cause:#}"));
+                if let Some((_, cause)) = self.apply(&[records], Some(&reject))?.pop() {
+                    return Err(Trouble::Stage(StageError::Data(cause)));
                 }
-                _ => {
-                    let (first, second) = records.split_at(records.len() / 2);
-                    self.process(first)?;
-                    self.process(second)
-                }
-            },
-            outcome => outcome,
+                continue;
+            }
+            let (first, second) = records.split_at(records.len() / 2);
+            self.process(&[first])?;
+            self.process(&[second])?;
         }
+        Ok(())
     }
 
-    fn apply(&mut self, records: &[Record], condemned: Option<Reject>) -> Result<(), Trouble> {
+    /// Applies parts and sends what came of them; returns those of which the store refuses a value.
+    fn apply<'r>(
+        &mut self,
+        parts: &[&'r [Record]],
+        condemned: Option<&Reject>,
+    ) -> Result<Vec<(&'r [Record], anyhow::Error)>, Trouble> {
+        let parts: Vec<(&[Record], Span)> =
+            parts.iter().map(|records| (*records, self.span(records))).collect();
+        let applying = self.worker.writers.apply(&parts, condemned);
+        let applied = self.handle.block_on(timeout(APPLY_TIMEOUT, applying));
+        let applied = applied
+            .map_err(|elapsed| StageError::Transient { dependency: "the store", source: elapsed.into() })?;
+        let (mut outputs, mut settled, mut refused, mut failed) = (Vec::new(), Vec::new(), Vec::new(), None);
+        for ((records, span), result) in parts.into_iter().zip(applied) {
+            match result {
+                Ok(made) => {
+                    self.positions.extend(span.iter().map(|(&partition, &(_, next))| (partition, next)));
+                    self.measure(records);
+                    outputs.extend(made);
+                    settled.extend(span.into_keys());
+                }
+                Err(StageError::Data(cause)) => refused.push((records, cause)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        // Whatever the other parts have committed is kept, and sent from there.
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        if !settled.is_empty() {
+            failpoint::pass("after_commit")?;
+        }
+        if !outputs.is_empty() {
+            // What the store keeps of these is not acknowledged now: a stop that interrupts the waiting must
+            // leave it there.
+            self.unsettled.retain(|partition| !settled.contains(partition));
+            let mut phases = Phases::start(self.worker.settings.stream);
+            self.deliver(&outputs)?;
+            phases.end("produce");
+            self.unsettled.extend(settled);
+        }
+        Ok(refused)
+    }
+
+    /// The offsets that records of assigned partitions lead from and to.
+    fn span(&self, records: &[Record]) -> Span {
         let mut span = Span::new();
         for record in records {
             let expected = self.positions.get(&record.partition).copied().unwrap_or_default();
             span.entry(record.partition).or_insert((expected, expected)).1 = record.offset + 1;
         }
-        let applying = self.worker.stage.apply(records, &span, condemned, &mut self.guard);
-        let applied = self.handle.block_on(timeout(APPLY_TIMEOUT, applying));
-        let outputs = applied
-            .map_err(|elapsed| StageError::Transient { dependency: "the store", source: elapsed.into() })??;
-        self.guard.applied();
-        for (&partition, &(_, next)) in &span {
-            self.positions.insert(partition, next);
-        }
-        self.measure(records);
-        failpoint::pass("after_commit")?;
-        if outputs.is_empty() {
-            return Ok(());
-        }
-        // What the store keeps of these is not acknowledged now: a stop that interrupts the waiting must
-        // leave it there.
-        self.unsettled.retain(|partition| !span.contains_key(partition));
-        let mut phases = Phases::start(self.worker.settings.stream);
-        self.deliver(&outputs)?;
-        phases.end("produce");
-        self.unsettled.extend(span.keys());
-        Ok(())
+        span
     }
 
     /// Notes how old the records of a committed batch are, and how far the loop has come.
@@ -367,7 +387,8 @@ impl<S: Stage> Loop<'_, S> {
 
     /// Asks the store where it stands, sends the outputs it kept, and starts there.
     fn find_position(&mut self, partitions: &[i32]) -> Result<(), Trouble> {
-        let found = self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.stage.positions(partitions)));
+        let found =
+            self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.writers.stage().positions(partitions)));
         let found = found
             .map_err(|elapsed| StageError::Transient { dependency: "the store", source: elapsed.into() })??;
         self.positions.clear();
@@ -388,7 +409,7 @@ impl<S: Stage> Loop<'_, S> {
             }
         }
         if !fresh.is_empty() {
-            self.handle.block_on(self.worker.stage.initialize(&fresh))?;
+            self.handle.block_on(self.worker.writers.stage().initialize(&fresh))?;
         }
         // Also when records are lost: what was made of those before them must not be.
         if !kept.is_empty() {
@@ -400,7 +421,7 @@ impl<S: Stage> Loop<'_, S> {
         self.check_loss(&gone)?;
         self.source.start_at(self.positions.iter().map(|(&p, &o)| (p, o))).map_err(kafka_trouble)?;
         self.source.lag().assigned(&self.positions);
-        self.unproven = self.positions.keys().copied().collect();
+        self.starts.started(self.positions.keys().copied());
         self.silence.started(self.positions.keys().copied(), Instant::now());
         tracing::info!(positions = ?self.positions, kafka.topic = self.worker.settings.topic, "reading");
         Ok(())
@@ -421,34 +442,7 @@ impl<S: Stage> Loop<'_, S> {
             let doubt = anyhow::anyhow!("{topic} ends before the stored offset: {gone:?}; looking again");
             return Err(Trouble::Kafka(doubt));
         }
-        Err(Trouble::Lost(loss::message(stage, topic, gone, self.worker.stage.way_out())))
-    }
-
-    /// Makes sure that a started partition begins where it was told to.
-    ///
-    /// A hole there is believed when it shows twice: compaction and transactions leave such holes.
-    fn check_start(&mut self, records: &[Record]) -> Result<(), Trouble> {
-        for record in records {
-            if !self.unproven.remove(&record.partition) {
-                continue;
-            }
-            let at = self.positions.get(&record.partition).copied().unwrap_or_default();
-            let hole = (record.partition, at, record.offset);
-            if record.offset > at && !self.holes.contains(&hole) {
-                tracing::warn!(
-                    kafka.partition = hole.0,
-                    at,
-                    kafka.offset = hole.2,
-                    "records are missing here; starting again"
-                );
-                self.holes.insert(hole);
-                return Err(Trouble::Interrupted);
-            }
-        }
-        if self.unproven.is_empty() {
-            self.holes.clear();
-        }
-        Ok(())
+        Err(Trouble::Lost(loss::message(stage, topic, gone, self.worker.writers.stage().way_out())))
     }
 
     /// Lets the store forget acknowledged outputs; a failure costs a few duplicates, never a loss.
@@ -458,7 +452,10 @@ impl<S: Stage> Loop<'_, S> {
         }
         let at = |partition: &i32| Some((*partition, *self.positions.get(partition)?));
         let positions: Vec<(i32, i64)> = self.unsettled.iter().filter_map(at).collect();
-        match self.handle.block_on(timeout(Duration::from_secs(2), self.worker.stage.settle(&positions))) {
+        match self
+            .handle
+            .block_on(timeout(Duration::from_secs(2), self.worker.writers.stage().settle(&positions)))
+        {
             Ok(Ok(())) => self.unsettled.clear(),
             // The next idle moment tries again.
             Ok(Err(e)) => tracing::debug!(error = %e, "acknowledged outputs stay kept"),
