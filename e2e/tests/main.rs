@@ -35,3 +35,4 @@ mod support;
 mod traces;
 mod trimmed;
 mod windows;
+mod writers;
