@@ -130,9 +130,7 @@ pub fn record(partition: i32, offset: i64, origin: Option<(i32, i64)>, hotel: &s
             partition,
             offset,
         }),
-        event_id: None,
-        replay_of: None,
-        traceparent: None,
+        ..Record::default()
     }
 }
 

@@ -192,13 +192,8 @@ mod tests {
             topic: "metrics_topic".into(),
             partition,
             offset,
-            timestamp_ms: 0,
-            key: None,
             payload: GOLDEN.to_vec(),
-            origin: None,
-            event_id: None,
-            replay_of: None,
-            traceparent: None,
+            ..Record::default()
         }
     }
 

@@ -113,12 +113,9 @@ mod tests {
             partition: 2,
             offset: 7,
             timestamp_ms: 8,
-            key: None,
             payload,
-            origin: None,
-            replay_of: None,
-            traceparent: None,
             event_id: Some("a-1".into()),
+            ..Record::default()
         }
     }
 

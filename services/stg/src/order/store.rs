@@ -98,18 +98,7 @@ mod tests {
     }
 
     fn record(offset: i64) -> Record {
-        Record {
-            topic: "stg_topic".into(),
-            partition: 0,
-            offset,
-            timestamp_ms: offset,
-            key: None,
-            payload: Vec::new(),
-            origin: None,
-            replay_of: None,
-            traceparent: None,
-            event_id: None,
-        }
+        Record { topic: "stg_topic".into(), offset, timestamp_ms: offset, ..Record::default() }
     }
 
     #[test]

@@ -85,12 +85,9 @@ pub(crate) mod tests {
             partition: 2,
             offset,
             timestamp_ms: offset,
-            key: None,
             payload: RAW.to_vec(),
-            origin: None,
-            replay_of: None,
-            traceparent: None,
             event_id: event_id.map(str::to_owned),
+            ..Record::default()
         }
     }
 

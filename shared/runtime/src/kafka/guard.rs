@@ -114,18 +114,7 @@ mod tests {
     }
 
     fn record() -> Record {
-        Record {
-            topic: "stg_topic".into(),
-            partition: 0,
-            offset: 0,
-            timestamp_ms: 0,
-            key: None,
-            payload: Vec::new(),
-            origin: None,
-            replay_of: None,
-            traceparent: None,
-            event_id: None,
-        }
+        Record { topic: "stg_topic".into(), ..Record::default() }
     }
 
     /// Offers a batch and commits it when it is admitted.

@@ -12,7 +12,7 @@ use strata_events::{Origin, origin, search};
 use crate::trace::{self, TraceParent};
 
 /// A record as it was read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Record {
     /// Topic it was read from.
     pub topic: Arc<str>,

@@ -109,13 +109,7 @@ mod tests {
                 topic: "dds_topic".into(),
                 partition,
                 offset,
-                timestamp_ms: 0,
-                key: None,
-                payload: Vec::new(),
-                origin: None,
-                replay_of: None,
-                traceparent: None,
-                event_id: None,
+                ..Record::default()
             })
         };
         (0..turns).flat_map(turn).collect()
