@@ -56,6 +56,27 @@ async fn what_changes_state_wants_the_key_and_nobody_is_told_it() {
 }
 
 #[tokio::test]
+async fn a_menu_too_dear_to_order_from_is_told_to_who_pushes() {
+    // GIVEN a restaurant of whose dishes no order can hold two
+    let fleet = Fleet::launch().await;
+    let dish = |id: &str| json!({"_id": id.repeat(24), "name": id, "price": 99_999_999_999_999_i64, "category": "Супы"});
+    let restaurant = json!({
+        "_id": "d".repeat(24), "name": "dear", "menu": [dish("a"), dish("b"), dish("c")],
+        "update_ts_utc": "2025-02-01 00:00:00",
+    });
+    let put = fleet.put_lines(Service::DataSource, "/reference/restaurants", format!("{restaurant}\n")).await;
+    assert_eq!(put.status, 200, "{}", put.body);
+    // WHEN so many orders are generated that some are of it
+    let answer =
+        fleet.post_as(Service::DataSource, "/push", "application/json", "{\"N\": 2000}".to_owned()).await;
+    // THEN the answer names the restaurant, and it is no outage
+    assert_eq!(answer.status, 422, "{}", answer.body);
+    let error = answer.body["error"].as_str().unwrap_or_default();
+    assert!(error.contains(&"d".repeat(24)) && error.contains("cost more"), "{}", answer.body);
+    fleet.wait_healthy(Service::DataSource).await;
+}
+
+#[tokio::test]
 async fn too_much_at_once_is_refused_with_a_reason() {
     let fleet = Fleet::launch().await;
     let push =

@@ -60,7 +60,7 @@ async fn publish(context: &Context, wanted: PushRequest, at: Option<TraceParent>
     while let Some(chunk) = chunks.recv().await {
         let chunk = chunk.map_err(|e| {
             tracing::error!(error = %e, "events cannot be generated");
-            ApiError::new(StatusCode::CONFLICT, format!("the reference data do not fit: {e}"))
+            ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the reference data do not fit: {e}"))
         })?;
         for event in chunk {
             if let Some(pace) = &mut pace {

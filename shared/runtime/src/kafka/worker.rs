@@ -1,8 +1,9 @@
-//! The consumer loop: assignment → batch → one transaction → outputs → lag commit, and again.
+//! The consumer loop: assignment → batch → transaction → outputs → lag commit, and again.
 //!
-//! One thread, one batch in hand. Rebalances are served only between batches, so a revoked partition
-//! is always drained, and the locked offset row fences an instance that does not know yet. Any
-//! failure ends in the same place: ask the store where it stands, send what it kept, start there.
+//! One thread, one batch in hand; where a stage has two writers, each writes a share of it. Rebalances are
+//! served only between batches, so a revoked partition is always drained, and the locked offset row fences
+//! an instance that does not know yet. Any failure ends in the same place: ask the store where it stands,
+//! send what it kept, start there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
