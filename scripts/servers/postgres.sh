@@ -101,6 +101,15 @@ postgres_socket_directory() {
     if (($(printf %s "$socket" | wc -c) <= 107)); then echo "$POSTGRES_DIR"; fi
 }
 
+# A quarter of the memory, 4 GB at most: keys are hashes, so every page of an index
+# that does not fit is read, and written back, for each row or so.
+postgres_shared_buffers() {
+    local megabytes
+    megabytes=$(awk '/^MemTotal:/ { print int($2 / 4096) }' /proc/meminfo 2>/dev/null) || true
+    megabytes=${megabytes:-512}
+    echo "$((megabytes < 128 ? 128 : megabytes > 4096 ? 4096 : megabytes))MB"
+}
+
 postgres_write_config() {
     : >"$POSTGRES_DATA/strata.conf"
     local optional
@@ -112,10 +121,11 @@ port = $POSTGRES_PORT
 unix_socket_directories = '$(postgres_socket_directory)'
 unix_socket_permissions = 0700
 max_connections = 200
-shared_buffers = 512MB
-# Bulk loads: checkpoints by time rather than by volume.
-max_wal_size = 4GB
-checkpoint_timeout = 15min
+shared_buffers = $(postgres_shared_buffers)
+# Bulk loads: checkpoints by time rather than by volume. After each of them every
+# page goes into the WAL as a whole once more.
+max_wal_size = 8GB
+checkpoint_timeout = 30min
 $optional
 END
 }

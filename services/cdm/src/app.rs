@@ -1,6 +1,7 @@
 //! Wires the streams to their handlers.
 
 use std::future::ready;
+use std::time::Duration;
 
 use strata_events::StreamSpec;
 use strata_events::stream::{HOTEL_SEARCH, ORDER, dlq_topic};
@@ -21,12 +22,22 @@ pub const SPEC: ServiceSpec =
 /// Layer name in offsets, dead letters and consumer groups.
 pub(crate) const STAGE: &str = "cdm";
 
+/// Batches of orders are so many times larger than elsewhere: their messages are small, and a counter is
+/// written once a batch, however many orders it grows by.
+const BATCHES: usize = 4;
+
+/// How long a large batch of orders waits to become full.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Builds the service: one loop a stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
     let dashboard = dashboard::routes(&app);
     let App { settings, postgres, redis, producer, shutdown } = app;
     tokio::spawn(reconciliation::watch(postgres.clone(), shutdown));
-    let (orders, searches) = (input(&settings, &ORDER), input(&settings, &HOTEL_SEARCH));
+    let (mut orders, searches) = (input(&settings, &ORDER), input(&settings, &HOTEL_SEARCH));
+    orders.batch.max_rows *= BATCHES;
+    orders.batch.max_bytes *= BATCHES;
+    orders.batch.patience = PATIENCE;
     let order_stage = PgStage::new(postgres.clone(), STAGE, ORDER.name, &orders.topic, OrderHandler);
     let keys = MetricsKeys::new(&settings.redis_prefix);
     let store = MetricsStore::new(redis.clone(), keys.clone());

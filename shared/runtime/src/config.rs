@@ -172,6 +172,8 @@ pub struct BatchSettings {
     pub max_bytes: usize,
     /// Time since the first record.
     pub linger: Duration,
+    /// Time more for a batch that is large by then, to become full.
+    pub patience: Duration,
     /// How much of what is read may be unusable.
     pub dead_letters: DeadLetterLimits,
 }
@@ -259,6 +261,7 @@ impl Settings {
                 max_rows: reader.positive("BATCH_MAX_ROWS")?,
                 max_bytes: reader.positive("BATCH_MAX_BYTES")?,
                 linger: Duration::from_millis(reader.parsed("BATCH_LINGER_MS")?),
+                patience: Duration::ZERO,
                 dead_letters: DeadLetterLimits {
                     max_share: reader.share("DEAD_LETTER_MAX_SHARE")?,
                     min_records: reader.positive("DEAD_LETTER_MIN_RECORDS")?,

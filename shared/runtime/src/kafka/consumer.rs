@@ -5,6 +5,7 @@
 //! the loop's own thread, when no batch is in hand.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,9 @@ use crate::metrics::lag::Lag;
 
 /// Longest wait for a first record; bounds how late a stop is noticed.
 const IDLE_POLL: Duration = Duration::from_millis(100);
+
+/// From this share of a full batch on, one is large: much arrives, and waiting makes fewer writes of it.
+const LARGE: usize = 16;
 
 /// What the group gave this consumer, counted up with every change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -211,12 +215,13 @@ impl Source {
         Ok(list)
     }
 
-    /// Takes what has arrived: at most a batch, waiting no longer than the linger after the first record.
+    /// Takes what has arrived: at most a batch, waiting no longer than the linger after the first record, and
+    /// with a large one no longer than the patience after that.
     ///
     /// Returns nothing of an assignment that changed meanwhile.
     pub fn collect(&self, limits: &BatchSettings, epoch: u64) -> Collected {
         let mut records = Vec::new();
-        let (mut bytes, mut deadline) = (0, None::<Instant>);
+        let (mut bytes, mut deadline, mut patience) = (0, None::<Instant>, limits.patience);
         while records.len() < limits.max_rows && bytes < limits.max_bytes {
             let wait = deadline.map_or(IDLE_POLL, |end| end.saturating_duration_since(Instant::now()));
             let polled = self.consumer.poll(wait);
@@ -232,8 +237,11 @@ impl Source {
                 }
                 Some(Err(error)) if is_out_of_range(&error) => return Collected::OutOfRange,
                 Some(Err(error)) => tracing::debug!(error = %error, "kafka consumer"),
-                None if deadline.is_none_or(|end| Instant::now() >= end) => break,
-                None => {}
+                None if deadline.is_some_and(|end| Instant::now() < end) => {}
+                None if !patience.is_zero() && records.len() >= limits.max_rows / LARGE => {
+                    deadline = deadline.map(|end| end + mem::take(&mut patience));
+                }
+                None => break,
             }
         }
         Collected::Records(records)
