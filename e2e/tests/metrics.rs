@@ -177,6 +177,26 @@ async fn every_service_shows_the_documented_metrics_and_no_others() {
 }
 
 #[tokio::test]
+async fn lag_monitors_are_told_where_each_stage_stands() {
+    // GIVEN a fleet that has stored orders, batch after batch
+    let fleet = launch(&[("BATCH_MAX_ROWS", "3")]).await;
+    let orders: Vec<_> = (0..60).map(|number| simple_order(number, "CLOSED")).collect();
+    fleet.ingest(&orders).await;
+    fleet.at_rest(SOON).await;
+    // THEN Kafka soon knows the offsets that lie with the data
+    for service in [Service::Stg, Service::Dds, Service::Cdm] {
+        let topic = fleet.input_of(service);
+        let stored = fleet.offsets(service, &topic).await;
+        assert_eq!(stored.values().sum::<i64>(), 60, "{service:?}");
+        eventually(SOON, "what lag monitors see", async || {
+            let told = fleet.committed(service, &topic).await;
+            if told == stored { Ok(()) } else { Err(format!("{told:?}, not {stored:?}")) }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn lag_grows_in_messages_and_seconds_while_a_stage_waits_and_ends_with_the_partitions() {
     // GIVEN a fleet whose dds cannot write
     let fleet = launch(&[]).await;

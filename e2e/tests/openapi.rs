@@ -21,7 +21,14 @@ async fn schemathesis(fleet: &Fleet, service: Service) -> Result<String, String>
 async fn every_service_answers_as_its_description_says() {
     // GIVEN a fleet
     let fleet = launch(&[]).await;
-    for service in Service::ALL {
+    let readers = [Service::Stg, Service::Dds, Service::Cdm];
+    for service in readers.into_iter().chain([Service::DataSource]) {
+        if service == Service::DataSource {
+            // It is asked for hundreds of thousands of events: nobody has to read them.
+            for reader in readers {
+                fleet.terminate(reader).await;
+            }
+        }
         // WHEN every operation is called with examples, with the limits of its schema and beyond them
         let report = schemathesis(&fleet, service).await;
         // THEN every answer is one that is described

@@ -1,8 +1,15 @@
 //! Orders in bulk, in every state and order.
 
-use strata_testkit::{Model, assert_no_dead_letters, assert_warehouse_equals, order};
+use std::time::Duration;
+
+use strata_testkit::{
+    Fleet, Model, NewRecord, assert_no_dead_letters, assert_warehouse_equals, eventually, order,
+};
 
 use crate::support::{SOON, assert_exact, launch, load, random, reference, versions};
+
+/// What one order makes countable.
+const COUNTED: &[u8] = include_bytes!("../../shared/events/examples/cdm_topic.json");
 
 #[tokio::test]
 async fn every_layer_equals_the_model_after_generated_and_shuffled_orders() {
@@ -42,4 +49,37 @@ async fn a_dish_that_moves_to_another_category_counts_where_it_was_ordered() {
     assert_eq!(model.category_counters().len(), 2);
     assert_warehouse_equals(fleet.pool(), &model).await;
     assert_no_dead_letters(fleet.pool()).await;
+}
+
+#[tokio::test]
+async fn counters_wait_for_more_when_much_arrives_and_are_written_once() {
+    // GIVEN a cdm for which two messages are much
+    let fleet = Fleet::launch_with(&[("BATCH_MAX_ROWS", "8")]).await;
+    let counted = async || {
+        let largest = sqlx::query_scalar("select coalesce(max(order_cnt), 0) from cdm.user_product_counters");
+        largest.fetch_one(fleet.pool()).await.expect("counters")
+    };
+    let two = [COUNTED, COUNTED].map(|body| NewRecord::of(body).partition(0));
+    // WHEN two come, and a moment later two more; on a busy machine the moment may be too long once
+    for _ in 0..3 {
+        let before: i64 = counted().await;
+        let written = async || {
+            eventually(SOON, "counters", async || {
+                let now = counted().await;
+                if now > before { Ok(now - before) } else { Err(format!("{now} orders")) }
+            })
+            .await
+        };
+        let produce = async || {
+            fleet.kafka().produce(&fleet.cdm_topic(), &two).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            fleet.kafka().produce(&fleet.cdm_topic(), &two).await;
+        };
+        // THEN all four are seen at once
+        if tokio::join!(written(), produce()).0 == 4 {
+            return;
+        }
+        fleet.at_rest(SOON).await;
+    }
+    panic!("what came together was written apart, three times");
 }

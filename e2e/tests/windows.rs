@@ -13,6 +13,11 @@ const WINDOWS: [&str; 5] = ["after_fetch", "in_transaction", "after_commit", "af
 /// How a process ends that kills itself in a window; nothing else here ends that way.
 const SIGABRT: i32 = 6;
 
+/// Records of a small batch of this service, as the setting says it: cdm takes four times as many.
+fn small_batch(service: Service) -> (&'static str, &'static str) {
+    ("BATCH_MAX_ROWS", if service == Service::Cdm { "4" } else { "15" })
+}
+
 /// Waits until a service has died in this window.
 async fn assert_died_in(fleet: &Fleet, service: Service, window: &str) {
     let (status, log) = fleet.ended(service, SOON).await;
@@ -28,7 +33,7 @@ fn garbage(count: usize) -> Vec<NewRecord> {
 /// A stage dies in each window in turn, on its third passage, and comes back.
 async fn die_in_every_window(service: Service) {
     // GIVEN a fleet whose batches are small
-    let fleet = launch(&[("BATCH_MAX_ROWS", "15")]).await;
+    let fleet = launch(&[small_batch(service)]).await;
     let messages = versions(&mut random(), 100, 5);
     let share = messages.len() / WINDOWS.len();
     let mut letters = 0;
@@ -111,7 +116,7 @@ async fn an_order_in_all_partitions_counts_once_wherever_the_first_to_decide_die
 /// An instance hangs in a window for longer than its session, another one takes over, then it goes on.
 async fn hang_in(service: Service, window: &str, hang: Duration) {
     // GIVEN an instance that hangs in the window
-    let fleet = launch(&[("BATCH_MAX_ROWS", "15")]).await;
+    let fleet = launch(&[small_batch(service)]).await;
     fleet.terminate(service).await;
     let messages = versions(&mut random(), 60, 5);
     fleet.ingest(&messages[..messages.len() / 2]).await;

@@ -179,12 +179,12 @@ async fn chunk(pool: &PgPool, stage: &str, topic: &str, after: i64) -> anyhow::R
 fn to_record(letter: &Letter) -> Output {
     let number = letter.replay_seq.unwrap_or_default();
     let mut headers = vec![
-        (origin::HEADER.to_owned(), format!("{}/0/{number}", dlq_topic(&letter.topic))),
-        (origin::REPLAY_OF_HEADER.to_owned(), letter.start()),
+        (origin::HEADER.into(), format!("{}/0/{number}", dlq_topic(&letter.topic))),
+        (origin::REPLAY_OF_HEADER.into(), letter.start()),
     ];
-    headers.extend(letter.event_id.clone().map(|id| (search::EVENT_ID_HEADER.to_owned(), id)));
+    headers.extend(letter.event_id.clone().map(|id| (search::EVENT_ID_HEADER.into(), id)));
     Output {
-        topic: letter.topic.clone(),
+        topic: letter.topic.as_str().into(),
         key: letter.key.clone(),
         payload: letter.payload.clone(),
         timestamp_ms: letter.record_dt.timestamp_millis(),
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn a_replay_is_the_same_record_with_an_origin_of_its_own() {
         let record = to_record(&letter());
-        assert_eq!((record.topic.as_str(), record.key.as_deref()), ("stg_topic", None));
+        assert_eq!((&*record.topic, record.key.as_deref()), ("stg_topic", None));
         assert_eq!((record.timestamp_ms, record.payload.as_slice()), (1_740_214_574_049, &b"{}"[..]));
         assert_eq!(headers(&letter()), ["origin=stg_topic.dlq/0/5", "replay_of=stg_topic/3/17"]);
     }

@@ -47,12 +47,15 @@ impl Counted {
     /// The last origin of each lane that is counted.
     pub fn origins(&self) -> impl Iterator<Item = Origin> {
         let of_dds = self.last.iter().map(|&(partition, offset)| Origin {
-            topic: self.origin_topic.clone(),
+            topic: self.origin_topic.as_str().into(),
             partition,
             offset,
         });
-        let replays =
-            self.last_replay.map(|offset| Origin { topic: dlq_topic(&self.topic), partition: 0, offset });
+        let replays = self.last_replay.map(|offset| Origin {
+            topic: dlq_topic(&self.topic).into(),
+            partition: 0,
+            offset,
+        });
         of_dds.chain(replays)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::Arc;
 
 use strata_events::stream::dlq_topic;
 use strata_events::{Origin, STREAMS};
@@ -46,9 +47,11 @@ impl Letter {
     pub fn start(&self) -> Option<Origin> {
         match self.source.as_ref().or(self.origin.as_ref()) {
             Some(text) => text.parse().ok(),
-            None => {
-                Some(Origin { topic: self.topic.clone(), partition: self.partition, offset: self.offset })
-            }
+            None => Some(Origin {
+                topic: self.topic.as_str().into(),
+                partition: self.partition,
+                offset: self.offset,
+            }),
         }
     }
 }
@@ -97,7 +100,7 @@ pub fn unapplied<'a>(
     topic: &str,
     watermarks: &BTreeMap<Lane, i64>,
 ) -> Vec<&'a Letter> {
-    let dlq = dlq_topic(topic);
+    let dlq: Arc<str> = dlq_topic(topic).into();
     let own = || snapshot.letters.iter().filter(|letter| letter.stage == STAGES[2] && letter.topic == topic);
     let refused_again: BTreeSet<&str> = own().filter_map(|letter| letter.origin.as_deref()).collect();
     own()
@@ -106,7 +109,7 @@ pub fn unapplied<'a>(
                 // Another letter stands for this one, or a rebuild has counted it.
                 None => letter.status == "replayed",
                 Some(seq) => {
-                    let last = watermarks.get(&(letter.partition, dlq.clone(), 0));
+                    let last = watermarks.get(&(letter.partition, Arc::clone(&dlq), 0));
                     last.is_some_and(|last| *last >= seq)
                         || refused_again.contains(format!("{dlq}/0/{seq}").as_str())
                 }

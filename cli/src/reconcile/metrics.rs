@@ -231,7 +231,7 @@ fn to_position(offsets: BTreeMap<i32, i64>, watermarks: BTreeMap<String, i64>) -
     let lane = |field: &str| {
         let (read, origin) = field.split_once('/')?;
         let (topic, partition) = origin.rsplit_once('/')?;
-        Some((read.parse().ok()?, topic.to_owned(), partition.parse().ok()?))
+        Some((read.parse().ok()?, topic.into(), partition.parse().ok()?))
     };
     let watermarks = watermarks.into_iter().map(|(field, last)| {
         let lane = lane(&field).with_context(|| format!("watermark {field:?} in Redis names no lane"))?;
@@ -296,7 +296,7 @@ mod tests {
     fn lanes_are_read_whatever_the_topic_is_called() {
         let field = MetricsKeys::lane(3, "a/b.dlq", 4);
         let position = to_position(BTreeMap::new(), [(field, 9)].into()).expect("a lane");
-        assert_eq!(position.watermarks, [((3, "a/b.dlq".to_owned(), 4), 9)].into());
+        assert_eq!(position.watermarks, [((3, "a/b.dlq".into(), 4), 9)].into());
         assert!(to_position(BTreeMap::new(), [("3".to_owned(), 9)].into()).is_err());
     }
 }

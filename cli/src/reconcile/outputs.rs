@@ -58,7 +58,7 @@ pub fn check(snapshot: &Snapshot<'_>) -> Check {
             check.compared += 1;
             let origin = origin_of(output);
             let read = origin.as_ref().is_some_and(|origin| {
-                origin.topic == kept.topic
+                *origin.topic == *kept.topic
                     && origin.partition == kept.partition
                     && next.is_some_and(|next| origin.offset < next)
             });

@@ -5,6 +5,7 @@
 //! Redis is read before the snapshot, so that the snapshot holds every search that the metrics have counted.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use strata_events::STREAMS;
 use strata_events::stream::HOTEL_SEARCH;
@@ -22,7 +23,7 @@ use crate::kafka::read_ranges;
 pub type Offsets = BTreeMap<i32, i64>;
 
 /// A watermark's place: partition read, topic and partition of the origin.
-pub type Lane = (i32, String, i32);
+pub type Lane = (i32, Arc<str>, i32);
 
 /// A partition as Kafka holds it.
 #[derive(Debug, Clone, Copy)]
@@ -115,7 +116,7 @@ impl<'a> Snapshot<'a> {
     /// Outputs that a stage keeps for a topic.
     pub fn kept_for(&self, stage: &str, read: &str, sent_to: &str) -> impl Iterator<Item = &Output> {
         let own = self.kept.iter().filter(move |kept| kept.stage == stage && kept.topic == read);
-        own.flat_map(|kept| &kept.outputs).filter(move |output| output.topic == sent_to)
+        own.flat_map(|kept| &kept.outputs).filter(move |output| *output.topic == *sent_to)
     }
 
     /// Partitions of a topic.
@@ -161,7 +162,7 @@ fn read_watermarks(reader: &mut Reader) -> anyhow::Result<BTreeMap<(String, Stri
     ))?;
     let mut watermarks: BTreeMap<_, BTreeMap<Lane, i64>> = BTreeMap::new();
     for (stage, topic, read, origin_topic, origin_partition, last) in rows {
-        let lane = (read, origin_topic, origin_partition);
+        let lane = (read, origin_topic.into(), origin_partition);
         watermarks.entry((stage, topic)).or_default().insert(lane, last);
     }
     Ok(watermarks)

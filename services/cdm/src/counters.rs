@@ -19,7 +19,7 @@ pub struct Counted {
 
 impl Counted {
     /// Adds a message: within it every (order, user, product) and (order, user, category) counts once.
-    pub fn add(&mut self, message: &CountedMessage) {
+    pub fn add(&mut self, message: &CountedMessage<'_>) {
         let (mut products, mut categories) = (BTreeSet::new(), BTreeSet::new());
         for element in &message.0 {
             let payload = &element.payload;

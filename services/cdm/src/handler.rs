@@ -13,16 +13,16 @@ use crate::store;
 pub struct OrderHandler;
 
 impl Handler for OrderHandler {
-    type Event = CountedMessage;
+    type Event<'r> = CountedMessage<'r>;
 
-    fn decode(&self, record: &Record) -> Result<CountedMessage, Reject> {
+    fn decode<'r>(&self, record: &'r Record) -> Result<CountedMessage<'r>, Reject> {
         CountedMessage::decode(&record.payload)
     }
 
-    async fn apply(
+    async fn apply<'r>(
         &mut self,
         tx: &mut PgConnection,
-        inputs: &[Input<'_, CountedMessage>],
+        inputs: &[Input<'r, CountedMessage<'r>>],
     ) -> Result<Effects, StageError> {
         let Some(topic) = inputs.first().map(|input| &input.record.topic) else {
             return Ok(Effects::default());

@@ -23,7 +23,7 @@ pub async fn read_watermarks(
             .fetch_all(tx)
             .await?;
     Ok(Watermarks::new(
-        rows.into_iter().map(|(read, origin, partition, last)| ((read, origin, partition), last)),
+        rows.into_iter().map(|(read, origin, partition, last)| ((read, origin.into(), partition), last)),
     ))
 }
 
@@ -41,7 +41,7 @@ pub async fn write_watermarks(
         .bind(STAGE)
         .bind(topic)
         .bind(lanes.iter().map(|(read, ..)| *read).collect::<Vec<_>>())
-        .bind(lanes.iter().map(|(_, origin, _)| origin.as_str()).collect::<Vec<_>>())
+        .bind(lanes.iter().map(|(_, origin, _)| &**origin).collect::<Vec<_>>())
         .bind(lanes.iter().map(|(.., partition)| *partition).collect::<Vec<_>>())
         .bind(watermarks.moved().values().copied().collect::<Vec<_>>())
         .execute(tx)

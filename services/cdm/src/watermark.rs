@@ -5,11 +5,12 @@
 //! here already.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use strata_events::Origin;
 
 /// Identity of a watermark: partition read, topic and partition of the origin.
-pub type Lane = (i32, String, i32);
+pub type Lane = (i32, Arc<str>, i32);
 
 /// Last applied origin offsets.
 #[derive(Debug, Default)]
@@ -26,7 +27,7 @@ impl Watermarks {
 
     /// Moves the watermark to `origin`, or tells by `false` that it was applied before.
     pub fn advance(&mut self, partition: i32, origin: &Origin) -> bool {
-        let lane = (partition, origin.topic.clone(), origin.partition);
+        let lane = (partition, Arc::clone(&origin.topic), origin.partition);
         let last = self.moved.get(&lane).or_else(|| self.stored.get(&lane));
         if last.is_some_and(|&last| origin.offset <= last) {
             return false;
@@ -51,7 +52,7 @@ mod tests {
 
     #[test]
     fn an_origin_is_applied_once_per_lane() {
-        let mut marks = Watermarks::new([((0, "dds_topic".to_owned(), 1), 10)]);
+        let mut marks = Watermarks::new([((0, "dds_topic".into(), 1), 10)]);
         assert!(!marks.advance(0, &origin(1, 9)));
         assert!(!marks.advance(0, &origin(1, 10)));
         assert!(marks.advance(0, &origin(1, 11)));

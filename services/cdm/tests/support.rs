@@ -126,7 +126,7 @@ pub fn record(partition: i32, offset: i64, origin: Option<(i32, i64)>, hotel: &s
         key: Some(hotel.into()),
         payload: body.into_bytes(),
         origin: origin.map(|(partition, offset)| Origin {
-            topic: "processed_data_topic".to_owned(),
+            topic: "processed_data_topic".into(),
             partition,
             offset,
         }),

@@ -100,22 +100,26 @@ impl OrderGenerator {
     }
 
     /// An order of somebody at some restaurant.
-    fn payload(&mut self, reference: &Snapshot, sent: DateTime<Utc>) -> Result<OrderPayload, GenerateError> {
-        let user = reference.users.choose(&mut self.rng).cloned().unwrap_or_default();
+    fn payload<'a>(
+        &mut self,
+        reference: &'a Snapshot,
+        sent: DateTime<Utc>,
+    ) -> Result<OrderPayload<'a>, GenerateError> {
+        let user = reference.users.choose(&mut self.rng).map_or("", String::as_str);
         let restaurant = reference.restaurants.choose(&mut self.rng);
         let (order_items, restaurant) = match restaurant {
-            Some(restaurant) => (self.items(restaurant), restaurant.id.clone()),
-            None => (Vec::new(), String::new()),
+            Some(restaurant) => (self.items(restaurant), restaurant.id.as_str()),
+            None => (Vec::new(), ""),
         };
-        let cost = cost(&order_items).ok_or_else(|| GenerateError::Cost(restaurant.clone()))?;
+        let cost = cost(&order_items).ok_or_else(|| GenerateError::Cost(restaurant.to_owned()))?;
         let (payment, bonus_payment) = self.split_payment(cost);
         let closed = self.rng.random_bool(CLOSED_SHARE);
         let (date, statuses) = self.way(sent, closed);
         let bonus_grant = if closed { percent(payment, 1) } else { Money::default() };
         Ok(OrderPayload {
-            restaurant: IdRef { id: restaurant },
+            restaurant: IdRef { id: restaurant.into() },
             date,
-            user: IdRef { id: user },
+            user: IdRef { id: user.into() },
             order_items,
             bonus_payment,
             cost,
@@ -128,7 +132,7 @@ impl OrderGenerator {
     }
 
     /// Some dishes of the menu, each once.
-    fn items(&mut self, restaurant: &Restaurant) -> Vec<OrderItem> {
+    fn items<'a>(&mut self, restaurant: &'a Restaurant) -> Vec<OrderItem<'a>> {
         let menu = &restaurant.menu;
         let amount = self.rng.random_range(1..=MAX_DISHES).min(menu.len());
         let chosen = index::sample(&mut self.rng, menu.len(), amount);
@@ -136,10 +140,10 @@ impl OrderGenerator {
             .iter()
             .filter_map(|at| menu.get(at))
             .map(|dish| OrderItem {
-                name: Some(dish.name.clone()),
+                name: Some(dish.name.as_str().into()),
                 price: Some(dish.price),
-                category: Some(dish.category.clone()),
-                id: dish.id.clone(),
+                category: Some(dish.category.as_str().into()),
+                id: dish.id.as_str().into(),
                 quantity: self.rng.random_range(1..=MAX_QUANTITY),
             })
             .collect()
@@ -177,7 +181,7 @@ impl OrderGenerator {
 }
 
 /// Sum of price × quantity; none where it is too large for the warehouse.
-fn cost(items: &[OrderItem]) -> Option<Money> {
+fn cost(items: &[OrderItem<'_>]) -> Option<Money> {
     let sum = items.iter().try_fold(Decimal::ZERO, |sum, item| {
         let price = item.price.unwrap_or_default().decimal();
         sum.checked_add(price.checked_mul(Decimal::from(item.quantity))?)

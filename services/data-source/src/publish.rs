@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::Utc;
 use strata_runtime::http::ApiError;
 use strata_runtime::kafka::producer::{Acks, ProduceError};
-use strata_runtime::kafka::{Output, Producer};
+use strata_runtime::kafka::{Output, OutputHeaders, Producer};
 use strata_runtime::trace::{self, TraceParent};
 use tokio::time::error::Elapsed;
 
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Sends the records of one request to one topic, in order.
 pub struct Publisher {
     producer: Producer,
-    topic: String,
+    topic: Arc<str>,
     groups: VecDeque<(Arc<Acks>, u64)>,
     current: Arc<Acks>,
     current_size: u64,
@@ -39,7 +39,7 @@ impl Publisher {
     pub fn new(producer: Producer, topic: String, at: Option<TraceParent>) -> Self {
         Self {
             producer,
-            topic,
+            topic: topic.into(),
             groups: VecDeque::new(),
             current: Arc::default(),
             current_size: 0,
@@ -55,11 +55,11 @@ impl Publisher {
         &mut self,
         key: Option<Vec<u8>>,
         payload: Vec<u8>,
-        mut headers: Vec<(String, String)>,
+        mut headers: OutputHeaders,
     ) -> Result<(), ApiError> {
-        headers.extend(self.traceparent.clone().map(|at| (trace::HEADER.to_owned(), at)));
+        headers.extend(self.traceparent.clone().map(|at| (trace::HEADER.into(), at)));
         let timestamp_ms = Utc::now().timestamp_millis();
-        let output = Output { topic: self.topic.clone(), key, payload, timestamp_ms, headers };
+        let output = Output { topic: Arc::clone(&self.topic), key, payload, timestamp_ms, headers };
         let queued = tokio::time::timeout(PATIENCE, self.producer.enqueue(&output, &self.current)).await;
         self.checked(queued)?;
         self.current_size += 1;

@@ -65,7 +65,7 @@ impl<R: Referenced> Put<R> {
 
 impl<R: Referenced> Sink for Put<R> {
     async fn take(&mut self, piece: Piece) -> Result<(), ApiError> {
-        let checked = summary::check(&piece, R::decode)
+        let checked = summary::check(&piece, |line| R::decode(line))
             .and_then(|item| Ok((serde_json::to_string(&item).map_err(unwritable)?, item)));
         match checked {
             Ok((json, item)) => {

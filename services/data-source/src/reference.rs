@@ -42,7 +42,7 @@ pub struct Snapshot {
 }
 
 /// A kind of reference data.
-pub trait Referenced: Contract + Serialize + Send + Sync {
+pub trait Referenced: for<'a> Contract<'a> + Serialize + Send + Sync {
     /// Business key.
     fn id(&self) -> &str;
     /// Key of its value.

@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Number;
 use strata_events::search::EVENT_ID_HEADER;
 use strata_events::{Contract, Offer, Reject, Search};
+use strata_runtime::kafka::OutputHeaders;
 use uuid::{Builder, Uuid};
 
 use crate::skew::Skew;
@@ -121,8 +122,8 @@ pub fn key(hotel_id: &str) -> Vec<u8> {
 }
 
 /// The header that identifies a search.
-pub fn headers(event_id: String) -> Vec<(String, String)> {
-    vec![(EVENT_ID_HEADER.to_owned(), event_id)]
+pub fn headers(event_id: String) -> OutputHeaders {
+    vec![(EVENT_ID_HEADER.into(), event_id)]
 }
 
 /// Makes a generator of searches; the same seed gives the same searches with the same identities.

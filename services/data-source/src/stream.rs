@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{Reject, StreamSpec};
+use strata_runtime::kafka::OutputHeaders;
 
 use crate::reference::Snapshot;
 use crate::{order, search, search_log};
@@ -21,7 +22,7 @@ pub struct Event {
     /// Body.
     pub payload: Vec<u8>,
     /// Headers in order.
-    pub headers: Vec<(String, String)>,
+    pub headers: OutputHeaders,
 }
 
 /// An event that cannot be generated from the reference data there is.
@@ -103,7 +104,7 @@ pub enum Accepted {
         /// Key that chooses the partition.
         key: Vec<u8>,
         /// Headers in order.
-        headers: Vec<(String, String)>,
+        headers: OutputHeaders,
     },
     /// Events that were made of the bytes, at least one.
     Made(Vec<Event>),

@@ -22,7 +22,7 @@ impl Load {
     pub fn new(load_dt: DateTime<Utc>, source: &Origin) -> Self {
         Self {
             at: LoadPosition::new(load_dt, source.partition, source.offset),
-            src: source.topic.as_str().into(),
+            src: Arc::clone(&source.topic),
         }
     }
 }

@@ -98,7 +98,7 @@ impl ReferenceCache {
 }
 
 /// Serves ids from the cache and asks Redis once for the rest.
-async fn fetch_kind<'a, S: Contract, T>(
+async fn fetch_kind<'a, S: for<'b> Contract<'b>, T>(
     redis: &mut ConnectionManager,
     cache: &mut LruCache<String, Arc<T>>,
     ids: impl Iterator<Item = &'a str>,

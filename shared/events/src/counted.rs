@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::order::unknown_type;
 use crate::text::check_name;
-use crate::{Contract, Reject, parse};
+use crate::{Contract, Reject, Text, parse};
 
 /// The `object_type` of every element.
 pub const OBJECT_TYPE: &str = "cdm_order_event";
@@ -18,22 +18,24 @@ pub const OBJECT_TYPE: &str = "cdm_order_event";
 /// A message of `cdm_topic`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct CountedMessage(pub Vec<CountedElement>);
+pub struct CountedMessage<'a>(#[serde(borrow)] pub Vec<CountedElement<'a>>);
 
 /// One product that became countable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CountedElement {
+pub struct CountedElement<'a> {
     /// Identity of this element.
     pub object_id: Uuid,
     /// Always `cdm_order_event`.
-    pub object_type: String,
+    #[serde(borrow)]
+    pub object_type: Text<'a>,
     /// What counts for whom.
-    pub payload: CountedPayload,
+    #[serde(borrow)]
+    pub payload: CountedPayload<'a>,
 }
 
 /// The vault keys and names of a countable product.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CountedPayload {
+pub struct CountedPayload<'a> {
     /// `h_order_pk`.
     pub order_id: Uuid,
     /// `h_user_pk`.
@@ -41,11 +43,13 @@ pub struct CountedPayload {
     /// `h_product_pk`.
     pub product_id: Uuid,
     /// Name of the product.
-    pub product_name: String,
+    #[serde(borrow)]
+    pub product_name: Text<'a>,
     /// `h_category_pk`.
     pub category_id: Uuid,
     /// Name of the category.
-    pub category_name: String,
+    #[serde(borrow)]
+    pub category_name: Text<'a>,
     /// True when the product was counted for this order by an earlier message.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub product_counted: bool,
@@ -54,14 +58,14 @@ pub struct CountedPayload {
     pub category_counted: bool,
 }
 
-impl Contract for CountedMessage {
-    fn decode(bytes: &[u8]) -> Result<Self, Reject> {
+impl<'a> Contract<'a> for CountedMessage<'a> {
+    fn decode(bytes: &'a [u8]) -> Result<Self, Reject> {
         let message: Self = parse(bytes)?;
         if message.0.is_empty() {
             return Err(Reject::new("empty_message", "nothing became countable: the array is empty"));
         }
         for element in &message.0 {
-            if element.object_type != OBJECT_TYPE {
+            if &*element.object_type != OBJECT_TYPE {
                 return Err(unknown_type(OBJECT_TYPE, &element.object_type));
             }
             check_name("product_name", &element.payload.product_name)?;

@@ -5,22 +5,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::order::{OBJECT_TYPE, check_products, unknown_type};
 use crate::text::{check_date, check_hex_id, check_name};
-use crate::{Contract, Money, OrderStatus, Reject, parse_object};
+use crate::{Contract, Money, OrderStatus, Reject, Text, parse_object};
 
 /// A message of `dds_topic`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct FactMessage {
+pub struct FactMessage<'a> {
     /// Business key of the order.
     pub object_id: i64,
     /// Always `order`.
-    pub object_type: String,
+    #[serde(borrow)]
+    pub object_type: Text<'a>,
     /// The enriched order.
-    pub payload: FactPayload,
+    #[serde(borrow)]
+    pub payload: FactPayload<'a>,
 }
 
 /// An order as the vault stores it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct FactPayload {
+pub struct FactPayload<'a> {
     /// Business key of the order, as in the envelope.
     pub id: i64,
     /// When it was ordered.
@@ -32,52 +34,63 @@ pub struct FactPayload {
     /// Where the order stands with this message.
     pub status: OrderStatus,
     /// Where it was ordered.
-    pub restaurant: NamedRef,
+    #[serde(borrow)]
+    pub restaurant: NamedRef<'a>,
     /// Who ordered.
-    pub user: UserRef,
+    #[serde(borrow)]
+    pub user: UserRef<'a>,
     /// The products, each once.
-    pub products: Vec<FactProduct>,
+    #[serde(borrow)]
+    pub products: Vec<FactProduct<'a>>,
 }
 
 /// A business key with its name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct NamedRef {
+pub struct NamedRef<'a> {
     /// 24 hexadecimal characters.
-    pub id: String,
+    #[serde(borrow)]
+    pub id: Text<'a>,
     /// Name from the reference data.
-    pub name: String,
+    #[serde(borrow)]
+    pub name: Text<'a>,
 }
 
 /// A user with the names at the time of the event.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct UserRef {
+pub struct UserRef<'a> {
     /// 24 hexadecimal characters.
-    pub id: String,
+    #[serde(borrow)]
+    pub id: Text<'a>,
     /// Full name.
-    pub name: String,
+    #[serde(borrow)]
+    pub name: Text<'a>,
     /// Login.
-    pub login: String,
+    #[serde(borrow)]
+    pub login: Text<'a>,
 }
 
 /// One product with its menu entry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct FactProduct {
+pub struct FactProduct<'a> {
     /// 24 hexadecimal characters.
-    pub id: String,
+    #[serde(borrow)]
+    pub id: Text<'a>,
     /// Price of one piece: the order's, else the menu's.
     pub price: Money,
     /// Pieces ordered.
     pub quantity: u32,
     /// Name from the menu.
-    pub name: String,
+    #[serde(borrow)]
+    pub name: Text<'a>,
     /// Category from the menu.
-    pub category: String,
+    #[serde(borrow)]
+    pub category: Text<'a>,
 }
 
-impl Contract for FactMessage {
-    fn decode(bytes: &[u8]) -> Result<Self, Reject> {
+impl<'a> Contract<'a> for FactMessage<'a> {
+    fn decode(bytes: &'a [u8]) -> Result<Self, Reject> {
         let message: Self = parse_object(bytes)?;
-        if message.object_type != OBJECT_TYPE {
+        if &*message.object_type != OBJECT_TYPE {
             return Err(unknown_type(OBJECT_TYPE, &message.object_type));
         }
         message.payload.check(message.object_id)?;
@@ -85,7 +98,7 @@ impl Contract for FactMessage {
     }
 }
 
-impl FactPayload {
+impl FactPayload<'_> {
     fn check(&self, object_id: i64) -> Result<(), Reject> {
         if self.id != object_id {
             let detail = format!("object_id is {object_id}, payload.id is {}", self.id);
@@ -99,7 +112,7 @@ impl FactPayload {
         check_hex_id("payload.user.id", &self.user.id)?;
         check_name("payload.user.name", &self.user.name)?;
         check_name("payload.user.login", &self.user.login)?;
-        check_products(self.products.iter().map(|product| product.id.as_str()))?;
+        check_products(self.products.iter().map(|product| &*product.id))?;
         for product in &self.products {
             product.price.check_not_negative("price")?;
             check_name("product name", &product.name)?;

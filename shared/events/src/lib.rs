@@ -26,6 +26,7 @@ pub use reference::{MenuItem, Restaurant, User};
 pub use reject::Reject;
 pub use search::{Offer, Search};
 pub use stream::{STREAMS, StreamSpec, TopicSpec};
+pub use text::Text;
 
 /// Largest event that is accepted, in bytes; larger ones are dead letters.
 ///
@@ -39,11 +40,11 @@ pub const MAX_ORDER_ITEMS: usize = 1000;
 pub const MAX_NAME_CHARS: usize = 500;
 
 /// A message type that can be read from the bytes of a Kafka record or an HTTP line.
-pub trait Contract: Sized {
-    /// Reads and validates one message.
+pub trait Contract<'a>: Sized {
+    /// Reads and validates one message; it may keep to `bytes` for its text.
     ///
     /// **Errors**: a [`Reject`] that says why these bytes can never be used; never panics.
-    fn decode(bytes: &[u8]) -> Result<Self, Reject>;
+    fn decode(bytes: &'a [u8]) -> Result<Self, Reject>;
 }
 
 /// Parses a JSON object. Types that name their fields could be read from a bare list, too; contracts are not lists.

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::text::{check_date, check_hex_id, check_name};
-use crate::{Contract, MAX_EVENT_BYTES, MAX_ORDER_ITEMS, Money, Reject, parse_object};
+use crate::{Contract, MAX_EVENT_BYTES, MAX_ORDER_ITEMS, Money, Reject, Text, parse_object};
 
 /// The only `object_type` of the order stream.
 pub const OBJECT_TYPE: &str = "order";
 
 /// A message of `stg_topic`, as it is written.
 #[derive(Debug, Clone, Serialize)]
-pub struct OrderMessage {
+pub struct OrderMessage<'a> {
     /// Business key of the order.
     pub object_id: i64,
     /// Always `order`.
@@ -22,33 +22,36 @@ pub struct OrderMessage {
     /// When the source sent this version of the order.
     pub sent_dttm: DateTime<Utc>,
     /// The order.
-    pub payload: OrderPayload,
+    pub payload: OrderPayload<'a>,
 }
 
 /// A valid message of `stg_topic`, as it is read.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct Order<'a> {
     /// Business key of the order.
     pub object_id: i64,
     /// When the source sent this version; the newest wins in staging.
     pub sent_dttm: DateTime<Utc>,
     /// The order, decoded.
-    pub payload: OrderPayload,
+    pub payload: OrderPayload<'a>,
     /// The payload as received, fields unknown to us included.
-    pub raw_payload: Box<RawValue>,
+    pub raw_payload: &'a RawValue,
 }
 
 /// What was ordered, by whom, where, and how far it got.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct OrderPayload {
+pub struct OrderPayload<'a> {
     /// Where it was ordered.
-    pub restaurant: IdRef,
+    #[serde(borrow)]
+    pub restaurant: IdRef<'a>,
     /// When it was ordered.
     pub date: DateTime<Utc>,
     /// Who ordered.
-    pub user: IdRef,
+    #[serde(borrow)]
+    pub user: IdRef<'a>,
     /// The products, each once.
-    pub order_items: Vec<OrderItem>,
+    #[serde(borrow)]
+    pub order_items: Vec<OrderItem<'a>>,
     /// Part paid with bonus points.
     #[serde(default)]
     pub bonus_payment: Money,
@@ -71,25 +74,27 @@ pub struct OrderPayload {
 
 /// A reference by business key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct IdRef {
+pub struct IdRef<'a> {
     /// 24 hexadecimal characters.
-    pub id: String,
+    #[serde(borrow)]
+    pub id: Text<'a>,
 }
 
 /// One product of an order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct OrderItem {
+pub struct OrderItem<'a> {
     /// Name as the shop knew it; the menu's name is what counts downstream.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Text<'a>>,
     /// Price of one piece; the menu's price where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Money>,
     /// Category as the shop knew it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub category: Option<String>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<Text<'a>>,
     /// 24 hexadecimal characters.
-    pub id: String,
+    #[serde(borrow)]
+    pub id: Text<'a>,
     /// Pieces ordered, at least one.
     pub quantity: u32,
 }
@@ -135,32 +140,33 @@ impl OrderStatus {
 #[derive(Deserialize)]
 struct Envelope<'a> {
     object_id: i64,
-    object_type: String,
+    #[serde(borrow)]
+    object_type: Text<'a>,
     sent_dttm: DateTime<Utc>,
     #[serde(borrow)]
     payload: &'a RawValue,
 }
 
-impl Contract for Order {
-    fn decode(bytes: &[u8]) -> Result<Self, Reject> {
+impl<'a> Contract<'a> for Order<'a> {
+    fn decode(bytes: &'a [u8]) -> Result<Self, Reject> {
         if bytes.len() > MAX_EVENT_BYTES {
             return Err(Reject::new(
                 "too_large",
                 format!("an order may have {MAX_EVENT_BYTES} bytes, this has {}", bytes.len()),
             ));
         }
-        let envelope: Envelope<'_> = parse_object(bytes)?;
-        if envelope.object_type != OBJECT_TYPE {
+        let envelope: Envelope<'a> = parse_object(bytes)?;
+        if &*envelope.object_type != OBJECT_TYPE {
             return Err(unknown_type(OBJECT_TYPE, &envelope.object_type));
         }
         check_date("sent_dttm", envelope.sent_dttm)?;
-        let payload: OrderPayload = parse_object(envelope.payload.get().as_bytes())?;
+        let payload: OrderPayload<'a> = parse_object(envelope.payload.get().as_bytes())?;
         payload.check()?;
         Ok(Self {
             object_id: envelope.object_id,
             sent_dttm: envelope.sent_dttm,
             payload,
-            raw_payload: envelope.payload.to_owned(),
+            raw_payload: envelope.payload,
         })
     }
 }
@@ -171,7 +177,7 @@ pub(crate) fn unknown_type(expected: &str, found: &str) -> Reject {
     Reject::new("unknown_object_type", format!("object_type must be {expected:?}, not {found:?}"))
 }
 
-impl OrderPayload {
+impl OrderPayload<'_> {
     fn check(&self) -> Result<(), Reject> {
         check_date("payload.date", self.date)?;
         check_hex_id("payload.restaurant.id", &self.restaurant.id)?;
@@ -188,12 +194,12 @@ impl OrderPayload {
         for change in &self.statuses {
             check_date("payload.statuses.dttm", change.dttm)?;
         }
-        check_products(self.order_items.iter().map(|item| item.id.as_str()))?;
+        check_products(self.order_items.iter().map(|item| &*item.id))?;
         self.order_items.iter().try_for_each(OrderItem::check)
     }
 }
 
-impl OrderItem {
+impl OrderItem<'_> {
     fn check(&self) -> Result<(), Reject> {
         if self.quantity == 0 {
             return Err(Reject::new("invalid_quantity", format!("product {} has quantity 0", self.id)));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Name of the Kafka header.
 pub const HEADER: &str = "origin";
@@ -16,7 +17,7 @@ pub const REPLAY_OF_HEADER: &str = "replay_of";
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
     /// Topic name; Kafka allows no slash in it.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// Partition number.
     pub partition: i32,
     /// Offset within the partition.
@@ -46,7 +47,7 @@ impl FromStr for Origin {
         if topic.is_empty() || partition < 0 || offset < 0 {
             return Err(InvalidOrigin);
         }
-        Ok(Self { topic: topic.to_owned(), partition, offset })
+        Ok(Self { topic: topic.into(), partition, offset })
     }
 }
 

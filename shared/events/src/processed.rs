@@ -37,7 +37,7 @@ impl ProcessedSearch {
     }
 }
 
-impl Contract for ProcessedSearch {
+impl Contract<'_> for ProcessedSearch {
     fn decode(bytes: &[u8]) -> Result<Self, Reject> {
         let search: Self = parse_object(bytes)?;
         check_id("hotel_id", &search.hotel_id)?;

@@ -49,7 +49,7 @@ pub struct MenuItem {
     pub category: String,
 }
 
-impl Contract for User {
+impl Contract<'_> for User {
     fn decode(bytes: &[u8]) -> Result<Self, Reject> {
         check_size(bytes)?;
         let user: Self = parse_object(bytes)?;
@@ -60,7 +60,7 @@ impl Contract for User {
     }
 }
 
-impl Contract for Restaurant {
+impl Contract<'_> for Restaurant {
     fn decode(bytes: &[u8]) -> Result<Self, Reject> {
         check_size(bytes)?;
         let restaurant: Self = parse_object(bytes)?;

@@ -85,7 +85,7 @@ pub(crate) fn micros(seconds: &serde_json::Number) -> i64 {
     }
 }
 
-impl Contract for Search {
+impl Contract<'_> for Search {
     fn decode(bytes: &[u8]) -> Result<Self, Reject> {
         if bytes.len() > MAX_EVENT_BYTES {
             let detail = format!("a search may have {MAX_EVENT_BYTES} bytes, this has {}", bytes.len());

@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::util::Timeout;
 
 use crate::eventually::eventually;
@@ -162,6 +162,26 @@ impl Kafka {
     pub async fn read_all(&self, topic: &str) -> Vec<TopicRecord> {
         let topic = topic.to_owned();
         self.blocking(move |consumer| read_all(consumer, &topic)).await
+    }
+
+    /// The offsets that a consumer group has told Kafka, by partition; those it has told none of are left out.
+    pub async fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
+        let (group, topic, brokers) = (group.to_owned(), topic.to_owned(), self.brokers.clone());
+        let ask = move |consumer: &BaseConsumer| {
+            let mut list = TopicPartitionList::new();
+            for partition in watermarks(consumer, &topic).into_keys() {
+                list.add_partition(&topic, partition);
+            }
+            let member: BaseConsumer = ClientConfig::new()
+                .set("bootstrap.servers", &brokers)
+                .set("group.id", &group)
+                .create()
+                .expect("a kafka consumer");
+            let found = answer(&group, || member.committed_offsets(list.clone(), ANSWER_WITHIN));
+            let offset = |at: &TopicPartitionListElem<'_>| Some((at.partition(), at.offset().to_raw()?));
+            found.elements().iter().filter_map(offset).filter(|(_, offset)| *offset >= 0).collect()
+        };
+        self.blocking(ask).await
     }
 
     /// Members of a consumer group that is not rebalancing; none while it is.

@@ -121,21 +121,21 @@ impl Model {
     }
 
     /// Takes an order that reached the stg topic at `arrival`.
-    pub fn accept_order(&mut self, order: &Order, arrival: Arrival, reference: &Reference) {
+    pub fn accept_order(&mut self, order: &Order<'_>, arrival: Arrival, reference: &Reference) {
         self.timestamps.insert(arrival.timestamp_ms);
         self.accept_raw(order);
         let payload = &order.payload;
-        let (user_id, restaurant_id) = (&payload.user.id, &payload.restaurant.id);
+        let (user_id, restaurant_id): (&str, &str) = (&payload.user.id, &payload.restaurant.id);
         let user = reference.users.get(user_id).unwrap_or_else(|| panic!("no user {user_id}"));
         let restaurant = reference
             .restaurants
             .get(restaurant_id)
             .unwrap_or_else(|| panic!("no restaurant {restaurant_id}"));
-        self.users.insert(user_id.clone());
-        self.restaurants.insert(restaurant_id.clone());
+        self.users.insert(user_id.to_owned());
+        self.restaurants.insert(restaurant_id.to_owned());
         let facts = self.orders.entry(order.object_id).or_default();
         facts.dates.insert(micros(payload.date));
-        facts.users.insert(user_id.clone());
+        facts.users.insert(user_id.to_owned());
         facts.closed |= payload.final_status == OrderStatus::Closed;
         for item in &payload.order_items {
             let dish = reference.dish(restaurant_id, &item.id);
@@ -144,7 +144,7 @@ impl Model {
             facts.categories.insert(dish.category.clone());
             self.products.insert(dish.id.clone());
             self.categories.insert(dish.category.clone());
-            self.product_restaurants.insert((dish.id.clone(), restaurant_id.clone()));
+            self.product_restaurants.insert((dish.id.clone(), restaurant_id.to_owned()));
             self.product_categories.insert((dish.id.clone(), dish.category.clone()));
             let names = self.histories.entry("s_product_names").or_default();
             names.entry(dish.id.clone()).or_default().0.insert(arrival, vec![dish.name.clone()]);
@@ -158,11 +158,11 @@ impl Model {
         ];
         for (satellite, parent, row) in versions {
             let histories = self.histories.entry(satellite).or_default();
-            histories.entry(parent.clone()).or_default().0.insert(arrival, row);
+            histories.entry(parent.to_owned()).or_default().0.insert(arrival, row);
         }
     }
 
-    fn accept_raw(&mut self, order: &Order) {
+    fn accept_raw(&mut self, order: &Order<'_>) {
         let payload: Value = serde_json::from_str(order.raw_payload.get()).expect("the payload is JSON");
         match self.raw.get_mut(&order.object_id) {
             Some(known) if known.sent_dttm > order.sent_dttm => {}

@@ -64,6 +64,11 @@ impl Fleet {
         .await;
     }
 
+    /// Next offset by partition, as the group of a stage has told Kafka for lag monitors.
+    pub async fn committed(&self, service: Service, topic: &str) -> BTreeMap<i32, i64> {
+        self.kafka().committed(&self.group(service, topic), topic).await
+    }
+
     /// Next offset by partition, as the stage stored it.
     pub async fn offsets(&self, service: Service, topic: &str) -> BTreeMap<i32, i64> {
         let rows: Vec<(i32, i64)> = sqlx::query_as(

@@ -1,5 +1,7 @@
 //! Hash keys. Source: Dan Linstedt's Data Vault 2.0 hash keys, here as name-based UUIDs (RFC 9562, version 3).
 
+use std::io::Write as _;
+
 use uuid::Uuid;
 
 /// The key of a hub row: `uuid3(NAMESPACE_X500, business key as text)`.
@@ -9,30 +11,28 @@ pub fn hub_key(business_key: &str) -> Uuid {
 
 /// The key of a link row: the hub keys, lower-case and hyphenated, joined by `_`, hashed as a hub key is.
 ///
-/// All parts have one length, so no two lists of keys share a text.
-pub fn link_key(hub_keys: &[Uuid]) -> Uuid {
-    let mut text = String::with_capacity(hub_keys.len() * 37);
-    let mut buffer = Uuid::encode_buffer();
-    for (index, key) in hub_keys.iter().enumerate() {
-        if index > 0 {
-            text.push('_');
-        }
-        text.push_str(key.hyphenated().encode_lower(&mut buffer));
+/// All parts have one length, so no two lists of keys share a text. Of two to four hubs.
+pub fn link_key<const N: usize>(hub_keys: &[Uuid; N]) -> Uuid {
+    const { assert!(2 <= N && N <= 4) };
+    // On the stack: a link row wants its key, and nothing allocated for it.
+    let mut text = [b'_'; 4 * 37];
+    for (part, key) in text.chunks_exact_mut(37).zip(hub_keys) {
+        key.hyphenated().encode_lower(part);
     }
-    hub_key(&text)
+    Uuid::new_v3(&Uuid::NAMESPACE_X500, &text[..N * 37 - 1])
 }
 
 /// The fingerprint of a satellite row's attributes, in column order.
 ///
 /// Every part carries its length, so `("ab", "c")` and `("a", "bc")` differ.
 pub fn hashdiff(parts: &[&str]) -> Uuid {
-    let mut text = String::new();
+    let mut text = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
     for part in parts {
-        text.push_str(&part.len().to_string());
-        text.push(':');
-        text.push_str(part);
+        // Writing to memory cannot fail.
+        drop(write!(text, "{}:", part.len()));
+        text.extend_from_slice(part.as_bytes());
     }
-    hub_key(&text)
+    Uuid::new_v3(&Uuid::NAMESPACE_X500, &text)
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ type Coordinates = (Option<String>, Option<i32>, Option<i64>);
 fn start_of(settings: &Settings, stream: &StreamSpec, (topic, partition, offset): Coordinates) -> Origin {
     let [stg_topic, ..] = settings.topics.of(stream);
     Origin {
-        topic: topic.unwrap_or_else(|| stg_topic.to_owned()),
+        topic: topic.as_deref().unwrap_or(stg_topic).into(),
         partition: partition.unwrap_or_default(),
         offset: offset.unwrap_or_default(),
     }

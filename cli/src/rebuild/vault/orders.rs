@@ -13,7 +13,6 @@ use dds::order::rows::{OrderFact, VaultRows};
 use dds::rows::{Keys, Load};
 use dds::store::orders::lock_and_read;
 use indicatif::ProgressBar;
-use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use stg::order::enrich::enrich;
 use stg::reference::{ReferenceCache, ReferenceData};
@@ -58,13 +57,13 @@ pub async fn fill(
     let mut left_out = LeftOut::new();
     let mut place = 0;
     while place < staged {
-        let orders = read(tx, settings, place).await?;
+        let staged = read(tx, settings, place).await?;
         place += CHUNK;
-        bar.inc(orders.len() as u64);
-        let orders: Vec<(Order, Load)> =
-            orders.into_iter().filter(|(_, _, start)| !coming.holds(start)).map(|(o, l, _)| (o, l)).collect();
-        let users = orders.iter().map(|(order, _)| order.payload.user.id.as_str());
-        let restaurants = orders.iter().map(|(order, _)| order.payload.restaurant.id.as_str());
+        bar.inc(staged.len() as u64);
+        let due = staged.iter().filter(|staged| !coming.holds(&staged.start));
+        let orders: Vec<(Order<'_>, Load)> = due.map(Staged::order).collect::<anyhow::Result<_>>()?;
+        let users = orders.iter().map(|(order, _)| &*order.payload.user.id);
+        let restaurants = orders.iter().map(|(order, _)| &*order.payload.restaurant.id);
         let known = reference.fetch(users, restaurants).await?;
         let messages = enrich_all(tx, &orders, &known, &mut left_out).await?;
         let mut keys = Keys::default();
@@ -80,12 +79,31 @@ pub async fn fill(
     Ok(left_out)
 }
 
-/// The next orders, each with its place in the vault's time and the record that it came with.
-async fn read(
-    tx: &mut PgConnection,
-    settings: &Settings,
-    after: i64,
-) -> anyhow::Result<Vec<(Order, Load, Origin)>> {
+/// An order as it is staged.
+struct Staged {
+    object_id: i64,
+    sent_dttm: DateTime<Utc>,
+    payload: String,
+    load_dt: DateTime<Utc>,
+    /// The record that it came with.
+    start: Origin,
+}
+
+impl Staged {
+    /// The order, and its place in the vault's time.
+    fn order(&self) -> anyhow::Result<(Order<'_>, Load)> {
+        let order = Order {
+            object_id: self.object_id,
+            sent_dttm: self.sent_dttm,
+            payload: serde_json::from_str(&self.payload)?,
+            raw_payload: serde_json::from_str(&self.payload)?,
+        };
+        Ok((order, Load::new(self.load_dt, &self.start)))
+    }
+}
+
+/// The next orders.
+async fn read(tx: &mut PgConnection, settings: &Settings, after: i64) -> anyhow::Result<Vec<Staged>> {
     type Row = (i64, DateTime<Utc>, String, DateTime<Utc>, Option<String>, Option<i32>, Option<i64>);
     let rows: Vec<Row> = sqlx::query_as(staged!(
         "stg.order_events",
@@ -95,29 +113,22 @@ async fn read(
     .bind(CHUNK)
     .fetch_all(tx)
     .await?;
-    let mut orders = Vec::with_capacity(rows.len());
-    for (object_id, sent_dttm, payload, load_dt, src, partition, offset) in rows {
+    let staged = rows.into_iter().map(|(object_id, sent_dttm, payload, load_dt, src, partition, offset)| {
         let start = start_of(settings, &ORDER, (src, partition, offset));
-        let order = Order {
-            object_id,
-            sent_dttm,
-            payload: serde_json::from_str(&payload)?,
-            raw_payload: RawValue::from_string(payload)?,
-        };
-        orders.push((order, Load::new(load_dt, &start), start));
-    }
-    Ok(orders)
+        Staged { object_id, sent_dttm, payload, load_dt, start }
+    });
+    Ok(staged.collect())
 }
 
 /// Adds names and categories.
-async fn enrich_all(
+async fn enrich_all<'a>(
     tx: &mut PgConnection,
-    orders: &[(Order, Load)],
-    reference: &ReferenceData,
+    orders: &'a [(Order<'_>, Load)],
+    reference: &'a ReferenceData,
     left_out: &mut LeftOut,
-) -> anyhow::Result<Vec<(FactMessage, Load)>> {
+) -> anyhow::Result<Vec<(FactMessage<'a>, Load)>> {
     let keys: Vec<Uuid> = orders.iter().map(|(order, _)| key_of(order)).collect();
-    let states: BTreeMap<Uuid, OrderState> = lock_and_read(tx, &keys).await?;
+    let states: BTreeMap<Uuid, OrderState<'_>> = lock_and_read(tx, &keys).await?;
     let mut messages = Vec::with_capacity(orders.len());
     for (order, load) in orders {
         match enrich(order, reference) {
@@ -133,16 +144,16 @@ async fn enrich_all(
     Ok(messages)
 }
 
-fn key_of(order: &Order) -> Uuid {
+fn key_of(order: &Order<'_>) -> Uuid {
     hub_key(&order.object_id.to_string())
 }
 
 /// Puts the category that the order was linked to in the place of the menu's.
-fn keep_categories(message: &mut FactMessage, state: &OrderState) {
+fn keep_categories(message: &mut FactMessage<'_>, state: &OrderState<'_>) {
     for product in &mut message.payload.products {
         let linked = state.products.get(&hub_key(&product.id)).and_then(|linked| linked.category_pk);
         if let Some(name) = linked.and_then(|key| state.categories.get(&key)) {
-            product.category.clone_from(name);
+            product.category = name.to_string().into();
         }
     }
 }

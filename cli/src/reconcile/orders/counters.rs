@@ -76,9 +76,9 @@ impl Waiting {
         announced: &Offsets,
         dds_topic: &str,
         origin: &Origin,
-        message: &CountedMessage,
+        message: &CountedMessage<'_>,
     ) -> u64 {
-        let in_snapshot = origin.topic == dds_topic
+        let in_snapshot = *origin.topic == *dds_topic
             && announced.get(&origin.partition).is_some_and(|next| origin.offset < *next);
         if in_snapshot {
             self.counted.add(message);

@@ -206,7 +206,7 @@ fn in_flight(snapshot: &Snapshot<'_>, stg_topic: &str, dds_topic: &str) -> anyho
     read_ranges(&snapshot.settings.kafka, dds_topic, &unread, |record| {
         let staged = record.origin.as_ref().is_some_and(|origin| {
             let below = read.get(&origin.partition).is_some_and(|next| origin.offset < *next);
-            origin.topic == replays || (origin.topic == stg_topic && below)
+            *origin.topic == *replays || (*origin.topic == *stg_topic && below)
         });
         orders.extend(staged.then(|| about(&record.payload)).flatten());
         Ok(())

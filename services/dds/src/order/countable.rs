@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use strata_events::counted::OBJECT_TYPE;
-use strata_events::{CountedElement, CountedMessage, CountedPayload, OrderStatus};
+use strata_events::{CountedElement, CountedMessage, CountedPayload, OrderStatus, Text};
 use strata_vault::link_key;
 use uuid::Uuid;
 
@@ -14,24 +14,24 @@ use crate::order::rows::OrderFact;
 
 /// A product that an order holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkedProduct {
+pub struct LinkedProduct<'a> {
     /// Name, the newest known.
-    pub name: String,
+    pub name: Text<'a>,
     /// A category of this order that it belongs to, where known.
     pub category_pk: Option<Uuid>,
 }
 
 /// What the vault knows of an order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OrderState {
+pub struct OrderState<'a> {
     /// It has been CLOSED once.
     pub closed: bool,
     /// Users it was linked to.
     pub users: Vec<Uuid>,
     /// Products it was linked to.
-    pub products: BTreeMap<Uuid, LinkedProduct>,
+    pub products: BTreeMap<Uuid, LinkedProduct<'a>>,
     /// Categories it was linked to, by name.
-    pub categories: BTreeMap<Uuid, String>,
+    pub categories: BTreeMap<Uuid, Text<'a>>,
 }
 
 /// What counts anew for one user.
@@ -41,9 +41,9 @@ struct Fresh {
     categories: Vec<Uuid>,
 }
 
-impl OrderState {
+impl<'a> OrderState<'a> {
     /// Adds a message and returns what it makes countable; none where it makes nothing so.
-    pub fn add(&mut self, fact: &OrderFact<'_>) -> Option<CountedMessage> {
+    pub fn add(&mut self, fact: &OrderFact<'a>) -> Option<CountedMessage<'_>> {
         let was_closed = self.closed;
         let new_user = !self.users.contains(&fact.user_pk);
         let new_products: Vec<Uuid> =
@@ -79,21 +79,20 @@ impl OrderState {
         new
     }
 
-    fn merge(&mut self, fact: &OrderFact<'_>, new_user: bool) {
+    fn merge(&mut self, fact: &OrderFact<'a>, new_user: bool) {
         self.closed |= fact.message.payload.status == OrderStatus::Closed;
         if new_user {
             self.users.push(fact.user_pk);
         }
         for product in &fact.products {
-            let linked =
-                LinkedProduct { name: product.name.to_owned(), category_pk: Some(product.category_pk) };
+            let linked = LinkedProduct { name: product.name.into(), category_pk: Some(product.category_pk) };
             self.products.insert(product.product_pk, linked);
-            self.categories.entry(product.category_pk).or_insert_with(|| product.category.to_owned());
+            self.categories.entry(product.category_pk).or_insert_with(|| product.category.into());
         }
     }
 
     /// Pairs fresh products with categories; either half that was counted before is marked so.
-    fn elements(&self, fact: &OrderFact<'_>, fresh: Fresh) -> Vec<CountedElement> {
+    fn elements(&self, fact: &OrderFact<'_>, fresh: Fresh) -> Vec<CountedElement<'_>> {
         let mut uncovered = fresh.categories.clone();
         let mut pairs: Vec<(Uuid, Uuid, bool, bool)> = Vec::with_capacity(fresh.products.len());
         for &product_pk in &fresh.products {
@@ -111,18 +110,14 @@ impl OrderState {
                 CountedElement {
                     // The same element has the same identity, however often it is made.
                     object_id: link_key(&[fact.order_pk, fresh.user_pk, product_pk, category_pk]),
-                    object_type: OBJECT_TYPE.to_owned(),
+                    object_type: OBJECT_TYPE.into(),
                     payload: CountedPayload {
                         order_id: fact.order_pk,
                         user_id: fresh.user_pk,
                         product_id: product_pk,
-                        product_name: self
-                            .products
-                            .get(&product_pk)
-                            .map(|p| p.name.clone())
-                            .unwrap_or_default(),
+                        product_name: self.products.get(&product_pk).map_or("", |p| &*p.name).into(),
                         category_id: category_pk,
-                        category_name: self.categories.get(&category_pk).cloned().unwrap_or_default(),
+                        category_name: self.categories.get(&category_pk).map_or("", |name| &**name).into(),
                         product_counted,
                         category_counted,
                     },
@@ -152,25 +147,33 @@ mod tests {
     const GOLDEN: &[u8] = include_bytes!("../../../../shared/events/examples/dds_topic.json");
 
     /// A version of order 1: status, user, products as (product, category).
-    fn version(status: OrderStatus, user: u8, products: &[(u8, u8)]) -> FactMessage {
+    fn version(status: OrderStatus, user: u8, products: &[(u8, u8)]) -> FactMessage<'static> {
         let mut message = FactMessage::decode(GOLDEN).expect("golden");
         message.payload.status = status;
-        message.payload.user.id = format!("{user:024x}");
-        let template: FactProduct = message.payload.products[0].clone();
+        message.payload.user.id = format!("{user:024x}").into();
+        let template: FactProduct<'_> = message.payload.products[0].clone();
         let make = |&(product, category): &(u8, u8)| FactProduct {
-            id: format!("{product:024x}"),
-            category: format!("category {category}"),
+            id: format!("{product:024x}").into(),
+            category: format!("category {category}").into(),
             ..template.clone()
         };
         message.payload.products = products.iter().map(make).collect();
         message
     }
 
-    fn add(state: &mut OrderState, message: &FactMessage) -> Vec<CountedPayload> {
+    /// What a message announces, by value: the state and the message it came from go on.
+    fn add(state: &mut OrderState<'static>, message: &FactMessage<'static>) -> Vec<CountedPayload<'static>> {
+        let message = Box::leak(Box::new(message.clone()));
         let origin = Origin { topic: "stg_topic".into(), partition: 0, offset: 0 };
         let load = Load::new(DateTime::UNIX_EPOCH, &origin);
         let fact = OrderFact::new(message, load, &mut Keys::default());
-        state.add(&fact).map(|m| m.0.into_iter().map(|e| e.payload).collect()).unwrap_or_default()
+        let announced = state.add(&fact).map(|message| message.0).unwrap_or_default();
+        let owned = |CountedElement { payload, .. }| CountedPayload {
+            product_name: payload.product_name.to_string().into(),
+            category_name: payload.category_name.to_string().into(),
+            ..payload
+        };
+        announced.into_iter().map(owned).collect()
     }
 
     #[test]
@@ -228,7 +231,7 @@ mod tests {
     }
 
     /// What a list of announcements adds to the counters.
-    fn fold(announced: impl IntoIterator<Item = Vec<CountedPayload>>) -> Vec<(char, Uuid, Uuid)> {
+    fn fold<'a>(announced: impl IntoIterator<Item = Vec<CountedPayload<'a>>>) -> Vec<(char, Uuid, Uuid)> {
         let mut counted = Vec::new();
         for message in announced {
             let mut once = BTreeSet::new();

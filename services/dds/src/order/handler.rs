@@ -1,6 +1,7 @@
 //! The order stream in the vault: load, decide, announce.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sqlx::PgConnection;
 use strata_events::{Contract, FactMessage, Reject};
@@ -14,7 +15,7 @@ use crate::store::{Fresh, hubs, links, orders, satellites};
 
 /// Handles `dds_topic`.
 pub struct OrderHandler {
-    output_topic: String,
+    output_topic: Arc<str>,
     /// The last attempt found rows of an order that the hub does not know: the next one expects them.
     careful: bool,
 }
@@ -22,19 +23,19 @@ pub struct OrderHandler {
 impl OrderHandler {
     /// Announces what became countable on `output_topic`.
     pub fn new(output_topic: String) -> Self {
-        Self { output_topic, careful: false }
+        Self { output_topic: output_topic.into(), careful: false }
     }
 
-    fn announce(
+    fn announce<'a>(
         &self,
-        inputs: &[Input<'_, FactMessage>],
-        facts: &[OrderFact<'_>],
-        mut states: BTreeMap<Uuid, OrderState>,
+        inputs: &[Input<'_, FactMessage<'_>>],
+        facts: &[OrderFact<'a>],
+        mut states: BTreeMap<Uuid, OrderState<'a>>,
     ) -> Result<Effects, StageError> {
         let mut effects = Effects::default();
         for (index, fact) in facts.iter().enumerate() {
             let Some(message) = states.entry(fact.order_pk).or_default().add(fact) else { continue };
-            let payload = serde_json::to_vec(&message).map_err(|e| StageError::Data(e.into()))?;
+            let payload = effects.body(&message)?;
             let key = fact.user_pk.to_string().into_bytes();
             let output = Output::from_input(inputs[index].record, &self.output_topic, key, payload);
             effects.outputs.push((index, output));
@@ -44,18 +45,18 @@ impl OrderHandler {
 }
 
 impl Handler for OrderHandler {
-    type Event = FactMessage;
+    type Event<'r> = FactMessage<'r>;
 
-    fn decode(&self, record: &Record) -> Result<FactMessage, Reject> {
+    fn decode<'r>(&self, record: &'r Record) -> Result<FactMessage<'r>, Reject> {
         FactMessage::decode(&record.payload)
     }
 
     /// Rows of an order that the hub does not know are no reason to refuse it: the batch is repeated with
     /// care, and they count as what the vault knows.
-    async fn apply(
+    async fn apply<'r>(
         &mut self,
         tx: &mut PgConnection,
-        inputs: &[Input<'_, FactMessage>],
+        inputs: &[Input<'r, FactMessage<'r>>],
     ) -> Result<Effects, StageError> {
         let mut keys = Keys::default();
         let facts: Vec<OrderFact<'_>> = inputs
@@ -92,7 +93,7 @@ pub async fn write(
     tx: &mut PgConnection,
     rows: VaultRows<'_>,
     careful: bool,
-) -> Result<BTreeMap<Uuid, OrderState>, StageError> {
+) -> Result<BTreeMap<Uuid, OrderState<'static>>, StageError> {
     let created: Fresh = hubs::insert_orders(tx, &rows.orders).await?;
     let fresh = if careful { Fresh::new() } else { created };
     let known: Vec<Uuid> = rows.orders.keys().filter(|key| !fresh.contains(key)).copied().collect();

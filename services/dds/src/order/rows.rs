@@ -28,7 +28,7 @@ pub struct ProductKeys<'a> {
 #[derive(Debug)]
 pub struct OrderFact<'a> {
     /// The message.
-    pub message: &'a FactMessage,
+    pub message: &'a FactMessage<'a>,
     /// When and whence it came.
     pub load: Load,
     /// `h_order_pk`.
@@ -43,7 +43,7 @@ pub struct OrderFact<'a> {
 
 impl<'a> OrderFact<'a> {
     /// Computes the keys of a message; `keys` remembers those of the batch.
-    pub fn new(message: &'a FactMessage, load: Load, keys: &mut Keys<'a>) -> Self {
+    pub fn new(message: &'a FactMessage<'a>, load: Load, keys: &mut Keys<'a>) -> Self {
         let payload = &message.payload;
         let products = payload.products.iter().map(|product| ProductKeys {
             product_pk: keys.hub(&product.id),
@@ -151,8 +151,8 @@ impl<'a> Builder<'a> {
         let (message, load, rows) = (fact.message, &fact.load, &mut self.rows);
         let payload = &message.payload;
         put_hub(&mut rows.orders, fact.order_pk, || (payload.id, payload.date), load);
-        put_hub(&mut rows.users, fact.user_pk, || &payload.user.id, load);
-        put_hub(&mut rows.restaurants, fact.restaurant_pk, || &payload.restaurant.id, load);
+        put_hub(&mut rows.users, fact.user_pk, || &*payload.user.id, load);
+        put_hub(&mut rows.restaurants, fact.restaurant_pk, || &*payload.restaurant.id, load);
         put_link(&mut self.order_user, [fact.order_pk, fact.user_pk], load);
         let names: UserNames<'a> = [&payload.user.name, &payload.user.login];
         rows.user_names.push(record(fact.user_pk, load, self.user_names.of(names), names));

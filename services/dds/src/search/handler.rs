@@ -1,6 +1,7 @@
 //! The hotel-search stream in the vault: load, announce what is new.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use sqlx::PgConnection;
 use strata_events::search::{EVENT_ID_HEADER, event_id};
@@ -22,13 +23,13 @@ pub struct IdentifiedSearch {
 
 /// Handles `processed_data_topic`.
 pub struct SearchHandler {
-    output_topic: String,
+    output_topic: Arc<str>,
 }
 
 impl SearchHandler {
     /// Announces searches that the vault saw for the first time on `output_topic`.
     pub fn new(output_topic: String) -> Self {
-        Self { output_topic }
+        Self { output_topic: output_topic.into() }
     }
 
     fn announce(&self, input: &Input<'_, IdentifiedSearch>) -> Result<Output, StageError> {
@@ -36,13 +37,13 @@ impl SearchHandler {
         let payload = serde_json::to_vec(search).map_err(|e| StageError::Data(e.into()))?;
         let key = search.hotel_id.clone().into_bytes();
         let mut output = Output::from_input(input.record, &self.output_topic, key, payload);
-        output.headers.push((EVENT_ID_HEADER.to_owned(), event_id.clone()));
+        output.headers.push((EVENT_ID_HEADER.into(), event_id.clone()));
         Ok(output)
     }
 }
 
 impl Handler for SearchHandler {
-    type Event = IdentifiedSearch;
+    type Event<'r> = IdentifiedSearch;
 
     /// Metrics count advertisers as the vault lists them, so a list written by hand is brought into the
     /// same form: each name once, in order, the winner among them.
@@ -58,10 +59,10 @@ impl Handler for SearchHandler {
         Ok(IdentifiedSearch { event_id, search })
     }
 
-    async fn apply(
+    async fn apply<'r>(
         &mut self,
         tx: &mut PgConnection,
-        inputs: &[Input<'_, IdentifiedSearch>],
+        inputs: &[Input<'r, IdentifiedSearch>],
     ) -> Result<Effects, StageError> {
         let facts: Vec<SearchFact<'_>> = inputs
             .iter()
@@ -128,10 +129,10 @@ mod tests {
         let record = record(GOLDEN.to_vec());
         let input = Input { event: decode(&record).expect("valid"), record: &record };
         let output = SearchHandler::new("metrics_topic".into()).announce(&input).expect("JSON");
-        assert_eq!((output.topic.as_str(), output.timestamp_ms), ("metrics_topic", 8));
+        assert_eq!((&*output.topic, output.timestamp_ms), ("metrics_topic", 8));
         assert_eq!(output.key.as_deref(), Some(&b"6033"[..]));
         let headers = [("origin", "processed_data_topic/2/7"), ("event_id", "a-1")];
-        assert_eq!(output.headers, headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(output.headers, headers.map(|(name, value)| (name.into(), value.to_owned())));
         let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).expect("JSON");
         assert_eq!(json(&output.payload), json(GOLDEN));
     }

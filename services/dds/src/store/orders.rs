@@ -16,8 +16,8 @@ use crate::order::countable::{LinkedProduct, OrderState};
 pub async fn lock_and_read(
     tx: &mut PgConnection,
     order_keys: &[Uuid],
-) -> Result<BTreeMap<Uuid, OrderState>, StageError> {
-    let mut states: BTreeMap<Uuid, OrderState> = BTreeMap::new();
+) -> Result<BTreeMap<Uuid, OrderState<'static>>, StageError> {
+    let mut states: BTreeMap<Uuid, OrderState<'static>> = BTreeMap::new();
     if order_keys.is_empty() {
         return Ok(states);
     }
@@ -50,7 +50,7 @@ pub async fn lock_and_read(
 async fn read_categories(
     tx: &mut PgConnection,
     order_keys: &[Uuid],
-    states: &mut BTreeMap<Uuid, OrderState>,
+    states: &mut BTreeMap<Uuid, OrderState<'static>>,
 ) -> Result<(), StageError> {
     let rows: Vec<(Uuid, Uuid, String)> = sqlx::query_as(
         "select l.h_order_pk, l.h_category_pk, h.category_name \
@@ -62,7 +62,7 @@ async fn read_categories(
     .fetch_all(tx)
     .await?;
     for (order, category, name) in rows {
-        states.entry(order).or_default().categories.insert(category, name);
+        states.entry(order).or_default().categories.insert(category, name.into());
     }
     Ok(())
 }
@@ -70,7 +70,7 @@ async fn read_categories(
 async fn read_products(
     tx: &mut PgConnection,
     order_keys: &[Uuid],
-    states: &mut BTreeMap<Uuid, OrderState>,
+    states: &mut BTreeMap<Uuid, OrderState<'static>>,
 ) -> Result<(), StageError> {
     // The category is one that both the order and the product are linked to.
     let rows: Vec<(Uuid, Uuid, String, Option<Uuid>)> = sqlx::query_as(
@@ -99,7 +99,11 @@ async fn read_products(
     .fetch_all(tx)
     .await?;
     for (order, product, name, category_pk) in rows {
-        states.entry(order).or_default().products.insert(product, LinkedProduct { name, category_pk });
+        states
+            .entry(order)
+            .or_default()
+            .products
+            .insert(product, LinkedProduct { name: name.into(), category_pk });
     }
     Ok(())
 }

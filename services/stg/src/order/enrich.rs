@@ -8,44 +8,52 @@ use crate::reference::{Menu, ReferenceData};
 /// Looks names and categories up; the price is the order's, else the menu's.
 ///
 /// **Errors**: `unknown_user`, `unknown_restaurant`, `unknown_product`.
-pub fn enrich(order: &Order, reference: &ReferenceData) -> Result<FactMessage, Reject> {
+pub fn enrich<'a>(order: &'a Order<'_>, reference: &'a ReferenceData) -> Result<FactMessage<'a>, Reject> {
     let payload = &order.payload;
-    let user = reference.users.get(&payload.user.id).ok_or_else(|| {
+    let user = reference.users.get(&*payload.user.id).ok_or_else(|| {
         Reject::new("unknown_user", format!("user {} is not in the reference data", payload.user.id))
     })?;
     let restaurant_id = &payload.restaurant.id;
-    let menu = reference.restaurants.get(restaurant_id).ok_or_else(|| {
+    let menu = reference.restaurants.get(&**restaurant_id).ok_or_else(|| {
         Reject::new("unknown_restaurant", format!("restaurant {restaurant_id} is not in the reference data"))
     })?;
-    let products: Result<Vec<FactProduct>, Reject> =
+    let products: Result<Vec<FactProduct<'a>>, Reject> =
         payload.order_items.iter().map(|item| enrich_item(item, menu, restaurant_id)).collect();
     Ok(FactMessage {
         object_id: order.object_id,
-        object_type: OBJECT_TYPE.to_owned(),
+        object_type: OBJECT_TYPE.into(),
         payload: FactPayload {
             id: order.object_id,
             date: payload.date,
             cost: payload.cost,
             payment: payload.payment,
             status: payload.final_status,
-            restaurant: NamedRef { id: restaurant_id.clone(), name: menu.name.clone() },
-            user: UserRef { id: user.id.clone(), name: user.name.clone(), login: user.login.clone() },
+            restaurant: NamedRef { id: (&**restaurant_id).into(), name: menu.name.as_str().into() },
+            user: UserRef {
+                id: user.id.as_str().into(),
+                name: user.name.as_str().into(),
+                login: user.login.as_str().into(),
+            },
             products: products?,
         },
     })
 }
 
-fn enrich_item(item: &OrderItem, menu: &Menu, restaurant_id: &str) -> Result<FactProduct, Reject> {
-    let dish = menu.dishes.get(&item.id).ok_or_else(|| {
+fn enrich_item<'a>(
+    item: &'a OrderItem<'_>,
+    menu: &'a Menu,
+    restaurant_id: &str,
+) -> Result<FactProduct<'a>, Reject> {
+    let dish = menu.dishes.get(&*item.id).ok_or_else(|| {
         let detail = format!("product {} is not on the menu of restaurant {restaurant_id}", item.id);
         Reject::new("unknown_product", detail)
     })?;
     Ok(FactProduct {
-        id: item.id.clone(),
+        id: (&*item.id).into(),
         price: item.price.unwrap_or(dish.price),
         quantity: item.quantity,
-        name: dish.name.clone(),
-        category: dish.category.clone(),
+        name: dish.name.as_str().into(),
+        category: dish.category.as_str().into(),
     })
 }
 
@@ -63,7 +71,7 @@ mod tests {
     const USER: &[u8] = include_bytes!("../../../../shared/events/examples/reference_user.json");
     const RESTAURANT: &[u8] = include_bytes!("../../../../shared/events/examples/reference_restaurant.json");
 
-    fn golden() -> (Order, ReferenceData) {
+    fn golden() -> (Order<'static>, ReferenceData) {
         let user = User::decode(USER).expect("user");
         let restaurant = Restaurant::decode(RESTAURANT).expect("restaurant");
         let mut reference = ReferenceData::default();
@@ -92,11 +100,11 @@ mod tests {
     #[test]
     fn what_is_not_in_the_reference_data_is_rejected_by_name() {
         let unknown = "000000000000000000000000";
-        type Break = (&'static str, fn(&mut Order, &str));
+        type Break = (&'static str, fn(&mut Order<'_>, &'static str));
         let break_it: [Break; 3] = [
-            ("unknown_user", |order, id| order.payload.user.id = id.to_owned()),
-            ("unknown_restaurant", |order, id| order.payload.restaurant.id = id.to_owned()),
-            ("unknown_product", |order, id| order.payload.order_items[1].id = id.to_owned()),
+            ("unknown_user", |order, id| order.payload.user.id = id.into()),
+            ("unknown_restaurant", |order, id| order.payload.restaurant.id = id.into()),
+            ("unknown_product", |order, id| order.payload.order_items[1].id = id.into()),
         ];
         for (code, change) in break_it {
             let (mut order, reference) = golden();

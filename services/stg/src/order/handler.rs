@@ -1,5 +1,7 @@
 //! The order stream in the raw layer: enrich, stage, pass on.
 
+use std::sync::Arc;
+
 use sqlx::PgConnection;
 use strata_events::{Contract, Order, Reject};
 use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError};
@@ -11,39 +13,39 @@ use crate::reference::ReferenceCache;
 /// Handles `stg_topic`.
 pub struct OrderHandler {
     reference: ReferenceCache,
-    output_topic: String,
+    output_topic: Arc<str>,
 }
 
 impl OrderHandler {
     /// Writes enriched orders to `output_topic`.
     pub fn new(reference: ReferenceCache, output_topic: String) -> Self {
-        Self { reference, output_topic }
+        Self { reference, output_topic: output_topic.into() }
     }
 }
 
 impl Handler for OrderHandler {
-    type Event = Order;
+    type Event<'r> = Order<'r>;
 
-    fn decode(&self, record: &Record) -> Result<Order, Reject> {
+    fn decode<'r>(&self, record: &'r Record) -> Result<Order<'r>, Reject> {
         Order::decode(&record.payload)
     }
 
-    async fn apply(
+    async fn apply<'r>(
         &mut self,
         transaction: &mut PgConnection,
-        inputs: &[Input<'_, Order>],
+        inputs: &[Input<'r, Order<'r>>],
     ) -> Result<Effects, StageError> {
-        let users = inputs.iter().map(|input| input.event.payload.user.id.as_str());
-        let restaurants = inputs.iter().map(|input| input.event.payload.restaurant.id.as_str());
+        let users = inputs.iter().map(|input| &*input.event.payload.user.id);
+        let restaurants = inputs.iter().map(|input| &*input.event.payload.restaurant.id);
         let reference = self.reference.fetch(users, restaurants).await?;
 
         let mut effects = Effects::default();
-        let mut staged: Vec<&Input<'_, Order>> = Vec::with_capacity(inputs.len());
+        let mut staged: Vec<&Input<'_, Order<'_>>> = Vec::with_capacity(inputs.len());
         for (index, input) in inputs.iter().enumerate() {
             match enrich(&input.event, &reference) {
                 Ok(fact) => {
                     let key = fact.object_id.to_string().into_bytes();
-                    let payload = serde_json::to_vec(&fact).map_err(|e| StageError::Data(e.into()))?;
+                    let payload = effects.body(&fact)?;
                     let output = Output::from_input(input.record, &self.output_topic, key, payload);
                     effects.outputs.push((index, output));
                     staged.push(input);

@@ -1,6 +1,7 @@
 //! Statements of the raw layer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -21,7 +22,7 @@ pub struct OrderEventRows<'a> {
     /// Kafka timestamps.
     pub load_dt: Vec<DateTime<Utc>>,
     /// Topics of the records that the versions came with.
-    pub load_src: Vec<String>,
+    pub load_src: Vec<Arc<str>>,
     /// Partitions of these records.
     pub load_partition: Vec<i32>,
     /// Offsets of these records.
@@ -30,8 +31,8 @@ pub struct OrderEventRows<'a> {
 
 impl<'a> OrderEventRows<'a> {
     /// Reduces a batch to the newest version of each order; of equal ones the first stands, as in the table.
-    pub fn newest(inputs: impl IntoIterator<Item = &'a Input<'a, Order>>) -> Self {
-        let mut newest: BTreeMap<i64, &Input<'_, Order>> = BTreeMap::new();
+    pub fn newest(inputs: impl IntoIterator<Item = &'a Input<'a, Order<'a>>>) -> Self {
+        let mut newest: BTreeMap<i64, &Input<'_, Order<'_>>> = BTreeMap::new();
         for input in inputs {
             newest
                 .entry(input.event.object_id)
@@ -71,7 +72,7 @@ pub async fn upsert_order_events(
         .bind(&rows.sent_dttm)
         .bind(&rows.payload)
         .bind(&rows.load_dt)
-        .bind(&rows.load_src)
+        .bind(rows.load_src.iter().map(|src| &**src).collect::<Vec<_>>())
         .bind(&rows.load_partition)
         .bind(&rows.load_offset)
         .execute(connection)
@@ -88,13 +89,13 @@ mod tests {
 
     use super::*;
 
-    fn version(object_id: i64, sent_dttm: &str, mark: &str) -> Order {
+    fn version(object_id: i64, sent_dttm: &str, mark: &str) -> Order<'static> {
         let golden = include_bytes!("../../../../shared/events/examples/stg_topic.json");
         let mut order: Value = serde_json::from_slice(golden).expect("JSON");
         order["object_id"] = object_id.into();
         order["sent_dttm"] = sent_dttm.into();
         order["payload"]["mark"] = mark.into();
-        Order::decode(order.to_string().as_bytes()).expect("valid")
+        Order::decode(order.to_string().into_bytes().leak()).expect("valid")
     }
 
     fn record(offset: i64) -> Record {
@@ -110,7 +111,7 @@ mod tests {
             version(1, "2025-01-01T00:00:02Z", "same time"),
         ];
         let records: Vec<Record> = (0..4).map(record).collect();
-        let inputs: Vec<Input<'_, Order>> =
+        let inputs: Vec<Input<'_, Order<'_>>> =
             records.iter().zip(orders).map(|(record, event)| Input { record, event }).collect();
         let rows = OrderEventRows::newest(&inputs);
         assert_eq!(rows.object_id, [1, 2]);

@@ -1,5 +1,7 @@
 //! The hotel-search stream in the raw layer: stage, clean, pass on.
 
+use std::sync::Arc;
+
 use sqlx::PgConnection;
 use strata_events::search::{EVENT_ID_HEADER, event_id};
 use strata_events::{Contract, Reject, Search};
@@ -21,13 +23,13 @@ pub struct IdentifiedSearch {
 
 /// Handles `raw_data_topic`.
 pub struct SearchHandler {
-    output_topic: String,
+    output_topic: Arc<str>,
 }
 
 impl SearchHandler {
     /// Writes cleaned searches to `output_topic`.
     pub fn new(output_topic: String) -> Self {
-        Self { output_topic }
+        Self { output_topic: output_topic.into() }
     }
 
     fn output(&self, input: &Input<'_, IdentifiedSearch>) -> Result<Output, StageError> {
@@ -35,13 +37,13 @@ impl SearchHandler {
         let payload = serde_json::to_vec(&processed).map_err(|e| StageError::Data(e.into()))?;
         let key = processed.hotel_id.into_bytes();
         let mut output = Output::from_input(input.record, &self.output_topic, key, payload);
-        output.headers.push((EVENT_ID_HEADER.to_owned(), input.event.event_id.clone()));
+        output.headers.push((EVENT_ID_HEADER.into(), input.event.event_id.clone()));
         Ok(output)
     }
 }
 
 impl Handler for SearchHandler {
-    type Event = IdentifiedSearch;
+    type Event<'r> = IdentifiedSearch;
 
     /// The identity is the header's; a record that was written by hand may carry it in its body.
     fn decode(&self, record: &Record) -> Result<IdentifiedSearch, Reject> {
@@ -55,10 +57,10 @@ impl Handler for SearchHandler {
     }
 
     /// A search that is staged already goes on all the same: the vault's unique key decides what counts.
-    async fn apply(
+    async fn apply<'r>(
         &mut self,
         transaction: &mut PgConnection,
-        inputs: &[Input<'_, IdentifiedSearch>],
+        inputs: &[Input<'r, IdentifiedSearch>],
     ) -> Result<Effects, StageError> {
         let mut effects = Effects::default();
         for (index, input) in inputs.iter().enumerate() {
@@ -100,11 +102,11 @@ pub(crate) mod tests {
         let record = record(7, Some("a-1"));
         let input = Input { event: decode(&record).expect("valid"), record: &record };
         let output = SearchHandler::new("processed_data_topic".into()).output(&input).expect("JSON");
-        assert_eq!(output.topic, "processed_data_topic");
+        assert_eq!(&*output.topic, "processed_data_topic");
         assert_eq!(output.key.as_deref(), Some(&b"6033"[..]));
         assert_eq!(output.timestamp_ms, 7);
         let headers = [("origin", "raw_data_topic/2/7"), ("event_id", "a-1")];
-        assert_eq!(output.headers, headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(output.headers, headers.map(|(name, value)| (name.into(), value.to_owned())));
         let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).expect("JSON");
         assert_eq!(json(&output.payload), json(PROCESSED));
     }

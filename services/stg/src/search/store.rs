@@ -1,6 +1,7 @@
 //! Statements of the raw layer for searches.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -26,7 +27,7 @@ pub struct SearchEventRows<'a> {
     /// Kafka timestamps.
     pub sent_dttm: Vec<DateTime<Utc>>,
     /// Topics of the records that the searches came with.
-    pub load_src: Vec<String>,
+    pub load_src: Vec<Arc<str>>,
     /// Partitions of these records.
     pub load_partition: Vec<i32>,
     /// Offsets of these records.
@@ -81,7 +82,7 @@ pub async fn insert_hotel_search_events(
         .bind(&rows.search_dt)
         .bind(&rows.payload)
         .bind(&rows.sent_dttm)
-        .bind(&rows.load_src)
+        .bind(rows.load_src.iter().map(|src| &**src).collect::<Vec<_>>())
         .bind(&rows.load_partition)
         .bind(&rows.load_offset)
         .execute(connection)

@@ -24,6 +24,9 @@ use crate::metrics::lag::Lag;
 /// Longest wait for a first record; bounds how late a stop is noticed.
 const IDLE_POLL: Duration = Duration::from_millis(100);
 
+/// Time between two commits to Kafka while batch follows batch: lag monitors look no closer.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
 /// From this share of a full batch on, one is large: much arrives, and waiting makes fewer writes of it.
 const LARGE: usize = 16;
 
@@ -113,10 +116,23 @@ pub enum Collected {
     OutOfRange,
 }
 
+/// Whether a batch follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Batch follows batch.
+    Busy,
+    /// Nothing is there to be read.
+    Idle,
+}
+
 /// A consumer of one topic.
 pub struct Source {
     topic: Arc<str>,
     consumer: BaseConsumer<Context>,
+    /// When Kafka was last told where we stand.
+    committed: Instant,
+    /// Whether we have moved since.
+    moved: bool,
 }
 
 impl Source {
@@ -142,7 +158,7 @@ impl Source {
             .set("statistics.interval.ms", "1000")
             .create_with_context(Context { assignment: Mutex::default(), lag: Lag::of(topic) })?;
         consumer.subscribe(&[topic])?;
-        Ok(Self { topic: topic.into(), consumer })
+        Ok(Self { topic: topic.into(), consumer, committed: Instant::now(), moved: false })
     }
 
     /// The assignment in force.
@@ -199,10 +215,15 @@ impl Source {
         Ok(marks)
     }
 
-    /// Tells Kafka where we stand, for lag monitors only.
-    pub fn commit(&self, offsets: impl Iterator<Item = (i32, i64)>) {
-        let committed = self.list(offsets).and_then(|list| self.consumer.commit(&list, CommitMode::Async));
-        if let Err(e) = committed {
+    /// Tells Kafka where we stand, for lag monitors only: while busy, once in a while.
+    pub fn commit(&mut self, positions: &BTreeMap<i32, i64>, pace: Pace) {
+        self.moved |= pace == Pace::Busy;
+        if !self.moved || (pace == Pace::Busy && self.committed.elapsed() < COMMIT_EVERY) {
+            return;
+        }
+        (self.moved, self.committed) = (false, Instant::now());
+        let list = self.list(positions.iter().map(|(&partition, &offset)| (partition, offset)));
+        if let Err(e) = list.and_then(|list| self.consumer.commit(&list, CommitMode::Async)) {
             tracing::debug!(error = %e, "offsets for lag monitors were not taken");
         }
     }
@@ -222,8 +243,13 @@ impl Source {
     pub fn collect(&self, limits: &BatchSettings, epoch: u64) -> Collected {
         let mut records = Vec::new();
         let (mut bytes, mut deadline, mut patience) = (0, None::<Instant>, limits.patience);
+        let large = (limits.max_rows / LARGE).max(1);
         while records.len() < limits.max_rows && bytes < limits.max_bytes {
-            let wait = deadline.map_or(IDLE_POLL, |end| end.saturating_duration_since(Instant::now()));
+            // In whole milliseconds, and one more: the client would spin through a part of one.
+            let wait = deadline.map_or(IDLE_POLL, |end| {
+                let left = end.saturating_duration_since(Instant::now());
+                Duration::from_millis(left.as_millis() as u64 + u64::from(!left.is_zero()))
+            });
             let polled = self.consumer.poll(wait);
             if self.assignment_changed(epoch) {
                 return Collected::Records(Vec::new());
@@ -238,8 +264,8 @@ impl Source {
                 Some(Err(error)) if is_out_of_range(&error) => return Collected::OutOfRange,
                 Some(Err(error)) => tracing::debug!(error = %error, "kafka consumer"),
                 None if deadline.is_some_and(|end| Instant::now() < end) => {}
-                None if !patience.is_zero() && records.len() >= limits.max_rows / LARGE => {
-                    deadline = deadline.map(|end| end + mem::take(&mut patience));
+                None if !patience.is_zero() && records.len() >= large => {
+                    deadline = Some(Instant::now() + mem::take(&mut patience));
                 }
                 None => break,
             }

@@ -82,14 +82,14 @@ impl DeadLetters {
     pub fn output(&self, record: &Record, reject: &Reject) -> Output {
         let payload = &record.payload[..record.payload.len().min(DLQ_PAYLOAD_BYTES)];
         let key = record.key.clone().unwrap_or_default();
-        let mut output = Output::from_input(record, &dlq_topic(&self.topic), key, payload.to_vec());
+        let mut output = Output::from_input(record, &dlq_topic(&self.topic).into(), key, payload.to_vec());
         output.headers.extend([
-            ("reason".to_owned(), reject.code.to_owned()),
-            ("detail".to_owned(), printable(&reject.detail)),
-            ("stage".to_owned(), self.stage.to_owned()),
-            ("original_topic".to_owned(), record.topic.to_string()),
-            ("original_partition".to_owned(), record.partition.to_string()),
-            ("original_offset".to_owned(), record.offset.to_string()),
+            ("reason".into(), reject.code.to_owned()),
+            ("detail".into(), printable(&reject.detail)),
+            ("stage".into(), self.stage.to_owned()),
+            ("original_topic".into(), record.topic.to_string()),
+            ("original_partition".into(), record.partition.to_string()),
+            ("original_offset".into(), record.offset.to_string()),
         ]);
         output
     }

@@ -23,6 +23,6 @@ pub use dead_letter::DeadLetters;
 pub use guard::DeadLetterGuard;
 pub use pg_stage::PgStage;
 pub use producer::Producer;
-pub use record::{Output, Record};
+pub use record::{Output, OutputHeaders, Record};
 pub use stage::{Effects, Handler, Input, StageError};
 pub use worker::Worker;

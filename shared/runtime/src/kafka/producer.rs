@@ -5,13 +5,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use tokio::sync::Notify;
 
 use super::record::Output;
@@ -20,6 +21,10 @@ use crate::failpoint;
 
 /// Bytes that may wait in memory for the broker.
 const QUEUE_KBYTES: &str = "16384";
+
+/// How long one call takes acknowledgements. The client waits in whole milliseconds and spins through the
+/// rest of the last one, so calls are few. A producer that is dropped lives on for so long.
+const POLL: Duration = Duration::from_secs(1);
 
 /// Largest record of the fleet's topics, in bytes.
 pub const MAX_RECORD_BYTES: usize = 8 << 20;
@@ -85,7 +90,7 @@ impl ProducerContext for Context {
     }
 }
 
-type Inner = ThreadedProducer<Context>;
+type Inner = BaseProducer<Context>;
 
 /// A shared, idempotent producer.
 #[derive(Clone)]
@@ -97,7 +102,7 @@ pub struct Producer {
 impl Producer {
     /// Makes a producer; connects in the background.
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
-        let inner = Arc::new(Mutex::new(Arc::new(create(settings)?)));
+        let inner = Arc::new(Mutex::new(create(settings)?));
         Ok(Self { settings: Arc::new(settings.clone()), inner })
     }
 
@@ -170,7 +175,7 @@ impl Producer {
             return ProduceError::Refused(error);
         };
         match create(&self.settings) {
-            Ok(fresh) => *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh),
+            Ok(fresh) => *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = fresh,
             Err(e) => tracing::error!(error = %e, "kafka producer cannot be replaced"),
         }
         ProduceError::Fatal(format!("{code}: {reason}"))
@@ -187,8 +192,8 @@ impl Producer {
     }
 }
 
-fn create(settings: &KafkaSettings) -> Result<Inner, KafkaError> {
-    ClientConfig::new()
+fn create(settings: &KafkaSettings) -> Result<Arc<Inner>, KafkaError> {
+    let inner: Inner = ClientConfig::new()
         .set("bootstrap.servers", &settings.brokers)
         .set("enable.idempotence", "true")
         .set("enable.gapless.guarantee", "true")
@@ -203,7 +208,20 @@ fn create(settings: &KafkaSettings) -> Result<Inner, KafkaError> {
         .set("reconnect.backoff.max.ms", "1000")
         // librdkafka warns at every start that the gapless guarantee is young; its errors still show.
         .set_log_level(RDKafkaLogLevel::Error)
-        .create_with_context(Context)
+        .create_with_context(Context)?;
+    let inner = Arc::new(inner);
+    let watched = Arc::downgrade(&inner);
+    // A thread of our own: the client's would take its acknowledgements in slices of 100 ms.
+    let take_acknowledgements = move || {
+        while let Some(inner) = watched.upgrade() {
+            inner.poll(POLL);
+        }
+    };
+    thread::Builder::new()
+        .name("acknowledgements".into())
+        .spawn(take_acknowledgements)
+        .map_err(|e| KafkaError::ClientCreation(e.to_string()))?;
+    Ok(inner)
 }
 
 fn to_record(output: &Output, acks: Arc<Acks>) -> BaseRecord<'_, [u8], [u8], Arc<Acks>> {

@@ -1,5 +1,6 @@
 //! Records in and out, free of librdkafka's types.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -66,7 +67,7 @@ impl Record {
 
     /// The coordinates of this record, as its outputs carry them.
     pub fn coordinates(&self) -> Origin {
-        Origin { topic: self.topic.to_string(), partition: self.partition, offset: self.offset }
+        Origin { topic: Arc::clone(&self.topic), partition: self.partition, offset: self.offset }
     }
 
     /// What this record is applied as: its `origin`, or itself where it was sent by hand.
@@ -82,7 +83,7 @@ impl Record {
     /// The number of the replay that this record is, where it is one of its own topic's dead letters.
     pub fn replay_seq(&self) -> Option<i64> {
         let origin = self.origin.as_ref()?;
-        (origin.topic == dlq_topic(&self.topic)).then_some(origin.offset)
+        (*origin.topic == *dlq_topic(&self.topic)).then_some(origin.offset)
     }
 
     /// The Kafka timestamp as the vault's `load_dt`.
@@ -91,11 +92,14 @@ impl Record {
     }
 }
 
+/// Headers of a record to be sent, in order.
+pub type OutputHeaders = Vec<(Cow<'static, str>, String)>;
+
 /// A record to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// Topic it goes to.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// Key that chooses the partition.
     pub key: Option<Vec<u8>>,
     /// Body.
@@ -104,7 +108,7 @@ pub struct Output {
     /// Kafka timestamp, Unix milliseconds.
     pub timestamp_ms: i64,
     /// Headers in order.
-    pub headers: Vec<(String, String)>,
+    pub headers: OutputHeaders,
 }
 
 /// As one piece: the same bytes as a list of numbers makes, without a call for each.
@@ -114,14 +118,15 @@ fn as_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Erro
 
 impl Output {
     /// An output made from `input`: keeps its timestamp and its place in a trace, and names it as the origin.
-    pub fn from_input(input: &Record, topic: &str, key: Vec<u8>, payload: Vec<u8>) -> Self {
-        let mut headers = vec![(origin::HEADER.to_owned(), input.coordinates().to_string())];
+    pub fn from_input(input: &Record, topic: &Arc<str>, key: Vec<u8>, payload: Vec<u8>) -> Self {
+        let mut headers = Vec::with_capacity(2);
+        headers.push((origin::HEADER.into(), input.coordinates().to_string()));
         if let Some(start) = &input.replay_of {
-            headers.push((origin::REPLAY_OF_HEADER.to_owned(), start.to_string()));
+            headers.push((origin::REPLAY_OF_HEADER.into(), start.to_string()));
         }
         if let Some(at) = input.traceparent {
-            headers.push((trace::HEADER.to_owned(), at.to_string()));
+            headers.push((trace::HEADER.into(), at.to_string()));
         }
-        Self { topic: topic.to_owned(), key: Some(key), payload, timestamp_ms: input.timestamp_ms, headers }
+        Self { topic: Arc::clone(topic), key: Some(key), payload, timestamp_ms: input.timestamp_ms, headers }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::{Future, ready};
 
+use serde::Serialize;
 use sqlx::PgConnection;
 use strata_events::Reject;
 
@@ -128,21 +129,31 @@ pub struct Effects {
     pub rejects: Vec<(usize, Reject)>,
 }
 
+impl Effects {
+    /// The JSON of the next output; made in one piece when it is about as long as the one before.
+    pub fn body(&self, content: &impl Serialize) -> Result<Vec<u8>, StageError> {
+        let about = self.outputs.last().map_or(0, |(_, output)| output.payload.len());
+        let mut body = Vec::with_capacity(about + about / 8);
+        serde_json::to_writer(&mut body, content).map_err(|e| StageError::Data(e.into()))?;
+        Ok(body)
+    }
+}
+
 /// What a service brings to the loop: the meaning of its rows.
 pub trait Handler: Send + 'static {
-    /// A decoded message.
-    type Event: Send + Sync;
+    /// A decoded message; it may keep to the record for its text.
+    type Event<'r>: Send + Sync;
 
     /// Reads one record; what cannot be used becomes a dead letter.
-    fn decode(&self, record: &Record) -> Result<Self::Event, Reject>;
+    fn decode<'r>(&self, record: &'r Record) -> Result<Self::Event<'r>, Reject>;
 
     /// Writes a batch within the transaction that also moves the offsets.
     ///
     /// **Idempotent** where the transaction repeats: it may run again after a rollback, and must not
     /// remember anything of a run that was not committed.
-    fn apply(
+    fn apply<'r>(
         &mut self,
         transaction: &mut PgConnection,
-        inputs: &[Input<'_, Self::Event>],
+        inputs: &[Input<'r, Self::Event<'r>>],
     ) -> impl Future<Output = Result<Effects, StageError>>;
 }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::admin::ensure_topics;
-use super::consumer::{Collected, Source};
+use super::consumer::{Collected, Pace, Source};
 use super::loss::{self, Gone};
 use super::producer::Producer;
 use super::record::{Output, Record};
@@ -193,6 +193,7 @@ impl<S: Stage> Loop<'_, S> {
                 Err(trouble) => self.recover(trouble),
             }
         }
+        self.source.commit(&self.positions, Pace::Idle);
         self.settle();
     }
 
@@ -209,6 +210,7 @@ impl<S: Stage> Loop<'_, S> {
         records.retain(|record| self.positions.get(&record.partition).is_some_and(|&at| record.offset >= at));
         self.check_silence(&records, drained)?;
         if records.is_empty() {
+            self.source.commit(&self.positions, Pace::Idle);
             self.settle();
             return Ok(());
         }
@@ -234,7 +236,7 @@ impl<S: Stage> Loop<'_, S> {
         failpoint::pass("after_ack")?;
         metrics::histogram!(names::BATCH_SECONDS, "stream" => stream).record(started.elapsed().as_secs_f64());
         tracing::debug!(batch.rows = rows, duration_ms = started.elapsed().as_millis(), "batch applied");
-        self.source.commit(self.positions.iter().map(|(&partition, &offset)| (partition, offset)));
+        self.source.commit(&self.positions, Pace::Busy);
         Ok(())
     }
 
