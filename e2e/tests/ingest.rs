@@ -70,7 +70,8 @@ async fn the_key_is_passed_on() {
     let output = fleet.strata_fed(&ingest, &[("APIKEY", "sesame")], body.as_bytes()).await;
     // THEN it is refused, and with the right one it is not
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("401"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("401"), "{said}");
     let output = fleet.strata_fed(&ingest, &[], body.as_bytes()).await;
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1 accepted, 0 rejected\n");
     fleet.stage_at_rest(Service::Stg, &fleet.raw_topic(), SOON).await;

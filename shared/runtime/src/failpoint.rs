@@ -7,8 +7,9 @@ use crate::kafka::StageError;
 
 /// The windows: those of a batch, in the order in which it passes them; one whose `error` makes the loop's first
 /// partition bring nothing any more; those of `strata rebuild` and of `strata dlq replay`.
-pub const WINDOWS: [&str; 11] = [
+pub const WINDOWS: [&str; 12] = [
     "after_fetch",
+    "in_copy",
     "in_transaction",
     "after_commit",
     "after_send",

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::config::Secret;
 use crate::health::Health;
 use crate::metrics::{self, Metrics};
-use crate::trace;
+use crate::{linger, trace};
 
 /// An error answer: a status and `{"error": "<what and why>"}`.
 #[derive(Debug)]
@@ -121,6 +121,7 @@ pub fn with_base_routes(
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method; see /openapi.json")
         })
+        .layer(from_fn(linger::linger))
         .layer(from_fn(metrics::http::measure))
 }
 

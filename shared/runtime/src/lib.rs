@@ -8,6 +8,7 @@ pub mod health;
 pub mod http;
 pub mod kafka;
 pub mod lane;
+mod linger;
 pub mod metrics;
 pub mod pg;
 pub mod pg_copy;

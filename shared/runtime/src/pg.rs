@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
-use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions as _, PgConnection};
 
 use crate::config::Secret;
+
+/// SQLSTATE: a lock was not given within `lock_timeout`.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// Longest that a `COPY` may wait for its rows while another session wants its locks; it takes milliseconds.
+const HUNG_AFTER: Duration = Duration::from_secs(10);
 
 /// The schema, in the order of the files.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
@@ -35,6 +41,27 @@ pub async fn migrate(url: &Secret) -> anyhow::Result<()> {
     let options = url.expose().parse::<PgConnectOptions>()?;
     let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
     MIGRATOR.run(&pool).await?;
+    Ok(())
+}
+
+/// True when a lock was held by somebody else for too long.
+pub fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some(LOCK_NOT_AVAILABLE))
+}
+
+/// Ends the sessions of hanging instances of this service that keep locks in the middle of a `COPY`.
+///
+/// While Postgres waits for the rows of a `COPY` none of its timeouts count, so a process that is paused
+/// there would stop all others for as long as it lives. Their transactions roll back, as after any crash.
+pub async fn end_hung_copies(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let ended = sqlx::query(include_str!("../sql/terminate_hung_sessions.sql"))
+        .bind(HUNG_AFTER.as_secs_f64())
+        .execute(connection)
+        .await?
+        .rows_affected();
+    if ended > 0 {
+        tracing::warn!(sessions = ended, "ended sessions of a hanging instance that kept locks");
+    }
     Ok(())
 }
 

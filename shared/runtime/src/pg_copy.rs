@@ -5,6 +5,8 @@
 use sqlx::postgres::{PgArgumentBuffer, Postgres};
 use sqlx::{Encode, PgConnection};
 
+use crate::failpoint;
+
 /// Signature, flags and the length of the header extension, which is empty.
 pub const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
@@ -43,6 +45,7 @@ impl CopyRows {
         }
         self.buffer.extend_from_slice(&TRAILER);
         let mut copy = connection.copy_in_raw(statement).await?;
+        failpoint::pass("in_copy").map_err(|e| sqlx::Error::Protocol(e.to_string()))?;
         copy.send(self.buffer.as_slice()).await?;
         copy.finish().await?;
         Ok(())

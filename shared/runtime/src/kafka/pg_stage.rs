@@ -13,8 +13,8 @@ use super::guard::DeadLetterGuard;
 use super::pending;
 use super::record::{Output, Record};
 use super::stage::{Handler, Input, Position, Span, Stage, StageError};
-use crate::failpoint;
 use crate::metrics::{Phases, written};
+use crate::{failpoint, pg};
 
 /// Offsets, dead letters and outputs around a [`Handler`].
 pub struct PgStage<H> {
@@ -207,6 +207,9 @@ impl<H: Handler> Stage for PgStage<H> {
     ) -> Result<Vec<Output>, StageError> {
         let mut held = Held { connection: self.pool.acquire().await?, ended: false };
         let applied = self.transact(&mut held.connection, records, span, condemned, guard).await;
+        if applied.as_ref().is_err_and(StageError::is_lock_timeout) {
+            pg::end_hung_copies(&mut held.connection).await?;
+        }
         held.ended = true;
         applied
     }

@@ -42,6 +42,14 @@ pub enum StageError {
     NeedsOperator(String),
 }
 
+impl StageError {
+    /// True when the store did not give a lock in time.
+    pub fn is_lock_timeout(&self) -> bool {
+        let Self::Transient { source, .. } = self else { return false };
+        source.downcast_ref().is_some_and(crate::pg::is_lock_timeout)
+    }
+}
+
 impl From<sqlx::Error> for StageError {
     fn from(error: sqlx::Error) -> Self {
         if crate::pg::is_data_error(&error) {
