@@ -17,9 +17,6 @@ use crate::copy::{self, Chunk};
 use crate::procs::{Processes, spent};
 use crate::stream::Measured;
 
-/// Numbers of connections that are tried.
-const CONNECTIONS: [usize; 3] = [1, 2, 4];
-
 /// Rows of one COPY, and of one transaction.
 const CHUNK_ROWS: u64 = 10_000;
 
@@ -36,17 +33,6 @@ pub struct Attempt {
     pub postgres_cpu_seconds: Option<f64>,
 }
 
-/// The fastest way, and all that were tried.
-#[derive(Debug, Clone, Serialize)]
-pub struct Ceiling {
-    /// Rows loaded.
-    pub rows: u64,
-    /// The fastest.
-    pub best: Attempt,
-    /// All.
-    pub attempts: Vec<Attempt>,
-}
-
 /// One statement's worth of loading.
 #[derive(Debug, Clone)]
 struct Task {
@@ -57,33 +43,37 @@ struct Task {
     chunk: Chunk,
 }
 
-/// Loads all rows of a stream with each number of connections and keeps the fastest.
-pub async fn run(
-    servers: &Servers,
-    loaded: &PgPool,
-    processes: &Processes,
-    stream: &Measured,
-) -> anyhow::Result<Ceiling> {
-    let tasks = prepare(loaded, stream).await?;
-    let rows = tasks.iter().map(|task| task.chunk.rows).sum();
-    let mut attempts = Vec::new();
-    for connections in CONNECTIONS {
-        // What the phase before left to do is not part of this one.
-        drop(loaded.execute("checkpoint").await);
+/// All rows of a stream, in memory.
+pub struct Rows {
+    tasks: VecDeque<Task>,
+    count: u64,
+}
+
+impl Rows {
+    /// Reads what a fleet has written.
+    pub async fn read(pool: &PgPool, stream: &Measured) -> anyhow::Result<Self> {
+        let tasks = prepare(pool, stream).await?;
+        let count = tasks.iter().map(|task| task.chunk.rows).sum();
+        Ok(Self { tasks, count })
+    }
+
+    /// Loads them into an empty database.
+    pub async fn load(
+        &self,
+        servers: &Servers,
+        processes: &Processes,
+        connections: usize,
+    ) -> anyhow::Result<Attempt> {
         let database = TestDatabase::create(servers).await;
         let before = processes.cpu();
-        let seconds = attempt(servers, database.name(), &tasks, connections).await?;
-        let cpu = spent(&before, &processes.cpu());
-        attempts.push(Attempt {
+        let seconds = attempt(servers, database.name(), &self.tasks, connections).await?;
+        Ok(Attempt {
             connections,
             seconds,
-            rows_per_second: rows as f64 / seconds,
-            postgres_cpu_seconds: cpu.get("postgres").copied(),
-        });
+            rows_per_second: self.count as f64 / seconds,
+            postgres_cpu_seconds: spent(&before, &processes.cpu()).get("postgres").copied(),
+        })
     }
-    let fastest = attempts.iter().min_by(|a, b| a.seconds.total_cmp(&b.seconds));
-    let best = fastest.cloned().ok_or_else(|| anyhow::anyhow!("nothing was tried"))?;
-    Ok(Ceiling { rows, best, attempts })
 }
 
 /// Reads the rows; the large tables are spread so that connections work on different ones.

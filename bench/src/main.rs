@@ -11,6 +11,7 @@ mod procs;
 mod report;
 mod statements;
 mod stream;
+mod throughput;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -67,6 +68,10 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         let (fleet, processes) = launch(&servers).await;
         both_streams(&fleet, &processes, SERVER_WARM_UP).await?;
     }
+    report.orders = Some(Box::pin(throughput::run(options, &servers, &ORDERS)).await?);
+    if options.has("searches") {
+        report.searches = Some(Box::pin(throughput::run(options, &servers, &SEARCHES)).await?);
+    }
     Box::pin(first_fleet(options, &servers, &mut report)).await?;
     if options.has("growth") {
         eprintln!("growth");
@@ -84,7 +89,8 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     }
     let json = serde_json::to_string_pretty(&report)?;
     std::fs::write(&options.out, json + "\n").with_context(|| options.out.display().to_string())?;
-    if let Some(ratio) = report.orders_ratio.filter(|_| !options.quick) {
+    let ratio = report.orders.and_then(|orders| orders.ratio);
+    if let Some(ratio) = ratio.filter(|_| !options.quick) {
         ensure!(
             ratio >= LEAST_RATIO,
             "orders reach {ratio:.2} of the ceiling, at least {LEAST_RATIO} is expected"
@@ -100,31 +106,16 @@ async fn launch(servers: &Servers) -> (Fleet, Processes) {
     (fleet, processes)
 }
 
-/// Throughput, ceiling, latency, memory and start of one instance of each service.
+/// Memory under both streams, latency and start of one instance of each service.
 async fn first_fleet(options: &Options, servers: &Servers, report: &mut Report) -> anyhow::Result<()> {
     let (fleet, processes) = launch(servers).await;
-    let pool = fleet.pool();
     warm_up(&fleet, &processes).await?;
     let (mut stored, mut searched) = (WARM_UP, 0);
-    if options.statements {
-        statements::forget(pool).await?;
-    }
-    eprintln!("{} orders", options.orders());
-    let load = orders(&fleet, &processes, options.orders()).await?;
-    stored += load.events;
-    if options.statements {
-        println!("{}", statements::longest(pool).await?);
-    }
-    verify::orders(pool, stored).await?;
-    if options.has("ceiling") {
-        eprintln!("the ceiling");
-        let ceiling = ceiling::run(servers, pool, &processes, &ORDERS).await?;
-        report.orders_ratio = Some(load.rows_per_second / ceiling.best.rows_per_second);
-        report.orders_ceiling = Some(ceiling);
-    }
-    report.orders = Some(load);
-    if options.has("searches") {
-        searched += searches(options, servers, &fleet, &processes, report).await?;
+    if options.has("both") {
+        eprintln!("both streams at once");
+        report.both = both_streams(&fleet, &processes, BOTH.min(options.orders())).await?;
+        stored += report.both[0].events;
+        searched += report.both[1].events;
     }
     if options.has("latency") {
         eprintln!("latency");
@@ -132,15 +123,7 @@ async fn first_fleet(options: &Options, servers: &Servers, report: &mut Report) 
         stored += latency.orders;
         report.latency = Some(latency);
     }
-    if options.has("both") {
-        eprintln!("both streams at once");
-        report.both = both_streams(&fleet, &processes, BOTH.min(options.orders())).await?;
-        stored += report.both[0].events;
-        searched += report.both[1].events;
-    }
-    verify::orders(pool, stored).await?;
-    verify::searches(pool, searched).await?;
-    verify::reconciled(&fleet).await?;
+    verify::all(&fleet, stored, searched).await?;
     report.starts = starts(&fleet).await;
     Ok(())
 }
@@ -167,26 +150,6 @@ async fn starts(fleet: &Fleet) -> BTreeMap<String, f64> {
     starts
 }
 
-async fn searches(
-    options: &Options,
-    servers: &Servers,
-    fleet: &Fleet,
-    processes: &Processes,
-    report: &mut Report,
-) -> anyhow::Result<u64> {
-    eprintln!("{} searches", options.orders());
-    let load = load::run(fleet, processes, &SEARCHES, options.orders()).await?;
-    verify::searches(fleet.pool(), load.events).await?;
-    if options.has("ceiling") {
-        let ceiling = ceiling::run(servers, fleet.pool(), processes, &SEARCHES).await?;
-        report.searches_ratio = Some(load.rows_per_second / ceiling.best.rows_per_second);
-        report.searches_ceiling = Some(ceiling);
-    }
-    let events = load.events;
-    report.searches = Some(load);
-    Ok(events)
-}
-
 /// Throughput with two instances of each worker.
 async fn two_instances(options: &Options, servers: &Servers) -> anyhow::Result<Load> {
     eprintln!("two instances");
@@ -201,8 +164,7 @@ async fn two_instances(options: &Options, servers: &Servers) -> anyhow::Result<L
     let processes = Processes::of(&fleet, &servers.brokers).await;
     warm_up(&fleet, &processes).await?;
     let load = orders(&fleet, &processes, options.orders()).await?;
-    verify::orders(fleet.pool(), WARM_UP + load.events).await?;
-    verify::reconciled(&fleet).await?;
+    verify::all(&fleet, WARM_UP + load.events, 0).await?;
     Ok(load)
 }
 

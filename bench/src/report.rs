@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::ceiling::Ceiling;
 use crate::growth::Mark;
 use crate::latency::Latency;
 use crate::load::Load;
+use crate::throughput::Throughput;
 
 /// Everything that a run measured; a phase that was left out is absent.
 #[derive(Debug, Default, Serialize)]
@@ -18,17 +18,9 @@ pub struct Report {
     /// Cores, and the load of the machine before the run: figures of a busy one say little.
     pub machine: String,
     /// Orders, `/push` to cdm.
-    pub orders: Option<Load>,
-    /// The ceiling for these orders.
-    pub orders_ceiling: Option<Ceiling>,
-    /// Rate of the fleet by that of the ceiling.
-    pub orders_ratio: Option<f64>,
-    /// Searches, `/push` to dds.
-    pub searches: Option<Load>,
-    /// The ceiling for these searches.
-    pub searches_ceiling: Option<Ceiling>,
-    /// Rate of the fleet by that of the ceiling.
-    pub searches_ratio: Option<f64>,
+    pub orders: Option<Throughput>,
+    /// Searches, `/push` to the metrics.
+    pub searches: Option<Throughput>,
     /// Order produced to counter visible.
     pub latency: Option<Latency>,
     /// Orders and searches at once, for the memory that takes.
@@ -47,14 +39,12 @@ impl Report {
     /// The table.
     pub fn table(&self) -> String {
         let mut out = format!("\n{}\n{}\n", self.at, self.machine);
-        if let Some(load) = &self.orders {
-            write_load(&mut out, "orders, POST /push until all are in cdm", load);
+        if let Some(orders) = &self.orders {
+            write_throughput(&mut out, "orders, POST /push until all are in cdm", orders);
         }
-        write_ceiling(&mut out, self.orders_ceiling.as_ref(), self.orders_ratio);
-        if let Some(load) = &self.searches {
-            write_load(&mut out, "hotel searches, POST /push until all are in the metrics", load);
+        if let Some(searches) = &self.searches {
+            write_throughput(&mut out, "hotel searches, POST /push until all are in the metrics", searches);
         }
-        write_ceiling(&mut out, self.searches_ceiling.as_ref(), self.searches_ratio);
         if let Some(l) = &self.latency {
             line(&mut out, "\norder produced to counter visible, 500 orders a second", "");
             for (name, ms) in [("p50", l.p50_ms), ("p95", l.p95_ms), ("p99", l.p99_ms), ("max", l.max_ms)] {
@@ -114,12 +104,15 @@ fn write_load(out: &mut String, title: &str, load: &Load) {
     line(out, "  CPU of all per 1 000 events", &format!("{:.1} ms", all * 1000.0));
 }
 
-fn write_ceiling(out: &mut String, ceiling: Option<&Ceiling>, ratio: Option<f64>) {
-    let (Some(ceiling), Some(ratio)) = (ceiling, ratio) else { return };
-    for attempt in &ceiling.attempts {
+fn write_throughput(out: &mut String, title: &str, throughput: &Throughput) {
+    let rounds: Vec<String> = throughput.rounds.iter().map(|rate| format!("{rate:.0}")).collect();
+    write_load(out, &format!("{title}; the best of {}", rounds.join(", ")), &throughput.load);
+    for attempt in &throughput.ceiling {
         let cpu = attempt.postgres_cpu_seconds.map_or(String::new(), |s| format!(", {s:.1} s of CPU"));
         let what = format!("  ceiling, {} connections: {:.1} s{cpu}", attempt.connections, attempt.seconds);
         line(out, &what, &format!("{:.0} rows/s", attempt.rows_per_second));
     }
-    line(out, "  of the ceiling", &format!("{:.0} %", ratio * 100.0));
+    if let Some(ratio) = throughput.ratio {
+        line(out, "  of the ceiling", &format!("{:.0} %", ratio * 100.0));
+    }
 }

@@ -4,6 +4,13 @@ use anyhow::{Context as _, ensure};
 use sqlx::PgPool;
 use strata_testkit::Fleet;
 
+/// Fails unless a fleet holds just so many events, each layer equal to the one before it.
+pub async fn all(fleet: &Fleet, orders: u64, searches: u64) -> anyhow::Result<()> {
+    self::orders(fleet.pool(), orders).await?;
+    self::searches(fleet.pool(), searches).await?;
+    reconciled(fleet).await
+}
+
 /// Fails unless the counters are the fold over the vault, every order is in every layer and nothing
 /// became a dead letter.
 pub async fn orders(pool: &PgPool, stored: u64) -> anyhow::Result<()> {
@@ -33,7 +40,7 @@ pub async fn orders(pool: &PgPool, stored: u64) -> anyhow::Result<()> {
 }
 
 /// Fails unless every search is in every layer, once, with its satellite.
-pub async fn searches(pool: &PgPool, stored: u64) -> anyhow::Result<()> {
+async fn searches(pool: &PgPool, stored: u64) -> anyhow::Result<()> {
     for table in ["stg.hotel_search_events", "dds.l_hotel_search", "dds.s_hotel_search_offers"] {
         let rows = count(pool, &format!("select count(*) from {table}")).await?;
         ensure!(rows == stored, "{table} holds {rows} rows after {stored} searches");

@@ -61,7 +61,7 @@ pub const VARIABLES: &[Variable] = &[
     var("KAFKA_SESSION_TIMEOUT_MS", "10000"),
     var("BATCH_MAX_ROWS", "2000"),
     var("BATCH_MAX_BYTES", "2097152"),
-    var("BATCH_LINGER_MS", "5"),
+    var("BATCH_LINGER_MS", "2"),
     var("DEAD_LETTER_MAX_SHARE", "0.5"),
     var("DEAD_LETTER_MIN_RECORDS", "1000"),
 ];
