@@ -1,4 +1,4 @@
-//! Growth: the rate at which the last 50 000 orders go in when so many are stored.
+//! Growth: the rate at which orders go in when so many are stored.
 
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,18 @@ use crate::procs::Processes;
 use crate::stream::ORDERS;
 use crate::verify;
 
-/// Orders that are measured at each mark.
+/// Orders of one measurement.
 const MEASURED: u64 = 50_000;
+
+/// Measurements that end at each mark, of which the best counts: one alone tells more of the machine.
+const TRIES: u64 = 2;
 
 /// The rate at a number of stored orders.
 #[derive(Debug, Clone, Serialize)]
 pub struct Mark {
     /// Orders stored at the end.
     pub stored: u64,
-    /// The last of them.
+    /// The best of the last loads.
     pub load: Load,
 }
 
@@ -32,11 +35,17 @@ pub async fn run(
 ) -> anyhow::Result<Vec<Mark>> {
     let (started, mut stored, mut reached) = (Instant::now(), 0, Vec::new());
     for &mark in marks {
-        let rest = mark.saturating_sub(stored).saturating_sub(MEASURED);
+        let rest = mark.saturating_sub(stored).saturating_sub(TRIES * MEASURED);
         if rest > 0 {
             load::run(fleet, processes, &ORDERS, rest).await?;
         }
-        let load = load::run(fleet, processes, &ORDERS, MEASURED.min(mark)).await?;
+        let mut load = load::run(fleet, processes, &ORDERS, MEASURED).await?;
+        for _ in 1..TRIES {
+            let next = load::run(fleet, processes, &ORDERS, MEASURED).await?;
+            if next.seconds < load.seconds {
+                load = next;
+            }
+        }
         stored = mark;
         verify::orders(fleet.pool(), stored).await?;
         eprintln!("  at {stored}: {:.0} orders a second", load.events_per_second);
