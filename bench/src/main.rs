@@ -72,7 +72,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     if options.has("searches") {
         report.searches = Some(Box::pin(throughput::run(options, &servers, &SEARCHES)).await?);
     }
-    Box::pin(first_fleet(options, &servers, &mut report)).await?;
+    Box::pin(one_of_each(options, &servers, &mut report)).await?;
     if options.has("growth") {
         eprintln!("growth");
         let (fleet, processes) = launch(&servers).await;
@@ -107,7 +107,7 @@ async fn launch(servers: &Servers) -> (Fleet, Processes) {
 }
 
 /// Memory under both streams, latency and start of one instance of each service.
-async fn first_fleet(options: &Options, servers: &Servers, report: &mut Report) -> anyhow::Result<()> {
+async fn one_of_each(options: &Options, servers: &Servers, report: &mut Report) -> anyhow::Result<()> {
     let (fleet, processes) = launch(servers).await;
     warm_up(&fleet, &processes).await?;
     let (mut stored, mut searched) = (WARM_UP, 0);
