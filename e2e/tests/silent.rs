@@ -1,4 +1,4 @@
-//! A partition whose records the consumer does not bring, without a word.
+//! Consumers that bring nothing any more, without a word.
 
 use std::time::Duration;
 
@@ -34,4 +34,25 @@ async fn a_partition_that_falls_silent_is_told_and_started_again() {
     assert_exact(&fleet).await;
     assert_searches_exact(&fleet).await;
     fleet.wait_healthy(Service::Dds).await;
+}
+
+#[tokio::test]
+async fn a_consumer_that_the_group_forgot_joins_it_anew() {
+    // GIVEN a stage whose consumer is out of its group and does not come back by itself
+    let fleet = launch(&[]).await;
+    fleet.kill(Service::Dds);
+    fleet.start_failing(Service::Dds, "forgotten_consumer:error:10");
+    // WHEN events arrive
+    fleet.push(200).await;
+    fleet.push_searches(200).await;
+    let told = eventually(NOTICED_WITHIN, "dds that joined its group anew", async || {
+        let (_, _, metrics) = fleet.text(Service::Dds, "/metrics").await;
+        holds(metrics.contains("cause=\"forgotten\""), || metrics)
+    });
+    told.await;
+    fleet.push(200).await;
+    fleet.push_searches(200).await;
+    // THEN every layer equals the model
+    assert_exact(&fleet).await;
+    assert_searches_exact(&fleet).await;
 }

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -30,18 +32,25 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// From this share of a full batch on, one is large: much arrives, and waiting makes fewer writes of it.
 const LARGE: usize = 16;
 
+/// Longest a group takes to give partitions, beside twice the time that it waits for members that are gone.
+const GIVES_WITHIN: Duration = Duration::from_secs(15);
+
 /// What the group gave this consumer, counted up with every change.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
     /// Grows with every assignment and revocation.
     pub epoch: u64,
     /// Partitions; none before the first assignment and after a revocation.
     pub partitions: Option<Vec<i32>>,
+    /// When it changed last.
+    pub since: Instant,
 }
 
 struct Context {
     assignment: Mutex<Assignment>,
     lag: Lag,
+    /// Another consumer has taken its place.
+    retired: AtomicBool,
 }
 
 /// The part of librdkafka's statistics that is used here.
@@ -65,13 +74,21 @@ struct PartitionStatistics {
 }
 
 impl Context {
+    fn new(lag: Lag, epoch: u64) -> Self {
+        let assignment = Assignment { epoch, partitions: None, since: Instant::now() };
+        Self { assignment: Mutex::new(assignment), lag, retired: AtomicBool::new(false) }
+    }
+
     fn change(&self, partitions: Option<Vec<i32>>) {
-        if partitions.is_none() {
+        if partitions.is_none() && !self.is_retired() {
             self.lag.revoked();
         }
         let mut assignment = self.lock();
-        assignment.epoch += 1;
-        assignment.partitions = partitions;
+        *assignment = Assignment { epoch: assignment.epoch + 1, partitions, since: Instant::now() };
+    }
+
+    fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, Assignment> {
@@ -95,7 +112,7 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+        if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !self.is_retired() {
             let mut partitions: Vec<i32> = list.elements().iter().map(|e| e.partition()).collect();
             partitions.sort_unstable();
             self.change(Some(partitions));
@@ -128,7 +145,11 @@ pub enum Pace {
 /// A consumer of one topic.
 pub struct Source {
     topic: Arc<str>,
+    group: String,
+    settings: KafkaSettings,
     consumer: BaseConsumer<Context>,
+    /// When we last asked ourselves whether the group has forgotten us.
+    judged: Instant,
     /// When Kafka was last told where we stand.
     committed: Instant,
     /// Whether we have moved since.
@@ -138,27 +159,45 @@ pub struct Source {
 impl Source {
     /// Joins the group.
     pub fn subscribe(settings: &KafkaSettings, group: &str, topic: &str) -> KafkaResult<Self> {
-        let consumer: BaseConsumer<Context> = ClientConfig::new()
-            .set("bootstrap.servers", &settings.brokers)
-            .set("group.id", group)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            // The store decides where to start; an offset that is gone must be an error.
-            .set("auto.offset.reset", "error")
-            .set("partition.assignment.strategy", "range")
-            .set("session.timeout.ms", settings.session_timeout_ms.to_string())
-            .set("heartbeat.interval.ms", (settings.session_timeout_ms / 4).to_string())
-            .set("fetch.queue.backoff.ms", "5")
-            .set("fetch.wait.max.ms", "100")
-            // Read ahead little: a fetched chunk is unpacked as a whole, and what waits there is resident.
-            .set("fetch.message.max.bytes", "131072")
-            .set("queued.max.messages.kbytes", "1024")
-            .set("reconnect.backoff.max.ms", "1000")
-            .set("topic.metadata.refresh.interval.ms", "30000")
-            .set("statistics.interval.ms", "1000")
-            .create_with_context(Context { assignment: Mutex::default(), lag: Lag::of(topic) })?;
+        let consumer = connect(settings, group, Context::new(Lag::of(topic), 0))?;
         consumer.subscribe(&[topic])?;
-        Ok(Self { topic: topic.into(), consumer, committed: Instant::now(), moved: false })
+        let now = Instant::now();
+        let (group, settings) = (group.to_owned(), settings.clone());
+        Ok(Self { topic: topic.into(), group, settings, consumer, judged: now, committed: now, moved: false })
+    }
+
+    /// Whether the group has given us nothing for long; true once in that time.
+    pub fn is_forgotten(&mut self) -> bool {
+        let session = Duration::from_millis(u64::from(self.settings.session_timeout_ms));
+        let assignment = self.assignment();
+        if assignment.partitions.is_some()
+            || assignment.since.max(self.judged).elapsed() < GIVES_WITHIN + 2 * session
+        {
+            return false;
+        }
+        self.judged = Instant::now();
+        true
+    }
+
+    /// Joins the group with a new consumer and leaves it with the old one.
+    ///
+    /// A consumer can lose its way for good: a broker that comes back from a long pause may name no broker at
+    /// all, not even itself; librdkafka then drops those it knows, and one that something still refers to is
+    /// neither asked again nor replaced (2.12).
+    pub fn join_again(&mut self) -> KafkaResult<()> {
+        let context = Context::new(self.lag().clone(), self.assignment().epoch + 1);
+        let fresh = connect(&self.settings, &self.group, context)?;
+        fresh.subscribe(&[&self.topic])?;
+        let old = mem::replace(&mut self.consumer, fresh);
+        old.context().retired.store(true, Ordering::Release);
+        // It may wait for an answer that never comes.
+        thread::spawn(move || drop(old));
+        Ok(())
+    }
+
+    /// Has the group forget us, for a test.
+    pub fn leave(&self) {
+        self.consumer.unsubscribe();
     }
 
     /// The assignment in force.
@@ -281,6 +320,28 @@ impl Source {
     fn assignment_changed(&self, epoch: u64) -> bool {
         self.consumer.context().lock().epoch != epoch
     }
+}
+
+fn connect(settings: &KafkaSettings, group: &str, context: Context) -> KafkaResult<BaseConsumer<Context>> {
+    ClientConfig::new()
+        .set("bootstrap.servers", &settings.brokers)
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // The store decides where to start; an offset that is gone must be an error.
+        .set("auto.offset.reset", "error")
+        .set("partition.assignment.strategy", "range")
+        .set("session.timeout.ms", settings.session_timeout_ms.to_string())
+        .set("heartbeat.interval.ms", (settings.session_timeout_ms / 4).to_string())
+        .set("fetch.queue.backoff.ms", "5")
+        .set("fetch.wait.max.ms", "100")
+        // Read ahead little: a fetched chunk is unpacked as a whole, and what waits there is resident.
+        .set("fetch.message.max.bytes", "131072")
+        .set("queued.max.messages.kbytes", "1024")
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("topic.metadata.refresh.interval.ms", "30000")
+        .set("statistics.interval.ms", "1000")
+        .create_with_context(context)
 }
 
 fn is_out_of_range(error: &KafkaError) -> bool {

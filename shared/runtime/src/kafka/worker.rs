@@ -165,13 +165,7 @@ impl<S: Stage> Loop<'_, S> {
         while !self.token.is_cancelled() {
             let assignment = self.source.assignment();
             let Some(partitions) = assignment.partitions else {
-                // A rebalance is no trouble, but a loop that has never had an assignment is not well yet.
-                if self.has_started {
-                    self.worker.status.ok();
-                } else {
-                    self.worker.status.waiting("joining the consumer group");
-                }
-                self.source.idle(Duration::from_millis(100));
+                self.await_partitions();
                 continue;
             };
             let outcome = if self.epoch == assignment.epoch {
@@ -195,6 +189,32 @@ impl<S: Stage> Loop<'_, S> {
         }
         self.source.commit(&self.positions, Pace::Idle);
         self.settle();
+    }
+
+    /// Serves the group until it gives partitions, and joins it anew where that takes too long.
+    fn await_partitions(&mut self) {
+        self.source.idle(Duration::from_millis(100));
+        if !self.source.is_forgotten() {
+            // A rebalance is no trouble, but a loop that has never had an assignment is not well yet.
+            if self.has_started {
+                self.worker.status.ok();
+            } else {
+                self.worker.status.waiting("joining the consumer group");
+            }
+            return;
+        }
+        let WorkerSettings { topic, topics, kafka, .. } = &self.worker.settings;
+        self.worker.status.waiting("the consumer group gives no partitions; joining it anew");
+        // Kafka being away is no reason: a new client must have had an answer.
+        let asked = self.handle.block_on(ensure_topics(kafka, topics));
+        match asked.and_then(|()| self.source.join_again()) {
+            Ok(()) => {
+                let stream = self.worker.settings.stream;
+                metrics::counter!(names::RETRIES, "stream" => stream, "cause" => "forgotten").increment(1);
+                tracing::warn!(kafka.topic = topic, "no partitions for long; joined the group anew");
+            }
+            Err(e) => tracing::warn!(kafka.topic = topic, error = %e, "no partitions, and no new consumer"),
+        }
     }
 
     /// One batch, or one idle moment.
@@ -257,6 +277,9 @@ impl<S: Stage> Loop<'_, S> {
         }
         if failpoint::pass("silent_partition").is_err() {
             self.source.silence(self.positions.keys().copied().take(1));
+        }
+        if failpoint::pass("forgotten_consumer").is_err() {
+            self.source.leave();
         }
         Ok(())
     }
