@@ -47,7 +47,7 @@ async fn a_consumer_that_the_group_forgot_joins_it_anew() {
     fleet.push_searches(200).await;
     let told = eventually(NOTICED_WITHIN, "dds that joined its group anew", async || {
         let (_, _, metrics) = fleet.text(Service::Dds, "/metrics").await;
-        holds(metrics.contains("cause=\"forgotten\""), || metrics)
+        holds(metrics.contains("cause=\"client\""), || metrics)
     });
     told.await;
     fleet.push(200).await;

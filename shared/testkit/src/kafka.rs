@@ -18,6 +18,8 @@ use crate::eventually::eventually;
 
 /// Longest wait for one answer of the broker.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// Longest wait for an answer to one client: one that asked while the broker was not well may never get any.
+const CLIENT_WITHIN: Duration = Duration::from_secs(5);
 
 /// A record as it lies in a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +151,7 @@ impl Kafka {
     /// First offset and the one after the last, by partition.
     pub async fn watermarks(&self, topic: &str) -> BTreeMap<i32, (i64, i64)> {
         let topic = topic.to_owned();
-        self.blocking(move |consumer| watermarks(consumer, &topic)).await
+        self.blocking(move |client| watermarks(client, &topic)).await
     }
 
     /// Number of records a topic holds.
@@ -160,26 +162,21 @@ impl Kafka {
 
     /// Reads every record a topic holds now, by partition and offset.
     pub async fn read_all(&self, topic: &str) -> Vec<TopicRecord> {
-        let topic = topic.to_owned();
-        self.blocking(move |consumer| read_all(consumer, &topic)).await
+        let (topic, brokers) = (topic.to_owned(), self.brokers.clone());
+        self.blocking(move |client| read_all(&brokers, &topic, &watermarks(client, &topic)?)).await
     }
 
     /// The offsets that a consumer group has told Kafka, by partition; those it has told none of are left out.
     pub async fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
         let (group, topic, brokers) = (group.to_owned(), topic.to_owned(), self.brokers.clone());
-        let ask = move |consumer: &BaseConsumer| {
+        let ask = move |client: &BaseConsumer| {
             let mut list = TopicPartitionList::new();
-            for partition in watermarks(consumer, &topic).into_keys() {
+            for partition in watermarks(client, &topic)?.into_keys() {
                 list.add_partition(&topic, partition);
             }
-            let member: BaseConsumer = ClientConfig::new()
-                .set("bootstrap.servers", &brokers)
-                .set("group.id", &group)
-                .create()
-                .expect("a kafka consumer");
-            let found = answer(&group, || member.committed_offsets(list.clone(), ANSWER_WITHIN));
+            let found = member(&brokers, &group)?.committed_offsets(list, CLIENT_WITHIN)?;
             let offset = |at: &TopicPartitionListElem<'_>| Some((at.partition(), at.offset().to_raw()?));
-            found.elements().iter().filter_map(offset).filter(|(_, offset)| *offset >= 0).collect()
+            Ok(found.elements().iter().filter_map(offset).filter(|(_, offset)| *offset >= 0).collect())
         };
         self.blocking(ask).await
     }
@@ -187,10 +184,10 @@ impl Kafka {
     /// Members of a consumer group that is not rebalancing; none while it is.
     pub async fn stable_members(&self, group: &str) -> Option<usize> {
         let group = group.to_owned();
-        let ask = move |consumer: &BaseConsumer| {
-            let list = consumer.fetch_group_list(Some(&group), ANSWER_WITHIN).ok()?;
-            let found = list.groups().iter().find(|found| found.name() == group)?;
-            (found.state() == "Stable").then(|| found.members().len())
+        let ask = move |client: &BaseConsumer| {
+            let list = client.fetch_group_list(Some(&group), CLIENT_WITHIN)?;
+            let found = list.groups().iter().find(|found| found.name() == group);
+            Ok(found.filter(|found| found.state() == "Stable").map(|found| found.members().len()))
         };
         self.blocking(ask).await
     }
@@ -237,18 +234,25 @@ impl Kafka {
         ClientConfig::new().set("bootstrap.servers", &self.brokers).create().expect("a kafka admin client")
     }
 
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&BaseConsumer) -> T + Send + 'static) -> T {
+    /// Asks until there is an answer, every time with a new client: a broker that has just started, or comes
+    /// back from a pause, knows its leaders only after a while.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        ask: impl Fn(&BaseConsumer) -> KafkaResult<T> + Send + 'static,
+    ) -> T {
         let brokers = self.brokers.clone();
-        let done = tokio::task::spawn_blocking(move || {
-            let consumer: BaseConsumer = ClientConfig::new()
-                .set("bootstrap.servers", &brokers)
-                .set("group.id", "strata-testkit")
-                .set("enable.auto.commit", "false")
-                .set("fetch.wait.max.ms", "20")
-                .create()
-                .expect("a kafka consumer");
-            work(&consumer)
-        });
+        let ask_until_answered = move || {
+            let deadline = Instant::now() + ANSWER_WITHIN;
+            loop {
+                let client = ClientConfig::new().set("bootstrap.servers", &brokers).create();
+                match client.and_then(|client| ask(&client)) {
+                    Ok(answer) => return answer,
+                    Err(e) => assert!(Instant::now() < deadline, "kafka does not answer: {e}"),
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        };
+        let done = tokio::task::spawn_blocking(ask_until_answered);
         done.await.expect("reading kafka does not panic")
     }
 }
@@ -257,37 +261,34 @@ fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(Timeout::After(ANSWER_WITHIN)))
 }
 
-/// Asks until there is an answer: a broker that has just started knows its leaders only after a while.
-fn answer<T>(what: &str, mut ask: impl FnMut() -> KafkaResult<T>) -> T {
-    let deadline = Instant::now() + ANSWER_WITHIN;
-    loop {
-        match ask() {
-            Ok(answer) => return answer,
-            Err(e) => assert!(Instant::now() < deadline, "{what}: {e}"),
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+/// A consumer that can be given partitions.
+fn member(brokers: &str, group: &str) -> KafkaResult<BaseConsumer> {
+    ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("fetch.wait.max.ms", "20")
+        .create()
 }
 
-fn watermarks(consumer: &BaseConsumer, topic: &str) -> BTreeMap<i32, (i64, i64)> {
-    let metadata = answer(topic, || consumer.fetch_metadata(Some(topic), ANSWER_WITHIN));
+fn watermarks(client: &BaseConsumer, topic: &str) -> KafkaResult<BTreeMap<i32, (i64, i64)>> {
+    let metadata = client.fetch_metadata(Some(topic), CLIENT_WITHIN)?;
     let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
     let marks = partitions.map(|partition| {
-        let what = format!("offsets of {topic}/{}", partition.id());
-        (partition.id(), answer(&what, || consumer.fetch_watermarks(topic, partition.id(), ANSWER_WITHIN)))
+        Ok((partition.id(), client.fetch_watermarks(topic, partition.id(), CLIENT_WITHIN)?))
     });
     marks.collect()
 }
 
-fn read_all(consumer: &BaseConsumer, topic: &str) -> Vec<TopicRecord> {
-    let marks = watermarks(consumer, topic);
+fn read_all(brokers: &str, topic: &str, marks: &BTreeMap<i32, (i64, i64)>) -> KafkaResult<Vec<TopicRecord>> {
+    let consumer = member(brokers, "strata-testkit")?;
     let mut list = TopicPartitionList::new();
     let mut missing: i64 = 0;
-    for (&partition, &(low, high)) in &marks {
-        list.add_partition_offset(topic, partition, Offset::Offset(low)).expect("an offset");
+    for (&partition, &(low, high)) in marks {
+        list.add_partition_offset(topic, partition, Offset::Offset(low))?;
         missing += high - low;
     }
-    consumer.assign(&list).expect("an assignment");
+    consumer.assign(&list)?;
     let deadline = Instant::now() + ANSWER_WITHIN * 2;
     let mut records = Vec::new();
     while missing > 0 {
@@ -311,5 +312,5 @@ fn read_all(consumer: &BaseConsumer, topic: &str) -> Vec<TopicRecord> {
         });
     }
     records.sort_by_key(|record| (record.partition, record.offset));
-    records
+    Ok(records)
 }

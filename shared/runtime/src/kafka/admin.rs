@@ -1,4 +1,4 @@
-//! Topics: created at start where they are missing.
+//! Topics: created at start where they are missing; and whether Kafka answers at all.
 
 use std::time::Duration;
 
@@ -12,10 +12,7 @@ use crate::config::KafkaSettings;
 
 /// Creates the topics that do not exist yet; those that do are left as they are.
 pub async fn ensure_topics(settings: &KafkaSettings, names: &[String]) -> Result<(), KafkaError> {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", &settings.brokers)
-        .set("reconnect.backoff.max.ms", "1000")
-        .create()?;
+    let admin = client(settings)?;
     let max_bytes = MAX_RECORD_BYTES.to_string();
     let topics: Vec<NewTopic<'_>> = names
         .iter()
@@ -38,4 +35,17 @@ pub async fn ensure_topics(settings: &KafkaSettings, names: &[String]) -> Result
         }
     }
     Ok(())
+}
+
+/// Whether Kafka answers a client that is made for this question, and names a broker; blocks the thread.
+pub fn answers(settings: &KafkaSettings, within: Duration) -> bool {
+    let asked = client(settings).and_then(|admin| admin.inner().fetch_metadata(None, within));
+    asked.is_ok_and(|metadata| !metadata.brokers().is_empty())
+}
+
+fn client(settings: &KafkaSettings) -> Result<AdminClient<DefaultClientContext>, KafkaError> {
+    ClientConfig::new()
+        .set("bootstrap.servers", &settings.brokers)
+        .set("reconnect.backoff.max.ms", "1000")
+        .create()
 }

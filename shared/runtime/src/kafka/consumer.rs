@@ -32,18 +32,13 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// From this share of a full batch on, one is large: much arrives, and waiting makes fewer writes of it.
 const LARGE: usize = 16;
 
-/// Longest a group takes to give partitions, beside twice the time that it waits for members that are gone.
-const GIVES_WITHIN: Duration = Duration::from_secs(15);
-
 /// What the group gave this consumer, counted up with every change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Assignment {
     /// Grows with every assignment and revocation.
     pub epoch: u64,
     /// Partitions; none before the first assignment and after a revocation.
     pub partitions: Option<Vec<i32>>,
-    /// When it changed last.
-    pub since: Instant,
 }
 
 struct Context {
@@ -75,8 +70,8 @@ struct PartitionStatistics {
 
 impl Context {
     fn new(lag: Lag, epoch: u64) -> Self {
-        let assignment = Assignment { epoch, partitions: None, since: Instant::now() };
-        Self { assignment: Mutex::new(assignment), lag, retired: AtomicBool::new(false) }
+        let assignment = Mutex::new(Assignment { epoch, partitions: None });
+        Self { assignment, lag, retired: AtomicBool::new(false) }
     }
 
     fn change(&self, partitions: Option<Vec<i32>>) {
@@ -84,7 +79,8 @@ impl Context {
             self.lag.revoked();
         }
         let mut assignment = self.lock();
-        *assignment = Assignment { epoch: assignment.epoch + 1, partitions, since: Instant::now() };
+        assignment.epoch += 1;
+        assignment.partitions = partitions;
     }
 
     fn is_retired(&self) -> bool {
@@ -148,8 +144,6 @@ pub struct Source {
     group: String,
     settings: KafkaSettings,
     consumer: BaseConsumer<Context>,
-    /// When we last asked ourselves whether the group has forgotten us.
-    judged: Instant,
     /// When Kafka was last told where we stand.
     committed: Instant,
     /// Whether we have moved since.
@@ -161,29 +155,11 @@ impl Source {
     pub fn subscribe(settings: &KafkaSettings, group: &str, topic: &str) -> KafkaResult<Self> {
         let consumer = connect(settings, group, Context::new(Lag::of(topic), 0))?;
         consumer.subscribe(&[topic])?;
-        let now = Instant::now();
-        let (group, settings) = (group.to_owned(), settings.clone());
-        Ok(Self { topic: topic.into(), group, settings, consumer, judged: now, committed: now, moved: false })
-    }
-
-    /// Whether the group has given us nothing for long; true once in that time.
-    pub fn is_forgotten(&mut self) -> bool {
-        let session = Duration::from_millis(u64::from(self.settings.session_timeout_ms));
-        let assignment = self.assignment();
-        if assignment.partitions.is_some()
-            || assignment.since.max(self.judged).elapsed() < GIVES_WITHIN + 2 * session
-        {
-            return false;
-        }
-        self.judged = Instant::now();
-        true
+        let (topic, group, settings) = (topic.into(), group.to_owned(), settings.clone());
+        Ok(Self { topic, group, settings, consumer, committed: Instant::now(), moved: false })
     }
 
     /// Joins the group with a new consumer and leaves it with the old one.
-    ///
-    /// A consumer can lose its way for good: a broker that comes back from a long pause may name no broker at
-    /// all, not even itself; librdkafka then drops those it knows, and one that something still refers to is
-    /// neither asked again nor replaced (2.12).
     pub fn join_again(&mut self) -> KafkaResult<()> {
         let context = Context::new(self.lag().clone(), self.assignment().epoch + 1);
         let fresh = connect(&self.settings, &self.group, context)?;

@@ -4,6 +4,7 @@
 //! [`stage::Handler`] knows what the rows mean.
 
 pub mod admin;
+mod astray;
 pub mod consumer;
 pub mod dead_letter;
 pub mod guard;

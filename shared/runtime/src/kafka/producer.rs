@@ -174,11 +174,16 @@ impl Producer {
         let Some((code, reason)) = self.current().client().fatal_error() else {
             return ProduceError::Refused(error);
         };
+        self.renew();
+        ProduceError::Fatal(format!("{code}: {reason}"))
+    }
+
+    /// Replaces the client; batches that wait for the old one stay with it.
+    pub fn renew(&self) {
         match create(&self.settings) {
             Ok(fresh) => *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = fresh,
             Err(e) => tracing::error!(error = %e, "kafka producer cannot be replaced"),
         }
-        ProduceError::Fatal(format!("{code}: {reason}"))
     }
 
     /// Records that Kafka has not acknowledged yet.

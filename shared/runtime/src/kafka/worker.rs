@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::admin::ensure_topics;
+use super::astray::Astray;
 use super::consumer::{Collected, Pace, Source};
 use super::loss::{self, Gone};
 use super::producer::Producer;
@@ -110,6 +111,7 @@ impl<S: Stage> Runnable for Worker<S> {
         let WorkerSettings { stage, topic, kafka, .. } = &worker.settings;
         let group = format!("{}{stage}-{topic}", kafka.group_prefix);
         let source = Source::subscribe(kafka, &group, topic)?;
+        let astray = Astray::new(kafka);
         let latency = Latency::of(worker.settings.stream);
         names::announce_stream(worker.settings.stream);
         Loop {
@@ -126,6 +128,7 @@ impl<S: Stage> Runnable for Worker<S> {
             in_doubt: None,
             backoff: BACKOFF_MIN,
             silence: Silence::default(),
+            astray,
             latency,
         }
         .turn();
@@ -156,6 +159,8 @@ struct Loop<'a, S> {
     backoff: Duration,
     /// Notices partitions that bring nothing though Kafka holds more.
     silence: Silence,
+    /// Notices clients that get nothing out of Kafka though it is there.
+    astray: Astray,
     /// Ages of records at their commit.
     latency: Arc<Latency>,
 }
@@ -178,6 +183,7 @@ impl<S: Stage> Loop<'_, S> {
             };
             match outcome {
                 Ok(()) => {
+                    self.astray.is_over();
                     self.backoff = BACKOFF_MIN;
                     match self.silence.suspicion() {
                         Some(suspicion) => self.worker.status.waiting(suspicion),
@@ -191,29 +197,29 @@ impl<S: Stage> Loop<'_, S> {
         self.settle();
     }
 
-    /// Serves the group until it gives partitions, and joins it anew where that takes too long.
+    /// Serves the group until it gives partitions.
     fn await_partitions(&mut self) {
-        self.source.idle(Duration::from_millis(100));
-        if !self.source.is_forgotten() {
-            // A rebalance is no trouble, but a loop that has never had an assignment is not well yet.
-            if self.has_started {
-                self.worker.status.ok();
-            } else {
-                self.worker.status.waiting("joining the consumer group");
-            }
-            return;
+        // A rebalance is no trouble, but a loop that has never had an assignment is not well yet.
+        if self.has_started {
+            self.worker.status.ok();
+        } else {
+            self.worker.status.waiting("joining the consumer group");
         }
-        let WorkerSettings { topic, topics, kafka, .. } = &self.worker.settings;
-        self.worker.status.waiting("the consumer group gives no partitions; joining it anew");
-        // Kafka being away is no reason: a new client must have had an answer.
-        let asked = self.handle.block_on(ensure_topics(kafka, topics));
-        match asked.and_then(|()| self.source.join_again()) {
+        self.source.idle(Duration::from_millis(100));
+        if self.source.assignment().partitions.is_none() && self.astray.lasts() {
+            self.join_again();
+        }
+    }
+
+    /// Replaces a consumer that has lost its way.
+    fn join_again(&mut self) {
+        let WorkerSettings { topic, stream, .. } = &self.worker.settings;
+        metrics::counter!(names::RETRIES, "stream" => *stream, "cause" => "client").increment(1);
+        match self.source.join_again() {
             Ok(()) => {
-                let stream = self.worker.settings.stream;
-                metrics::counter!(names::RETRIES, "stream" => stream, "cause" => "forgotten").increment(1);
-                tracing::warn!(kafka.topic = topic, "no partitions for long; joined the group anew");
+                tracing::warn!(kafka.topic = topic, "kafka answers, but not our consumer; made it anew");
             }
-            Err(e) => tracing::warn!(kafka.topic = topic, error = %e, "no partitions, and no new consumer"),
+            Err(e) => tracing::error!(kafka.topic = topic, error = %e, "kafka consumer cannot be replaced"),
         }
     }
 
@@ -406,6 +412,11 @@ impl<S: Stage> Loop<'_, S> {
                     if self.token.is_cancelled() || self.source.assignment().epoch != before {
                         return Err(Trouble::Interrupted);
                     }
+                    if self.astray.lasts() {
+                        tracing::warn!("kafka answers, but not our producer; made it anew");
+                        producer.renew();
+                        return Err(Trouble::Interrupted);
+                    }
                 }
             }
         }
@@ -504,7 +515,11 @@ impl<S: Stage> Loop<'_, S> {
         self.source.pause();
         self.source.idle(self.backoff);
         if cause != "kafka" {
+            self.astray.is_over();
             self.look_ahead();
+        } else if self.astray.lasts() {
+            self.worker.producer.renew();
+            self.join_again();
         }
         self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
     }
