@@ -38,5 +38,5 @@ for url in "$@"; do
     # The same requests each time: a new one that fails is found by hand, not by chance in CI.
     run_schemathesis --config-file "$ROOT/scripts/openapi/schemathesis.toml" \
         run "$url/openapi.json" --seed "${SCHEMATHESIS_SEED:-1}" --max-examples "${EXAMPLES:-15}" \
-        --request-timeout 30 --suppress-health-check too_slow --continue-on-failure --no-color
+        --request-timeout 120 --suppress-health-check too_slow --continue-on-failure --no-color
 done
