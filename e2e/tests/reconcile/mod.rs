@@ -48,8 +48,9 @@ async fn fill(fleet: &Fleet) {
     fleet.push(150).await;
     let searches: Vec<Value> = (0..200).map(|_| any_search(&mut random).build()).collect();
     fleet.ingest_searches(&searches).await;
-    let mut named = |n: usize| any_search(&mut random).event_id(format!("search {}", n % 20)).build();
-    let twice: Vec<Value> = (0..40).map(&mut named).collect();
+    let named: Vec<Value> =
+        (0..20).map(|n| any_search(&mut random).event_id(format!("search {n}")).build()).collect();
+    let twice = [named.clone(), named].concat();
     fleet.ingest_searches(&twice).await;
     fleet.ingest_searches(&[search(99, "6030").offer("Amoma", 6000).event_id("once").build()]).await;
     for topic in every_topic(fleet) {
