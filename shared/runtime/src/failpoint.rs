@@ -6,7 +6,8 @@
 use crate::kafka::StageError;
 
 /// The windows: those of a batch, in the order in which it passes them; one whose `error` makes the loop's first
-/// partition bring nothing any more, and one whose `error` makes its consumer leave the group; those of `strata rebuild` and of `strata dlq replay`.
+/// partition bring nothing any more, and one whose `error` makes its consumer leave the group; those of
+/// `strata rebuild` and of `strata dlq replay`.
 pub const WINDOWS: [&str; 13] = [
     "after_fetch",
     "in_copy",

@@ -178,7 +178,8 @@ impl Producer {
         ProduceError::Fatal(format!("{code}: {reason}"))
     }
 
-    /// Replaces the client; batches that wait for the old one stay with it.
+    /// Replaces the client; what waits for the old one is refused when that ends, and is sent again by whoever
+    /// sent it.
     pub fn renew(&self) {
         match create(&self.settings) {
             Ok(fresh) => *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = fresh,
