@@ -7,7 +7,7 @@ set -euo pipefail
 # shellcheck source=scripts/servers/packages.sh
 . "$ROOT/scripts/servers/packages.sh"
 
-# librdkafka is built from its source by cargo, hence C++ and zlib.
+# librdkafka is built from its source by cargo, hence C++, zlib and OpenSSL.
 install_build_tools() {
     local missing=()
     command -v cc >/dev/null && command -v c++ >/dev/null || missing+=(build-essential)
@@ -17,11 +17,12 @@ install_build_tools() {
     command -v git >/dev/null || missing+=(git)
     [[ -f /etc/ssl/certs/ca-certificates.crt || -d /etc/pki || -n ${SSL_CERT_FILE-} ]] ||
         missing+=(ca-certificates)
-    has_zlib_headers || missing+=(zlib1g-dev)
+    has_header zlib.h || missing+=(zlib1g-dev)
+    has_header openssl/ssl.h || missing+=(libssl-dev)
     ((${#missing[@]} == 0)) || install_packages "needed to build" "${missing[@]}"
 }
 
-has_zlib_headers() { echo '#include <zlib.h>' | cc -E - >/dev/null 2>&1; }
+has_header() { echo "#include <$1>" | cc -E - >/dev/null 2>&1; }
 
 # The distribution's own cargo is usually too old, so it is rustup either way.
 install_rust() {
