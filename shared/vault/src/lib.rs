@@ -6,4 +6,4 @@ pub mod key;
 pub mod satellite;
 
 pub use key::{hashdiff, hub_key, link_key};
-pub use satellite::{LoadPosition, SatelliteRecord, StoredVersion, changes};
+pub use satellite::{LoadPosition, SatelliteRecord, Sent, StoredVersion, changes};

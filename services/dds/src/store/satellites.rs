@@ -1,12 +1,14 @@
 //! Satellites: only changes, each in its place in time.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
 use strata_runtime::metrics::written;
 use strata_runtime::pg_copy::{CopyRows, Row};
-use strata_vault::{LoadPosition, SatelliteRecord, StoredVersion, changes};
+use strata_vault::{LoadPosition, SatelliteRecord, Sent, StoredVersion, changes};
 use uuid::Uuid;
 
 use super::Fresh;
@@ -16,14 +18,70 @@ use crate::rows::Load;
 /// A record with its attributes and where it came from.
 pub(super) type Candidate<T> = SatelliteRecord<(T, Load)>;
 
-/// Statements of one satellite.
-struct Satellite {
+/// Inserts rows of a satellite. Safe to repeat.
+/// `$1` parent uuid[] · `$2` load_dt timestamptz[] · `$3` load_seq bigint[] · `$4` load_src text[]
+/// · `$5` hashdiff uuid[] · attributes.
+macro_rules! insert {
+    ($table:literal, $parent:literal, $hashdiff:literal, $columns:literal, $arrays:literal) => {
+        concat!(
+            "insert into dds.",
+            $table,
+            " (",
+            $parent,
+            ", load_dt, load_seq, load_src, ",
+            $hashdiff,
+            ", ",
+            $columns,
+            ") ",
+            "select * from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::text[], $5::uuid[], ",
+            $arrays,
+            ") ",
+            "on conflict do nothing"
+        )
+    };
+}
+
+/// Statements of a satellite of names, whose parents may have long histories.
+struct Names {
     /// Versions in force at the earliest candidate and all later ones.
     /// `$1` parent uuid[] · `$2` load_dt timestamptz[] · `$3` load_seq bigint[].
     select: &'static str,
     /// Locks parents in key order. `$1` parent uuid[].
     lock: &'static str,
-    /// Safe to repeat. `$1` parent · `$2` load_dt · `$3` load_seq · `$4` load_src · `$5` hashdiff · attributes.
+    /// See [`insert`].
+    insert: &'static str,
+    /// Name of the table.
+    table: &'static str,
+}
+
+macro_rules! names {
+    ($table:literal, $hub:literal, $parent:literal, $hashdiff:literal, $columns:literal, $arrays:literal) => {
+        Names {
+            select: concat!(
+                "select v.* from unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) as c (parent, load_dt, load_seq) ",
+                "cross join lateral (",
+                "(select s.", $parent, ", s.load_dt, s.load_seq, s.", $hashdiff, ", null::timestamptz from dds.", $table, " as s ",
+                "where s.", $parent, " = c.parent and (s.load_dt, s.load_seq) <= (c.load_dt, c.load_seq) ",
+                "order by s.load_dt desc, s.load_seq desc limit 1) ",
+                "union all ",
+                "(select s.", $parent, ", s.load_dt, s.load_seq, s.", $hashdiff, ", null::timestamptz from dds.", $table, " as s ",
+                "where s.", $parent, " = c.parent and (s.load_dt, s.load_seq) > (c.load_dt, c.load_seq))",
+                ") as v"
+            ),
+            lock: concat!(
+                "select from dds.", $hub, " where ", $parent, " = any($1) order by ", $parent, " for no key update"
+            ),
+            insert: insert!($table, $parent, $hashdiff, $columns, $arrays),
+            table: concat!("dds.", $table),
+        }
+    };
+}
+
+/// Statements of a satellite of orders, whose versions say when they were sent.
+struct OfOrders {
+    /// All versions: an order has few. `$1` parent uuid[].
+    select: &'static str,
+    /// See [`insert`].
     insert: &'static str,
     /// The same columns, for rows that cannot be there.
     copy: &'static str,
@@ -31,30 +89,25 @@ struct Satellite {
     table: &'static str,
 }
 
-macro_rules! satellite {
-    ($table:literal, $hub:literal, $parent:literal, $hashdiff:literal, $columns:literal, $arrays:literal) => {
-        Satellite {
+macro_rules! of_orders {
+    ($table:literal, $hashdiff:literal, $columns:literal, $arrays:literal) => {
+        OfOrders {
             select: concat!(
-                "select v.* from unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) as c (parent, load_dt, load_seq) ",
-                "cross join lateral (",
-                "(select s.", $parent, ", s.load_dt, s.load_seq, s.", $hashdiff, " from dds.", $table, " as s ",
-                "where s.", $parent, " = c.parent and (s.load_dt, s.load_seq) <= (c.load_dt, c.load_seq) ",
-                "order by s.load_dt desc, s.load_seq desc limit 1) ",
-                "union all ",
-                "(select s.", $parent, ", s.load_dt, s.load_seq, s.", $hashdiff, " from dds.", $table, " as s ",
-                "where s.", $parent, " = c.parent and (s.load_dt, s.load_seq) > (c.load_dt, c.load_seq))",
-                ") as v"
+                "select h_order_pk, load_dt, load_seq, ",
+                $hashdiff,
+                ", sent_dttm from dds.",
+                $table,
+                " where h_order_pk = any($1)"
             ),
-            lock: concat!(
-                "select from dds.", $hub, " where ", $parent, " = any($1) order by ", $parent, " for no key update"
-            ),
-            insert: concat!(
-                "insert into dds.", $table, " (", $parent, ", load_dt, load_seq, load_src, ", $hashdiff, ", ", $columns, ") ",
-                "select * from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::text[], $5::uuid[], ", $arrays, ") ",
-                "on conflict do nothing"
-            ),
+            insert: insert!($table, "h_order_pk", $hashdiff, $columns, $arrays),
             copy: concat!(
-                "copy dds.", $table, " (", $parent, ", load_dt, load_seq, load_src, ", $hashdiff, ", ", $columns, ") ",
+                "copy dds.",
+                $table,
+                " (h_order_pk, load_dt, load_seq, load_src, ",
+                $hashdiff,
+                ", ",
+                $columns,
+                ") ",
                 "from stdin (format binary)"
             ),
             table: concat!("dds.", $table),
@@ -62,7 +115,7 @@ macro_rules! satellite {
     };
 }
 
-const USER_NAMES: Satellite = satellite!(
+const USER_NAMES: Names = names!(
     "s_user_names",
     "h_user",
     "h_user_pk",
@@ -70,15 +123,9 @@ const USER_NAMES: Satellite = satellite!(
     "username, userlogin",
     "$6::text[], $7::text[]"
 );
-const PRODUCT_NAMES: Satellite = satellite!(
-    "s_product_names",
-    "h_product",
-    "h_product_pk",
-    "hk_product_names_hashdiff",
-    "name",
-    "$6::text[]"
-);
-const RESTAURANT_NAMES: Satellite = satellite!(
+const PRODUCT_NAMES: Names =
+    names!("s_product_names", "h_product", "h_product_pk", "hk_product_names_hashdiff", "name", "$6::text[]");
+const RESTAURANT_NAMES: Names = names!(
     "s_restaurant_names",
     "h_restaurant",
     "h_restaurant_pk",
@@ -86,16 +133,18 @@ const RESTAURANT_NAMES: Satellite = satellite!(
     "name",
     "$6::text[]"
 );
-const ORDER_COST: Satellite = satellite!(
+const ORDER_COST: OfOrders = of_orders!(
     "s_order_cost",
-    "h_order",
-    "h_order_pk",
     "hk_order_cost_hashdiff",
-    "cost, payment",
-    "$6::numeric[], $7::numeric[]"
+    "sent_dttm, cost, payment",
+    "$6::timestamptz[], $7::numeric[], $8::numeric[]"
 );
-const ORDER_STATUS: Satellite =
-    satellite!("s_order_status", "h_order", "h_order_pk", "hk_order_status_hashdiff", "status", "$6::text[]");
+const ORDER_STATUS: OfOrders = of_orders!(
+    "s_order_status",
+    "hk_order_status_hashdiff",
+    "sent_dttm, status",
+    "$6::timestamptz[], $7::text[]"
+);
 
 /// Inserts the names that changed.
 ///
@@ -133,28 +182,35 @@ pub async fn insert_orders(
 ) -> Result<(), StageError> {
     let (new, known) = changed_orders(tx, &ORDER_COST, costs, fresh).await?;
     let amounts = |r: &Candidate<OrderCost>| (r.value.0.0.decimal(), r.value.0.1.decimal());
-    let mut copied = CopyRows::new(7);
+    let mut copied = CopyRows::new(8);
     for record in &new {
         let (cost, payment) = amounts(record);
-        shared_fields(&mut copied, record)?.put(cost)?.put(payment)?;
+        shared_fields(&mut copied, record)?.put_or_null(record.sent)?.put(cost)?.put(payment)?;
     }
     copied.load(&mut *tx, ORDER_COST.copy).await?;
     written::note(ORDER_COST.table, new.len() as u64);
     if let Some(columns) = Columns::of(&known) {
         let (cost, payment): (Vec<Decimal>, Vec<Decimal>) = known.iter().map(amounts).unzip();
-        let done = columns.bind(ORDER_COST.insert).bind(cost).bind(payment).execute(&mut *tx).await?;
+        let done = columns
+            .bind(ORDER_COST.insert)
+            .bind(sent(&known))
+            .bind(cost)
+            .bind(payment)
+            .execute(&mut *tx)
+            .await?;
         written::note(ORDER_COST.table, done.rows_affected());
     }
     let (new, known) = changed_orders(tx, &ORDER_STATUS, statuses, fresh).await?;
-    let mut copied = CopyRows::new(6);
+    let mut copied = CopyRows::new(7);
     for record in &new {
-        shared_fields(&mut copied, record)?.put(record.value.0)?;
+        shared_fields(&mut copied, record)?.put_or_null(record.sent)?.put(record.value.0)?;
     }
     copied.load(&mut *tx, ORDER_STATUS.copy).await?;
     written::note(ORDER_STATUS.table, new.len() as u64);
     if let Some(columns) = Columns::of(&known) {
         let values: Vec<&str> = known.iter().map(|r| r.value.0).collect();
-        let done = columns.bind(ORDER_STATUS.insert).bind(values).execute(&mut *tx).await?;
+        let done =
+            columns.bind(ORDER_STATUS.insert).bind(sent(&known)).bind(values).execute(&mut *tx).await?;
         written::note(ORDER_STATUS.table, done.rows_affected());
     }
     Ok(())
@@ -163,26 +219,38 @@ pub async fn insert_orders(
 /// The changes of fresh orders, and those of all others.
 async fn changed_orders<T>(
     tx: &mut PgConnection,
-    satellite: &Satellite,
+    satellite: &OfOrders,
     candidates: Vec<Candidate<T>>,
     fresh: &Fresh,
 ) -> Result<(Vec<Candidate<T>>, Vec<Candidate<T>>), StageError> {
-    let stored = stored_versions(tx, satellite, &candidates, |key| !fresh.contains(key)).await?;
+    let known = candidates.iter().map(|record| record.parent).filter(|key| !fresh.contains(key));
+    let known: BTreeSet<Uuid> = known.collect();
+    let stored = if known.is_empty() {
+        Vec::new()
+    } else {
+        let keys: Vec<Uuid> = known.into_iter().collect();
+        sqlx::query_as(satellite.select).bind(keys).fetch_all(tx).await?.into_iter().map(version).collect()
+    };
     Ok(changes(candidates, &stored).into_iter().partition(|record| fresh.contains(&record.parent)))
+}
+
+/// When the versions were sent.
+fn sent<T>(records: &[Candidate<T>]) -> Vec<Sent> {
+    records.iter().map(|record| record.sent).collect()
 }
 
 /// Starts the row of a record with the fields that all satellites share.
 fn shared_fields<'a, T>(rows: &'a mut CopyRows, record: &Candidate<T>) -> Result<Row<'a>, sqlx::Error> {
-    let Candidate { parent, at, hashdiff, value: (_, load) } = record;
+    let Candidate { parent, at, hashdiff, value: (_, load), .. } = record;
     rows.row().put(parent)?.put(at.load_dt)?.put(at.load_seq)?.put(&*load.src)?.put(hashdiff)
 }
 
 async fn changed_under_lock<T>(
     tx: &mut PgConnection,
-    satellite: &Satellite,
+    satellite: &Names,
     candidates: Vec<Candidate<T>>,
 ) -> Result<Vec<Candidate<T>>, StageError> {
-    let stored = stored_versions(tx, satellite, &candidates, |_| true).await?;
+    let stored = stored_names(tx, satellite, &candidates).await?;
     let changed = changes(candidates, &stored);
     if changed.is_empty() {
         return Ok(changed);
@@ -190,19 +258,18 @@ async fn changed_under_lock<T>(
     let mut parents: Vec<Uuid> = changed.iter().map(|record| record.parent).collect();
     parents.dedup();
     sqlx::query(satellite.lock).bind(&parents).execute(&mut *tx).await?;
-    let stored = stored_versions(tx, satellite, &changed, |_| true).await?;
+    let stored = stored_names(tx, satellite, &changed).await?;
     Ok(changes(changed, &stored))
 }
 
-/// Reads the versions that the candidates must be compared with, for the parents that `wanted` picks.
-async fn stored_versions<T>(
+/// Reads the names that the candidates must be compared with.
+async fn stored_names<T>(
     tx: &mut PgConnection,
-    satellite: &Satellite,
+    satellite: &Names,
     candidates: &[Candidate<T>],
-    wanted: impl Fn(&Uuid) -> bool,
 ) -> Result<Vec<StoredVersion>, StageError> {
-    let mut earliest: std::collections::BTreeMap<Uuid, LoadPosition> = std::collections::BTreeMap::new();
-    for record in candidates.iter().filter(|record| wanted(&record.parent)) {
+    let mut earliest: BTreeMap<Uuid, LoadPosition> = BTreeMap::new();
+    for record in candidates {
         earliest.entry(record.parent).and_modify(|at| *at = record.at.min(*at)).or_insert(record.at);
     }
     if earliest.is_empty() {
@@ -211,14 +278,16 @@ async fn stored_versions<T>(
     let parents: Vec<Uuid> = earliest.keys().copied().collect();
     let (load_dt, load_seq): (Vec<DateTime<Utc>>, Vec<i64>) =
         earliest.values().map(|at| (at.load_dt, at.load_seq)).unzip();
-    let rows: Vec<(Uuid, DateTime<Utc>, i64, Uuid)> =
+    let rows: Vec<StoredRow> =
         sqlx::query_as(satellite.select).bind(parents).bind(load_dt).bind(load_seq).fetch_all(tx).await?;
-    let version = |(parent, load_dt, load_seq, hashdiff)| StoredVersion {
-        parent,
-        at: LoadPosition { load_dt, load_seq },
-        hashdiff,
-    };
     Ok(rows.into_iter().map(version).collect())
+}
+
+/// A row that was read: parent, load_dt, load_seq, hashdiff, sent_dttm.
+type StoredRow = (Uuid, DateTime<Utc>, i64, Uuid, Sent);
+
+fn version((parent, load_dt, load_seq, hashdiff, sent): StoredRow) -> StoredVersion {
+    StoredVersion { parent, at: LoadPosition { load_dt, load_seq }, sent, hashdiff }
 }
 
 /// The columns that all satellites share.
