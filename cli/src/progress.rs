@@ -7,7 +7,7 @@ use strata_events::StreamSpec;
 use strata_runtime::Settings;
 use tokio::task::JoinHandle;
 
-use crate::fleet::{Fleet, STAGES, StagePosition};
+use crate::fleet::{Fleet, StagePosition};
 
 /// Time between two looks at the fleet.
 const REFRESH: Duration = Duration::from_millis(200);
@@ -73,7 +73,7 @@ fn bars(streams: &[(&StreamSpec, u64)]) -> anyhow::Result<Vec<ProgressBar>> {
     };
     Ok(streams
         .iter()
-        .flat_map(|(stream, expected)| STAGES.map(|stage| add(stream, *expected, stage)))
+        .flat_map(|(stream, expected)| stream.hops.iter().map(|hop| add(stream, *expected, hop.stage)))
         .collect())
 }
 

@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::{QueryAs, QueryScalar};
+use strata_events::StageId;
 
 /// The condition that [`Filter::bind`] fills, on `ops.dead_letters as d`: `$1` to `$7`.
 macro_rules! matching {
@@ -31,8 +32,8 @@ pub struct Filter {
     #[arg(long)]
     stream: Option<String>,
     /// stg, dds or cdm.
-    #[arg(long, value_parser = ["stg", "dds", "cdm"])]
-    stage: Option<String>,
+    #[arg(long)]
+    stage: Option<StageId>,
     /// Refused since then: 2026-05-01, 2026-05-01T12:00:00Z, or 90s, 15m, 2h, 3d ago.
     #[arg(long, value_parser = parse_time)]
     since: Option<DateTime<Utc>>,
@@ -75,7 +76,7 @@ impl Filter {
             .bind(self.ids())
             .bind(&self.reason)
             .bind(&self.stream)
-            .bind(&self.stage)
+            .bind(self.stage.map(StageId::as_str))
             .bind(self.since)
             .bind(self.until)
             .bind(status)
@@ -91,7 +92,7 @@ impl Filter {
             .bind(self.ids())
             .bind(&self.reason)
             .bind(&self.stream)
-            .bind(&self.stage)
+            .bind(self.stage.map(StageId::as_str))
             .bind(self.since)
             .bind(self.until)
             .bind(status)

@@ -1,8 +1,8 @@
 //! What a rebuild from the vault has counted, by origin: what a stage must skip from now on.
 
 use sqlx::PgConnection;
-use strata_events::Origin;
 use strata_events::stream::dlq_topic;
+use strata_events::{Origin, StageId};
 
 /// How far dds was in the snapshot, and the last dead letter that was numbered for a replay to the stage.
 ///
@@ -63,7 +63,7 @@ impl Counted {
     pub async fn mark(&self, connection: &mut PgConnection) -> anyhow::Result<u64> {
         let (partitions, offsets): (Vec<i32>, Vec<i64>) = self.last.iter().copied().unzip();
         let marked = sqlx::query(include_str!("../../sql/mark_counted.sql"))
-            .bind("cdm")
+            .bind(StageId::Cdm.as_str())
             .bind(&self.topic)
             .bind(&self.origin_topic)
             .bind(partitions)

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use cdm::store::write_watermarks;
 use cdm::watermark::Watermarks;
 use sqlx::PgConnection;
+use strata_events::StageId;
 use strata_events::stream::ORDER;
 use strata_runtime::{Settings, failpoint};
 
@@ -48,7 +49,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
 
 /// The partitions of cdm's topic.
 pub fn partitions(settings: &Settings, fleet: &Fleet) -> anyhow::Result<Vec<(i32, i64, i64)>> {
-    let topic = settings.topics.name(ORDER.into_cdm);
+    let topic = settings.topics.name(ORDER.topic(StageId::Cdm));
     let partitions = fleet.watermarks(topic)?;
     anyhow::ensure!(!partitions.is_empty(), "Kafka has no topic {topic}; start the fleet first");
     Ok(partitions)
@@ -62,9 +63,10 @@ pub async fn recount(
     settings: &Settings,
     partitions: &[(i32, i64, i64)],
 ) -> anyhow::Result<Recounted> {
-    let [_, dds_topic, cdm_topic] = settings.topics.of(&ORDER);
+    let [dds_topic, cdm_topic] =
+        [StageId::Dds, StageId::Cdm].map(|stage| settings.topics.name(ORDER.topic(stage)));
     expect_whole_tables(tx).await?;
-    hold(tx, "cdm", cdm_topic, partitions).await?;
+    hold(tx, StageId::Cdm.as_str(), cdm_topic, partitions).await?;
     type Found = (i64, i64, i64, i64, Vec<i32>, Vec<i64>);
     let recount = sqlx::query_as(include_str!("../../sql/recount.sql")).bind(dds_topic);
     let (products, wrong_products, categories, wrong_categories, read, next): Found =

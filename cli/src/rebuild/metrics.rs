@@ -17,6 +17,7 @@ use futures::TryStreamExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Script};
 use sqlx::{PgPool, Postgres, Transaction};
+use strata_events::StageId;
 use strata_events::stream::HOTEL_SEARCH;
 use strata_runtime::redis::MetricsKeys;
 use strata_runtime::{Settings, failpoint};
@@ -53,7 +54,8 @@ pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
 
 /// Rebuilds the metrics, under the lock that the caller holds.
 pub async fn rebuild(settings: &Settings, fleet: &Fleet) -> anyhow::Result<()> {
-    let [_, origin_topic, topic] = settings.topics.of(&HOTEL_SEARCH);
+    let [origin_topic, topic] =
+        [StageId::Dds, StageId::Cdm].map(|stage| settings.topics.name(HOTEL_SEARCH.topic(stage)));
     anyhow::ensure!(
         !fleet.watermarks(topic)?.is_empty(),
         "Kafka has no topic {topic}; start the fleet first"

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use strata_events::StreamSpec;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
+use strata_events::{StageId, StreamSpec};
 use strata_runtime::kafka::Record;
 use strata_vault::hub_key;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ use super::report::Check;
 use super::searches;
 use super::searches::vault::SearchVault;
 use super::snapshot::Snapshot;
-use crate::fleet::{Fleet, STAGES};
+use crate::fleet::Fleet;
 use crate::kafka::read_ranges;
 
 /// What became of a record's event in the raw layer.
@@ -156,10 +156,12 @@ fn check(
     kind: &str,
     mut fate: impl FnMut(&Record) -> Fate,
 ) -> anyhow::Result<(Check, String)> {
-    let topic = snapshot.settings.topics.name(stream.into_stg);
+    let topic = snapshot.settings.topics.name(stream.topic(StageId::Stg));
     let mut check = Check::new(format!("Kafka → stg: every {kind} read is staged or a dead letter"));
     let ranges = held(snapshot, fleet, topic)?;
-    let own = |letter: &&Letter| letter.stage == STAGES[0] && letter.topic == topic && letter.offset >= 0;
+    let own = |letter: &&Letter| {
+        letter.stage == StageId::Stg.as_str() && letter.topic == topic && letter.offset >= 0
+    };
     let mut letters: HashMap<(i32, i64), &Letter> = snapshot
         .letters
         .iter()
@@ -212,7 +214,7 @@ fn check(
 
 /// What Kafka holds below stg's offsets now: retention may have deleted records since the snapshot.
 fn held(snapshot: &Snapshot<'_>, fleet: &Fleet, topic: &str) -> anyhow::Result<BTreeMap<i32, (i64, i64)>> {
-    let offsets = snapshot.offsets_of(STAGES[0], topic);
+    let offsets = snapshot.offsets_of(StageId::Stg.as_str(), topic);
     let lows = fleet.watermarks(topic)?.into_iter();
     let edges = snapshot.edges.get(topic);
     let ranges = lows.filter_map(|(partition, low, _)| {

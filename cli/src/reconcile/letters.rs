@@ -5,12 +5,11 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 
 use strata_events::stream::dlq_topic;
-use strata_events::{Origin, STREAMS};
+use strata_events::{Origin, STREAMS, StageId};
 
 use super::reader::Reader;
 use super::report::{Check, Report};
 use super::snapshot::{Lane, Snapshot};
-use crate::fleet::STAGES;
 
 /// A row of `ops.dead_letters`, as far as the checks look at it.
 pub struct Letter {
@@ -84,7 +83,7 @@ pub fn read(reader: &mut Reader) -> anyhow::Result<Vec<Letter>> {
             event_id: optional(9)?,
             replay_seq: row.optional_bigint(10)?,
             body: fingerprint(payload),
-            payload: if stage == STAGES[0] { Vec::new() } else { payload.to_vec() },
+            payload: if stage == StageId::Stg.as_str() { Vec::new() } else { payload.to_vec() },
             stage,
         });
         Ok(())
@@ -101,7 +100,12 @@ pub fn unapplied<'a>(
     watermarks: &BTreeMap<Lane, i64>,
 ) -> Vec<&'a Letter> {
     let dlq: Arc<str> = dlq_topic(topic).into();
-    let own = || snapshot.letters.iter().filter(|letter| letter.stage == STAGES[2] && letter.topic == topic);
+    let own = || {
+        snapshot
+            .letters
+            .iter()
+            .filter(|letter| letter.stage == StageId::Cdm.as_str() && letter.topic == topic)
+    };
     let refused_again: BTreeSet<&str> = own().filter_map(|letter| letter.origin.as_deref()).collect();
     own()
         .filter(|letter| {
@@ -153,9 +157,9 @@ fn misplaced(snapshot: &Snapshot<'_>, letter: &Letter) -> Option<String> {
         return (!aside).then(|| format!("has the offset {offset}, which is neither one nor its number"));
     }
     let place = format!("{topic}/{partition}/{offset}");
-    let known = STREAMS.iter().any(|stream| {
-        snapshot.settings.topics.of(stream).iter().zip(STAGES).any(|(t, s)| t == topic && s == stage)
-    });
+    let known = STREAMS
+        .iter()
+        .any(|stream| snapshot.settings.topics.of(stream).any(|(s, t)| t == topic && s.as_str() == stage));
     let next = snapshot.offsets_of(stage, topic).get(partition).copied();
     match next {
         // A stage whose offsets are not in Postgres stores its dead letters before it moves on.

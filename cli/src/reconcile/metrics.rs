@@ -13,7 +13,7 @@ use cdm::watermark::Watermarks;
 use redis::Connection;
 use strata_events::search::{EVENT_ID_HEADER, event_id};
 use strata_events::stream::HOTEL_SEARCH;
-use strata_events::{Contract as _, Origin, ProcessedSearch};
+use strata_events::{Contract as _, Origin, ProcessedSearch, StageId};
 use strata_runtime::Settings;
 use strata_runtime::redis::MetricsKeys;
 use strata_vault::hub_key;
@@ -22,7 +22,6 @@ use uuid::Uuid;
 use super::letters;
 use super::outputs::{header, origin_of};
 use super::snapshot::{Lane, Offsets, Snapshot};
-use crate::fleet::STAGES;
 use crate::kafka::{partition_of, read_ranges};
 
 /// Longest wait for Redis.
@@ -80,7 +79,7 @@ pub struct RedisMetrics {
 impl RedisMetrics {
     /// Reads the metrics.
     pub fn read(settings: &Settings) -> anyhow::Result<Self> {
-        let topic = settings.topics.name(HOTEL_SEARCH.into_cdm);
+        let topic = settings.topics.name(HOTEL_SEARCH.topic(StageId::Cdm));
         let mut store = Store::connect(settings)?;
         for _ in 0..ATTEMPTS {
             let before = store.position()?;
@@ -245,11 +244,12 @@ pub type Withheld = HashMap<Uuid, bool>;
 
 /// Finds what the metrics have not applied, as cdm would find it.
 pub fn withheld(snapshot: &Snapshot<'_>) -> anyhow::Result<Withheld> {
-    let [_, processed_topic, topic] = snapshot.settings.topics.of(&HOTEL_SEARCH);
+    let [processed_topic, topic] =
+        [StageId::Dds, StageId::Cdm].map(|stage| snapshot.settings.topics.name(HOTEL_SEARCH.topic(stage)));
     let RedisMetrics { position, later, .. } = &snapshot.redis;
     let mut marks = Watermarks::new(position.watermarks.clone());
     let mut withheld = Withheld::new();
-    read_ranges(&snapshot.settings.kafka, topic, &snapshot.unread(STAGES[2], topic), |record| {
+    read_ranges(&snapshot.settings.kafka, topic, &snapshot.unread(StageId::Cdm.as_str(), topic), |record| {
         let known = ProcessedSearch::decode(&record.payload).is_ok();
         if known && marks.advance(record.partition, &record.source()) {
             let next = later.as_ref().and_then(|later| later.offsets.get(&record.partition));
@@ -258,7 +258,7 @@ pub fn withheld(snapshot: &Snapshot<'_>) -> anyhow::Result<Withheld> {
         }
         Ok(())
     })?;
-    for output in snapshot.kept_for(STAGES[1], processed_topic, topic) {
+    for output in snapshot.kept_for(StageId::Dds.as_str(), processed_topic, topic) {
         let Some(origin) = origin_of(output) else { continue };
         let partition = partition_of(output.key.as_deref().unwrap_or_default(), snapshot.partitions(topic));
         if marks.advance(partition, &origin) {

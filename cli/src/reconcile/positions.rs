@@ -2,21 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use strata_events::STREAMS;
 use strata_events::stream::dlq_topic;
+use strata_events::{STREAMS, StageId};
 
 use super::report::Check;
 use super::snapshot::{Lane, Offsets, Snapshot};
-use crate::fleet::STAGES;
 
 /// Checks that every stored offset is one that Kafka had, and that no partition is left out.
 pub fn check_offsets(snapshot: &Snapshot<'_>) -> Check {
     let mut check = Check::new("offsets lie within their topics");
     let none = BTreeMap::new();
     for stream in STREAMS {
-        for (stage, topic) in STAGES.iter().zip(snapshot.settings.topics.of(stream)) {
+        for (stage, topic) in snapshot.settings.topics.of(stream) {
             let (offsets, edges) =
-                (snapshot.offsets_of(stage, topic), snapshot.edges.get(topic).unwrap_or(&none));
+                (snapshot.offsets_of(stage.as_str(), topic), snapshot.edges.get(topic).unwrap_or(&none));
             for (partition, next) in &offsets {
                 check.compared += 1;
                 let place = format!("{stage} stands at {topic}/{partition}/{next}");
@@ -44,14 +43,15 @@ pub fn check_offsets(snapshot: &Snapshot<'_>) -> Check {
 pub fn check_watermarks(snapshot: &Snapshot<'_>) -> Check {
     let mut check = Check::new("watermarks lie below the offsets of the stage before");
     for stream in STREAMS {
-        let [_, dds_topic, topic] = snapshot.settings.topics.of(stream);
-        let read = snapshot.offsets_of(STAGES[2], topic);
-        let announced = snapshot.offsets_of(STAGES[1], dds_topic);
+        let [dds_topic, topic] =
+            [StageId::Dds, StageId::Cdm].map(|stage| snapshot.settings.topics.name(stream.topic(stage)));
+        let read = snapshot.offsets_of(StageId::Cdm.as_str(), topic);
+        let announced = snapshot.offsets_of(StageId::Dds.as_str(), dds_topic);
         let stored = match snapshot.redis.holds(topic) {
             true => snapshot.redis.position.watermarks.clone(),
-            false => snapshot.watermarks_of(STAGES[2], topic),
+            false => snapshot.watermarks_of(StageId::Cdm.as_str(), topic),
         };
-        let replays = snapshot.replays.get(&(STAGES[2].to_owned(), topic.to_owned()));
+        let replays = snapshot.replays.get(&(StageId::Cdm.as_str().to_owned(), topic.to_owned()));
         let ends = Ends { topics: [(dds_topic, &announced), (topic, &read)], dlq: dlq_topic(topic), replays };
         compare(&mut check, topic, &stored, &ends);
     }

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use strata_events::STREAMS;
-use strata_events::stream::HOTEL_SEARCH;
+use strata_events::StageId;
+use strata_events::stream::{self, HOTEL_SEARCH};
 use strata_runtime::Settings;
 use strata_runtime::kafka::Output;
 
@@ -16,7 +16,7 @@ use super::letters::{self, Letter};
 use super::metrics::RedisMetrics;
 use super::outputs::{self, Kept};
 use super::reader::Reader;
-use crate::fleet::{Fleet, STAGES};
+use crate::fleet::Fleet;
 use crate::kafka::read_ranges;
 
 /// Where a stage stands in a topic: partition → next offset.
@@ -60,7 +60,7 @@ pub struct Snapshot<'a> {
 impl<'a> Snapshot<'a> {
     /// Takes the snapshot; it lasts while the reader lives.
     pub fn take(settings: &'a Settings, fleet: &Fleet) -> anyhow::Result<(Self, Reader)> {
-        let topics: Vec<&str> = STREAMS.iter().flat_map(|stream| settings.topics.of(stream)).collect();
+        let topics: Vec<&str> = stream::topics().map(|topic| settings.topics.name(topic)).collect();
         let before: Vec<_> = topics.iter().map(|topic| fleet.watermarks(topic)).collect::<Result<_, _>>()?;
         let redis = RedisMetrics::read(settings)?;
         let (mut reader, name) = Reader::export(&settings.database_url)?;
@@ -68,9 +68,12 @@ impl<'a> Snapshot<'a> {
         for (topic, before) in topics.iter().zip(before) {
             edges.insert((*topic).to_owned(), look_around(settings, fleet, topic, &before)?);
         }
-        let metrics_topic = settings.topics.name(HOTEL_SEARCH.into_cdm);
+        let metrics_topic = settings.topics.name(HOTEL_SEARCH.topic(StageId::Cdm));
         let mut offsets = read_offsets(&mut reader)?;
-        offsets.insert((STAGES[2].to_owned(), metrics_topic.to_owned()), redis.position.offsets.clone());
+        offsets.insert(
+            (StageId::Cdm.as_str().to_owned(), metrics_topic.to_owned()),
+            redis.position.offsets.clone(),
+        );
         let snapshot = Self {
             settings,
             name,

@@ -7,8 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use redis::aio::ConnectionManager;
 use sqlx::PgPool;
-use strata_events::StreamSpec;
-use strata_events::stream::HOTEL_SEARCH;
+use strata_events::{STREAMS, StoreKind, StreamSpec};
 use strata_runtime::redis::MetricsKeys;
 use strata_runtime::{Settings, pg, redis as redis_client};
 
@@ -17,9 +16,6 @@ use crate::store;
 
 /// Kafka is asked no longer than this.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The layers in the order of the data's way.
-pub const STAGES: [&str; 3] = ["stg", "dds", "cdm"];
 
 /// Where one stage stands in one stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,7 +40,8 @@ pub struct Fleet {
     topics: Mutex<Topics>,
     redis: ConnectionManager,
     metrics_offsets: String,
-    metrics_topic: String,
+    /// Stages and topics whose offsets lie in Redis.
+    in_redis: Vec<(&'static str, String)>,
 }
 
 impl Fleet {
@@ -54,30 +51,31 @@ impl Fleet {
         let topics = Mutex::new(Topics::new(&settings.kafka)?);
         let redis = redis_client::connect(&settings.redis_url)?;
         let metrics_offsets = MetricsKeys::new(&settings.redis_prefix).offsets();
-        let metrics_topic = settings.topics.name(HOTEL_SEARCH.into_cdm).to_owned();
-        Ok(Self { pool, topics, redis, metrics_offsets, metrics_topic })
+        Ok(Self { pool, topics, redis, metrics_offsets, in_redis: in_redis(settings) })
     }
 
-    /// Where each stage of a stream stands, in the order of [`STAGES`].
+    /// Where each stage of a stream stands, in the order of its hops.
     pub async fn positions(
         &self,
         settings: &Settings,
         stream: &StreamSpec,
-    ) -> anyhow::Result<[StagePosition; 3]> {
-        let mut positions = [StagePosition::default(); 3];
-        for (index, topic) in settings.topics.of(stream).into_iter().enumerate() {
-            let stored = self.offsets(STAGES[index], topic).await?;
+    ) -> anyhow::Result<Vec<StagePosition>> {
+        let mut positions = Vec::with_capacity(stream.hops.len());
+        for (stage, topic) in settings.topics.of(stream) {
+            let stored = self.offsets(stage.as_str(), topic).await?;
+            let mut position = StagePosition::default();
             for (partition, low, high) in self.watermarks(topic)? {
-                positions[index].applied += stored.get(&partition).copied().unwrap_or(low);
-                positions[index].end += high;
+                position.applied += stored.get(&partition).copied().unwrap_or(low);
+                position.end += high;
             }
+            positions.push(position);
         }
         Ok(positions)
     }
 
     /// Next offset by partition, as a stage stored it beside its data.
     pub async fn offsets(&self, stage: &str, topic: &str) -> anyhow::Result<BTreeMap<i32, i64>> {
-        if stage == "cdm" && topic == self.metrics_topic {
+        if self.in_redis.iter().any(|(known, of)| *known == stage && of == topic) {
             return store::metrics_offsets(&mut self.redis.clone(), &self.metrics_offsets)
                 .await
                 .context("Redis does not answer; is the fleet up? (make up)");
@@ -97,4 +95,10 @@ impl Fleet {
         let edges = edges.remove(topic).unwrap_or_default().into_iter();
         Ok(edges.map(|(partition, (low, high))| (partition, low, high)).collect())
     }
+}
+
+/// Stages and topics whose data and offsets lie in Redis.
+pub(crate) fn in_redis(settings: &Settings) -> Vec<(&'static str, String)> {
+    let hops = STREAMS.iter().flat_map(|stream| stream.hops).filter(|hop| hop.store == StoreKind::Redis);
+    hops.map(|hop| (hop.stage.as_str(), settings.topics.name(hop.topic).to_owned())).collect()
 }

@@ -11,7 +11,7 @@ pub mod services;
 pub mod snapshot;
 mod store;
 
-pub use fleet::{Fleet, STAGES, StagePosition};
+pub use fleet::{Fleet, StagePosition};
 pub use observer::Observer;
 pub use services::Service;
 pub use snapshot::Snapshot;

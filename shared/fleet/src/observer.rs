@@ -11,12 +11,11 @@ use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use strata_events::STREAMS;
-use strata_events::stream::HOTEL_SEARCH;
 use strata_runtime::redis::MetricsKeys;
 use strata_runtime::{Settings, pg, redis as redis_client};
 use tokio::time::timeout;
 
-use crate::fleet::STAGES;
+use crate::fleet::in_redis;
 use crate::kafka::{Edges, Place, Timestamps, Topics};
 use crate::rows::Rows;
 use crate::services::SERVICES;
@@ -46,7 +45,8 @@ pub struct Observer {
     timestamps: Arc<Mutex<Timestamps>>,
     /// Stage and topic, by stream, in the order of the layers.
     stages: Vec<(&'static str, Vec<(&'static str, String)>)>,
-    metrics_topic: String,
+    /// Stages and topics whose offsets lie in Redis.
+    in_redis: Vec<(&'static str, String)>,
 }
 
 /// What Postgres answered; parts that failed by themselves are none.
@@ -75,8 +75,8 @@ impl Observer {
             .idle_timeout(Duration::from_secs(10))
             .connect_lazy_with(options);
         let stages = STREAMS.iter().map(|stream| {
-            let topics = settings.topics.of(stream).map(str::to_owned);
-            (stream.name, STAGES.into_iter().zip(topics).collect())
+            let stages = settings.topics.of(stream).map(|(stage, topic)| (stage.as_str(), topic.to_owned()));
+            (stream.name, stages.collect())
         });
         Ok(Self {
             http: reqwest::Client::builder().timeout(TIMEOUT).build()?,
@@ -88,7 +88,7 @@ impl Observer {
             topics: Arc::new(Mutex::new(Topics::new(&settings.kafka)?)),
             timestamps: Arc::new(Mutex::new(Timestamps::new(&settings.kafka)?)),
             stages: stages.collect(),
-            metrics_topic: settings.topics.name(HOTEL_SEARCH.into_cdm).to_owned(),
+            in_redis: in_redis(settings),
         })
     }
 
@@ -179,7 +179,7 @@ impl Observer {
         edges: Option<&BTreeMap<String, Edges>>,
     ) -> Vec<Stream> {
         let stage = |(stage, topic): &(&'static str, String)| {
-            let stored = if *topic == self.metrics_topic {
+            let stored = if self.in_redis.iter().any(|(known, of)| known == stage && of == topic) {
                 live.map(|live| live.offsets.clone())
             } else {
                 let key = ((*stage).to_owned(), topic.clone());

@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 
 use sqlx::PgConnection;
-use strata_events::{Origin, StreamSpec, origin};
+use strata_events::{Origin, StageId, StreamSpec, origin};
 use strata_runtime::Settings;
 use strata_runtime::kafka::{Output, pending};
 
@@ -27,7 +27,8 @@ impl Coming {
         fleet: &Fleet,
         stream: &StreamSpec,
     ) -> anyhow::Result<Self> {
-        let [stg_topic, dds_topic, _] = settings.topics.of(stream);
+        let [stg_topic, dds_topic] =
+            [StageId::Stg, StageId::Dds].map(|stage| settings.topics.name(stream.topic(stage)));
         let mut starts = HashSet::new();
         let packs: Vec<Vec<u8>> =
             sqlx::query_scalar("select outputs from ops.pending_outputs where stage = 'stg' and topic = $1")

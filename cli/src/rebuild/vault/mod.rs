@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use sqlx::PgConnection;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
-use strata_events::{Origin, Reject, StreamSpec};
+use strata_events::{Origin, Reject, StageId, StreamSpec};
 use strata_runtime::{Settings, failpoint};
 
 use self::coming::Coming;
@@ -54,8 +54,8 @@ pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
         anyhow::ensure!(*confirmed == database, "--confirm says {confirmed:?}, but this is {database:?}");
     }
     for stream in [ORDER, HOTEL_SEARCH] {
-        let [_, topic, _] = settings.topics.of(&stream);
-        hold(&mut tx, "dds", topic, &fleet.watermarks(topic)?).await?;
+        let topic = settings.topics.name(stream.topic(StageId::Dds));
+        hold(&mut tx, StageId::Dds.as_str(), topic, &fleet.watermarks(topic)?).await?;
     }
     let before = sizes(&mut tx).await?;
     if args.truncate {
@@ -186,7 +186,7 @@ type Coordinates = (Option<String>, Option<i32>, Option<i64>);
 
 /// The record that a staged row came with; rows that are older than these columns have no coordinates.
 fn start_of(settings: &Settings, stream: &StreamSpec, (topic, partition, offset): Coordinates) -> Origin {
-    let [stg_topic, ..] = settings.topics.of(stream);
+    let stg_topic = settings.topics.name(stream.topic(StageId::Stg));
     Origin {
         topic: topic.as_deref().unwrap_or(stg_topic).into(),
         partition: partition.unwrap_or_default(),

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use cdm::counters::{Counted, Increments};
 use cdm::watermark::Watermarks;
 use strata_events::stream::ORDER;
-use strata_events::{Contract as _, CountedMessage, Origin};
+use strata_events::{Contract as _, CountedMessage, Origin, StageId};
 
 use super::super::keys::{pair, unpair};
 use super::super::letters;
@@ -20,7 +20,6 @@ use super::super::report::Check;
 use super::super::snapshot::{Offsets, Snapshot};
 use super::super::vault::Hub;
 use super::vault::{OrderVault, status_fingerprint};
-use crate::fleet::STAGES;
 use crate::kafka::{partition_of, read_ranges};
 
 /// Orders by (user, thing), as [`pair`].
@@ -38,11 +37,12 @@ pub struct Waiting {
 
 /// Finds what dds has announced and cdm has not applied.
 pub fn waiting(snapshot: &Snapshot<'_>) -> anyhow::Result<Waiting> {
-    let [_, dds_topic, cdm_topic] = snapshot.settings.topics.of(&ORDER);
-    let announced = snapshot.offsets_of(STAGES[1], dds_topic);
-    let stored = snapshot.watermarks_of(STAGES[2], cdm_topic);
+    let [dds_topic, cdm_topic] =
+        [StageId::Dds, StageId::Cdm].map(|stage| snapshot.settings.topics.name(ORDER.topic(stage)));
+    let announced = snapshot.offsets_of(StageId::Dds.as_str(), dds_topic);
+    let stored = snapshot.watermarks_of(StageId::Cdm.as_str(), cdm_topic);
     let (mut waiting, mut marks) = (Waiting::default(), Watermarks::new(stored.clone()));
-    let unread = snapshot.unread(STAGES[2], cdm_topic);
+    let unread = snapshot.unread(StageId::Cdm.as_str(), cdm_topic);
     read_ranges(&snapshot.settings.kafka, cdm_topic, &unread, |record| {
         // What cannot be decoded will be a dead letter.
         if let Ok(message) = CountedMessage::decode(&record.payload)
@@ -52,7 +52,7 @@ pub fn waiting(snapshot: &Snapshot<'_>) -> anyhow::Result<Waiting> {
         }
         Ok(())
     })?;
-    for output in snapshot.kept_for(STAGES[1], dds_topic, cdm_topic) {
+    for output in snapshot.kept_for(StageId::Dds.as_str(), dds_topic, cdm_topic) {
         let partition =
             partition_of(output.key.as_deref().unwrap_or_default(), snapshot.partitions(cdm_topic));
         if let (Some(origin), Ok(message)) = (origin_of(output), CountedMessage::decode(&output.payload))

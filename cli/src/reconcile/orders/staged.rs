@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use strata_events::stream::{ORDER, dlq_topic};
-use strata_events::{Money, order};
+use strata_events::{Money, StageId, order};
 use strata_vault::{hashdiff, hub_key};
 
 use super::super::copy::Row;
@@ -20,7 +20,6 @@ use super::super::report::Check;
 use super::super::snapshot::Snapshot;
 use super::super::vault::Places;
 use super::vault::{OrderVault, status_fingerprint};
-use crate::fleet::STAGES;
 use crate::kafka::read_ranges;
 
 /// Orders as they are staged.
@@ -71,7 +70,8 @@ const SELECT: &str = "select object_id, sent_dttm, object_type, load_src, load_p
 
 /// Checks the order stream from stg to dds. Orders that the vault does not have get numbers, too.
 pub fn check(snapshot: &Snapshot<'_>, reader: &mut Reader, vault: &mut OrderVault) -> anyhow::Result<Staged> {
-    let [stg_topic, dds_topic, _] = snapshot.settings.topics.of(&ORDER);
+    let [stg_topic, dds_topic] =
+        [StageId::Stg, StageId::Dds].map(|stage| snapshot.settings.topics.name(ORDER.topic(stage)));
     let mut staged = Staged::default();
     let in_flight = in_flight(snapshot, stg_topic, dds_topic)?;
     if !in_flight.is_empty() {
@@ -84,7 +84,7 @@ pub fn check(snapshot: &Snapshot<'_>, reader: &mut Reader, vault: &mut OrderVaul
             .push(format!("{} orders are dead letters of dds and need not be in the vault", refused.len()));
     }
     staged.excused = &in_flight | &refused;
-    let places = Places::new(snapshot, &[(STAGES[0], stg_topic)]);
+    let places = Places::new(snapshot, &[(StageId::Stg.as_str(), stg_topic)]);
     let mut there = Check::new("stg → dds: every order has arrived");
     let mut versions = Check::new("stg → dds: user, products, status and cost of every order");
     let mut positions = Check::new("stg orders: versions came from records below the offsets");
@@ -201,8 +201,8 @@ fn amount(text: &str) -> Option<String> {
 /// The orders that stg has and dds need not have yet.
 fn in_flight(snapshot: &Snapshot<'_>, stg_topic: &str, dds_topic: &str) -> anyhow::Result<BTreeSet<i64>> {
     let mut orders: BTreeSet<i64> = BTreeSet::new();
-    let (read, replays) = (snapshot.offsets_of(STAGES[0], stg_topic), dlq_topic(dds_topic));
-    let unread = snapshot.unread(STAGES[1], dds_topic);
+    let (read, replays) = (snapshot.offsets_of(StageId::Stg.as_str(), stg_topic), dlq_topic(dds_topic));
+    let unread = snapshot.unread(StageId::Dds.as_str(), dds_topic);
     read_ranges(&snapshot.settings.kafka, dds_topic, &unread, |record| {
         let staged = record.origin.as_ref().is_some_and(|origin| {
             let below = read.get(&origin.partition).is_some_and(|next| origin.offset < *next);
@@ -211,7 +211,7 @@ fn in_flight(snapshot: &Snapshot<'_>, stg_topic: &str, dds_topic: &str) -> anyho
         orders.extend(staged.then(|| about(&record.payload)).flatten());
         Ok(())
     })?;
-    let kept = snapshot.kept_for(STAGES[0], stg_topic, dds_topic);
+    let kept = snapshot.kept_for(StageId::Stg.as_str(), stg_topic, dds_topic);
     orders.extend(
         kept.filter(|output| origin_of(output).is_some()).filter_map(|output| about(&output.payload)),
     );
@@ -221,7 +221,7 @@ fn in_flight(snapshot: &Snapshot<'_>, stg_topic: &str, dds_topic: &str) -> anyho
 /// The orders that dds refused and that were not replayed since.
 fn refused(snapshot: &Snapshot<'_>, dds_topic: &str) -> BTreeSet<i64> {
     let letters = snapshot.letters.iter().filter(|letter| {
-        letter.stage == STAGES[1] && letter.topic == dds_topic && letter.status != "replayed"
+        letter.stage == StageId::Dds.as_str() && letter.topic == dds_topic && letter.status != "replayed"
     });
     letters.filter_map(|letter| about(&letter.payload)).collect()
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use strata_events::StageId;
 use strata_events::stream::ORDER;
 use strata_vault::{hashdiff, hub_key};
 use uuid::Uuid;
@@ -14,7 +15,6 @@ use super::super::reader::Reader;
 use super::super::report::Check;
 use super::super::snapshot::Snapshot;
 use super::super::vault::{Hub, Link, Places, RowChecks, Satellite};
-use crate::fleet::STAGES;
 
 /// Orders whose histories are looked at in one statement.
 const CHUNK: usize = 20_000;
@@ -59,8 +59,10 @@ pub fn read(snapshot: &Snapshot<'_>, reader: &mut Reader) -> anyhow::Result<(Ord
     let mut hubs = Check::new("dds orders: keys of hubs are those of their business keys");
     let mut childless = Check::new("dds orders: hubs have their links and satellites");
     let mut rows = RowChecks::new("orders");
-    let [stg_topic, dds_topic, _] = snapshot.settings.topics.of(&ORDER);
-    let places = Places::new(snapshot, &[(STAGES[0], stg_topic), (STAGES[1], dds_topic)]);
+    let [stg_topic, dds_topic] =
+        [StageId::Stg, StageId::Dds].map(|stage| snapshot.settings.topics.name(ORDER.topic(stage)));
+    let places =
+        Places::new(snapshot, &[(StageId::Stg.as_str(), stg_topic), (StageId::Dds.as_str(), dds_topic)]);
 
     let (orders, order_ids, by_hand) = read_orders(reader, &mut hubs, dds_topic)?;
     let users = Hub::read(reader, &mut hubs, "h_user", "h_user_pk", "user_id")?;

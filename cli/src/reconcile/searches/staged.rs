@@ -6,7 +6,7 @@ use dds::search::rows::offers_hashdiff;
 use stg::search::clean::clean;
 use strata_events::search::EVENT_ID_HEADER;
 use strata_events::stream::HOTEL_SEARCH;
-use strata_events::{Contract as _, Search};
+use strata_events::{Contract as _, Search, StageId};
 use strata_vault::{LoadPosition, hub_key};
 use uuid::Uuid;
 
@@ -19,7 +19,6 @@ use super::super::report::Check;
 use super::super::snapshot::Snapshot;
 use super::super::vault::Places;
 use super::vault::{Link, SearchVault};
-use crate::fleet::STAGES;
 use crate::kafka::read_ranges;
 
 /// Searches as they are staged.
@@ -39,7 +38,10 @@ pub fn check(
     vault: &mut SearchVault,
 ) -> anyhow::Result<Staged> {
     let excused = excused(snapshot)?;
-    let places = Places::new(snapshot, &[(STAGES[0], snapshot.settings.topics.name(HOTEL_SEARCH.into_stg))]);
+    let places = Places::new(
+        snapshot,
+        &[(StageId::Stg.as_str(), snapshot.settings.topics.name(HOTEL_SEARCH.topic(StageId::Stg)))],
+    );
     let mut positions = Check::new("stg searches: rows came from records below the offsets");
     let mut there = Check::new("stg → dds: every search has arrived");
     let mut versions = Check::new("stg → dds: user, hotel, time and offers of every search");
@@ -160,19 +162,22 @@ fn compare(vault: &SearchVault, link: &Link, search: &Search) -> Option<String> 
 
 /// Keys of searches that stg has and dds need not have: in flight, or refused.
 fn excused(snapshot: &Snapshot<'_>) -> anyhow::Result<HashSet<Uuid>> {
-    let [raw_topic, processed_topic, _] = snapshot.settings.topics.of(&HOTEL_SEARCH);
+    let [raw_topic, processed_topic] =
+        [StageId::Stg, StageId::Dds].map(|stage| snapshot.settings.topics.name(HOTEL_SEARCH.topic(stage)));
     let mut keys = HashSet::new();
-    let unread = snapshot.unread(STAGES[1], processed_topic);
+    let unread = snapshot.unread(StageId::Dds.as_str(), processed_topic);
     read_ranges(&snapshot.settings.kafka, processed_topic, &unread, |record| {
         keys.extend(key_of(record.event_id.as_deref(), &record.start()));
         Ok(())
     })?;
-    for output in snapshot.kept_for(STAGES[0], raw_topic, processed_topic) {
+    for output in snapshot.kept_for(StageId::Stg.as_str(), raw_topic, processed_topic) {
         let key = origin_of(output).and_then(|origin| key_of(header(output, EVENT_ID_HEADER), &origin));
         keys.extend(key);
     }
     let letters = snapshot.letters.iter().filter(|letter| {
-        letter.stage == STAGES[1] && letter.topic == processed_topic && letter.status != "replayed"
+        letter.stage == StageId::Dds.as_str()
+            && letter.topic == processed_topic
+            && letter.status != "replayed"
     });
     keys.extend(letters.filter_map(|letter| key_of(letter.event_id.as_deref(), &letter.start()?)));
     Ok(keys)

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::DateTime;
 use dds::search::rows::offers_hashdiff;
+use strata_events::StageId;
 use strata_events::stream::HOTEL_SEARCH;
 use strata_vault::hub_key;
 
@@ -14,7 +15,6 @@ use super::super::reader::Reader;
 use super::super::report::Check;
 use super::super::snapshot::Snapshot;
 use super::super::vault::{Hub, Places, RowChecks};
-use crate::fleet::STAGES;
 
 /// No number: the row is missing.
 const NONE: u32 = u32::MAX;
@@ -160,7 +160,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn links(&mut self, snapshot: &Snapshot<'_>, reader: &mut Reader) -> anyhow::Result<()> {
-        let processed_topic = snapshot.settings.topics.name(HOTEL_SEARCH.into_dds);
+        let processed_topic = snapshot.settings.topics.name(HOTEL_SEARCH.topic(StageId::Dds));
         let select = "select hk_hotel_search_pk, event_id, h_user_pk, h_hotel_pk, search_dt, load_dt, load_src \
                       from dds.l_hotel_search";
         reader.copy_out(select, |row| {
@@ -205,8 +205,12 @@ impl Reading<'_> {
     }
 
     fn satellites(&mut self, snapshot: &Snapshot<'_>, reader: &mut Reader) -> anyhow::Result<()> {
-        let [raw_topic, processed_topic, _] = snapshot.settings.topics.of(&HOTEL_SEARCH);
-        let places = Places::new(snapshot, &[(STAGES[0], raw_topic), (STAGES[1], processed_topic)]);
+        let [raw_topic, processed_topic] = [StageId::Stg, StageId::Dds]
+            .map(|stage| snapshot.settings.topics.name(HOTEL_SEARCH.topic(stage)));
+        let places = Places::new(
+            snapshot,
+            &[(StageId::Stg.as_str(), raw_topic), (StageId::Dds.as_str(), processed_topic)],
+        );
         let select = "select hk_hotel_search_pk, hk_hotel_search_offers_hashdiff, load_src, load_seq, load_dt, \
                       advertisers, min_price, min_advertiser from dds.s_hotel_search_offers";
         reader.copy_out(select, |row| self.satellite(&places, row))
