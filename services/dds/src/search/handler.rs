@@ -44,6 +44,7 @@ impl SearchHandler {
 
 impl Handler for SearchHandler {
     type Event<'r> = IdentifiedSearch;
+    type Prepared = ();
 
     /// Metrics count advertisers as the vault lists them, so a list written by hand is brought into the
     /// same form: each name once, in order, the winner among them.
@@ -63,6 +64,7 @@ impl Handler for SearchHandler {
         &mut self,
         tx: &mut PgConnection,
         inputs: &[Input<'r, IdentifiedSearch>],
+        (): (),
     ) -> Result<Effects, StageError> {
         let facts: Vec<SearchFact<'_>> = inputs
             .iter()
