@@ -1,11 +1,11 @@
 //! Hotel searches from staging into the vault: staging holds every one, as it was received.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use dds::rows::Load;
-use dds::search::handler::write;
-use dds::search::rows::{SearchFact, offers};
+use dds::search::handler::{insert_hubs, write};
+use dds::search::rows::{SearchFact, SearchHubs, offers};
 use dds::store::searches::insert_offers;
 use indicatif::ProgressBar;
 use sqlx::PgConnection;
@@ -42,16 +42,32 @@ pub async fn fill(
         let facts: Vec<SearchFact<'_>> =
             searches.iter().map(|s| SearchFact::new(&s.event_id, &s.search, s.load.clone())).collect();
         write(tx, &facts).await?;
-        add_offers(tx, &facts).await?;
+        complete(tx, &facts).await?;
     }
     Ok(())
 }
 
-/// Adds the offers of searches that have none.
+/// Adds hubs and offers that the vault lost of searches whose links it holds.
 ///
-/// A search has one row of offers. One that is there stays, also where it came with another record.
-async fn add_offers(tx: &mut PgConnection, facts: &[SearchFact<'_>]) -> anyhow::Result<()> {
+/// The vault may have let in another record of a search than staging did. Then what staging says is not what the
+/// link was made of, and nothing is added. A search has one row of offers: one that is there stays.
+async fn complete(tx: &mut PgConnection, facts: &[SearchFact<'_>]) -> anyhow::Result<()> {
     let keys: Vec<Uuid> = facts.iter().map(|fact| fact.search_pk).collect();
+    let links: HashMap<Uuid, (Uuid, Uuid, DateTime<Utc>)> =
+        sqlx::query_as::<_, (Uuid, Uuid, Uuid, DateTime<Utc>)>(
+            "select hk_hotel_search_pk, h_user_pk, h_hotel_pk, load_dt from dds.l_hotel_search \
+         where hk_hotel_search_pk = any($1)",
+        )
+        .bind(&keys)
+        .fetch_all(&mut *tx)
+        .await?
+        .into_iter()
+        .map(|(key, user, hotel, load_dt)| (key, (user, hotel, load_dt)))
+        .collect();
+    let made_of = |fact: &&SearchFact<'_>| {
+        links.get(&fact.search_pk) == Some(&(fact.user_pk, fact.hotel_pk, fact.load.at.load_dt))
+    };
+    insert_hubs(tx, &SearchHubs::of(facts.iter().filter(made_of))).await?;
     let known: HashSet<Uuid> = sqlx::query_scalar(
         "select hk_hotel_search_pk from dds.s_hotel_search_offers where hk_hotel_search_pk = any($1)",
     )
@@ -60,7 +76,7 @@ async fn add_offers(tx: &mut PgConnection, facts: &[SearchFact<'_>]) -> anyhow::
     .await?
     .into_iter()
     .collect();
-    let missing = facts.iter().filter(|fact| !known.contains(&fact.search_pk));
+    let missing = facts.iter().filter(made_of).filter(|fact| !known.contains(&fact.search_pk));
     Ok(insert_offers(tx, missing.map(offers).collect()).await?)
 }
 
