@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use strata_fleet::{fleet, services};
+use strata_observe::{fleet, services};
 use strata_runtime::Settings;
 
 /// Pushes events through the fleet and shows where they are.

@@ -5,8 +5,8 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize as _};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Padding, Paragraph, Row, Table};
-use strata_fleet::Snapshot;
-use strata_fleet::snapshot::{Part, Stage, State};
+use strata_observe::Snapshot;
+use strata_observe::snapshot::{Part, Stage, State};
 
 use super::backlog::{Backlog, Backlogs};
 use super::rate;

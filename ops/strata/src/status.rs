@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
-use strata_fleet::Observer;
-use strata_fleet::snapshot::{Reconcile, Snapshot, State};
+use strata_observe::Observer;
+use strata_observe::snapshot::{Reconcile, Snapshot, State};
 use strata_runtime::Settings;
 
 use crate::layers::grouped;
@@ -13,7 +13,7 @@ use crate::table::{Align, Table};
 /// How to report.
 #[derive(clap::Args)]
 pub struct Args {
-    /// One JSON object, for scripts; its fields are those of `strata_fleet::Snapshot`.
+    /// One JSON object, for scripts; its fields are those of `strata_observe::Snapshot`.
     #[arg(long)]
     json: bool,
 }

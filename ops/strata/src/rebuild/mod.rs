@@ -80,14 +80,14 @@ async fn hold(
 ) -> anyhow::Result<()> {
     let numbers: Vec<i32> = partitions.iter().map(|(partition, ..)| *partition).collect();
     let first: Vec<i64> = partitions.iter().map(|(_, low, _)| *low).collect();
-    sqlx::query(include_str!("../../../shared/runtime/sql/insert_consumer_offsets.sql"))
+    sqlx::query(include_str!("../../../../shared/runtime/sql/insert_consumer_offsets.sql"))
         .bind(stage)
         .bind(topic)
         .bind(&numbers)
         .bind(&first)
         .execute(&mut *tx)
         .await?;
-    sqlx::query(include_str!("../../../shared/runtime/sql/lock_consumer_offsets.sql"))
+    sqlx::query(include_str!("../../../../shared/runtime/sql/lock_consumer_offsets.sql"))
         .bind(stage)
         .bind(topic)
         .bind(&numbers)

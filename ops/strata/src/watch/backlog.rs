@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use strata_fleet::Snapshot;
-use strata_fleet::snapshot::Stage;
+use strata_observe::Snapshot;
+use strata_observe::snapshot::Stage;
 
 /// The backlogs of all stages.
 #[derive(Debug, Default)]

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
-use strata_fleet::snapshot::Stage;
-use strata_fleet::{Observer, Snapshot};
+use strata_observe::snapshot::Stage;
+use strata_observe::{Observer, Snapshot};
 use strata_runtime::Settings;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
