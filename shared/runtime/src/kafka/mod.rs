@@ -9,6 +9,7 @@ pub mod consumer;
 pub mod dead_letter;
 pub mod guard;
 pub mod loss;
+pub mod partitions;
 pub mod pending;
 pub mod pg_stage;
 pub mod producer;

@@ -22,7 +22,8 @@ use uuid::Uuid;
 use super::letters;
 use super::outputs::{header, origin_of};
 use super::snapshot::{Lane, Offsets, Snapshot};
-use crate::kafka::{partition_of, read_ranges};
+use strata_observe::read_ranges;
+use strata_runtime::kafka::partitions::partition_of;
 
 /// Longest wait for Redis.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(60);

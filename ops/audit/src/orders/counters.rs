@@ -20,7 +20,8 @@ use super::super::report::Check;
 use super::super::snapshot::{Offsets, Snapshot};
 use super::super::vault::Hub;
 use super::vault::{OrderVault, status_fingerprint};
-use crate::kafka::{partition_of, read_ranges};
+use strata_observe::read_ranges;
+use strata_runtime::kafka::partitions::partition_of;
 
 /// Orders by (user, thing), as [`pair`].
 type Fold = HashMap<u64, i64>;
