@@ -90,7 +90,7 @@ impl Handler for SearchHandler {
 pub async fn write(tx: &mut PgConnection, facts: &[SearchFact<'_>]) -> Result<Vec<usize>, StageError> {
     let rows = SearchRows::build(facts);
     let hubs =
-        [(hubs::USER, &rows.users), (hubs::HOTEL, &rows.hotels), (hubs::ADVERTISER, &rows.advertisers)];
+        [(&*hubs::USER, &rows.users), (&*hubs::HOTEL, &rows.hotels), (&*hubs::ADVERTISER, &rows.advertisers)];
     hubs::insert(tx, &hubs).await?;
     let links: Vec<&SearchFact<'_>> = rows.searches.values().map(|&index| &facts[index]).collect();
     let created = searches::insert_links(tx, &links).await?;
