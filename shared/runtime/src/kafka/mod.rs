@@ -9,6 +9,7 @@ pub mod consumer;
 pub mod dead_letter;
 pub mod guard;
 pub mod loss;
+pub mod partitions;
 pub mod pending;
 pub mod pg_stage;
 pub mod producer;
@@ -22,6 +23,7 @@ mod writers;
 
 pub use dead_letter::DeadLetters;
 pub use guard::DeadLetterGuard;
+pub use partitions::Partitions;
 pub use pg_stage::PgStage;
 pub use producer::Producer;
 pub use record::{Output, OutputHeaders, Record};
