@@ -23,6 +23,7 @@ mod writers;
 
 pub use dead_letter::DeadLetters;
 pub use guard::DeadLetterGuard;
+pub use partitions::Partitions;
 pub use pg_stage::PgStage;
 pub use producer::Producer;
 pub use record::{Output, OutputHeaders, Record};
