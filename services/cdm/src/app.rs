@@ -43,10 +43,10 @@ pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
     let store = MetricsStore::new(redis.clone(), keys.clone());
     let search_stage = MetricsStage::new(store, postgres.clone(), &searches.topic);
     ready(dashboard.map(|dashboard| Assembled {
-        routes: api::routes(postgres).merge(metrics::api::routes(redis, keys)).merge(dashboard),
+        routes: api::routes(postgres.clone()).merge(metrics::api::routes(redis, keys)).merge(dashboard),
         workers: vec![
-            Box::new(Worker::new(orders, vec![order_stage], producer.clone())),
-            Box::new(Worker::new(searches, vec![search_stage], producer)),
+            Box::new(Worker::new(orders, postgres.clone(), vec![order_stage], producer.clone())),
+            Box::new(Worker::new(searches, postgres.clone(), vec![search_stage], producer)),
         ],
         needs_postgres: true,
         needs_redis: true,
@@ -59,6 +59,7 @@ fn input(settings: &Settings, stream: &StreamSpec) -> WorkerSettings {
     WorkerSettings {
         stage: STAGE,
         stream: stream.name,
+        upstream: settings.topics.upstream(stream, &topic),
         topics: vec![dlq_topic(&topic), topic.clone()],
         topic,
         kafka: settings.kafka.clone(),

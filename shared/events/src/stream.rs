@@ -43,6 +43,9 @@ pub const HOTEL_SEARCH: StreamSpec = StreamSpec {
 /// Every stream of the fleet.
 pub const STREAMS: &[StreamSpec] = &[ORDER, HOTEL_SEARCH];
 
+/// The stages that read topics, in the order of the layers.
+pub const STAGES: [&str; 3] = ["stg", "dds", "cdm"];
+
 /// Name of the topic that keeps the dead letters of `topic`.
 pub fn dlq_topic(topic: &str) -> String {
     format!("{topic}.dlq")

@@ -18,8 +18,7 @@ use crate::store;
 /// Kafka is asked no longer than this.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The layers in the order of the data's way.
-pub const STAGES: [&str; 3] = ["stg", "dds", "cdm"];
+pub use strata_events::stream::STAGES;
 
 /// Where one stage stands in one stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

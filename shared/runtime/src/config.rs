@@ -6,7 +6,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use strata_events::stream::STAGES;
 use strata_events::{STREAMS, StreamSpec, TopicSpec};
+
+use crate::kafka::Upstream;
 
 /// A variable of the environment.
 #[derive(Debug, Clone, Copy)]
@@ -200,6 +203,13 @@ impl Topics {
     /// The three topics of a stream, in the order of the layers.
     pub fn of(&self, stream: &StreamSpec) -> [&str; 3] {
         [stream.into_stg, stream.into_dds, stream.into_cdm].map(|spec| self.name(spec))
+    }
+
+    /// The stage that writes this topic of a stream; none for the stream's first.
+    pub fn upstream(&self, stream: &StreamSpec, topic: &str) -> Option<Upstream> {
+        let topics = self.of(stream);
+        let before = topics.iter().position(|known| *known == topic)?.checked_sub(1)?;
+        Some(Upstream { stage: STAGES[before], topic: topics[before].to_owned() })
     }
 }
 
