@@ -36,5 +36,6 @@ mod support;
 mod times;
 mod traces;
 mod trimmed;
+mod upgrade;
 mod windows;
 mod writers;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use sqlx::PgPool;
 use strata_events::stream::dlq_topic;
-use strata_events::{Origin, Reject};
+use strata_events::{Origin, Reject, StageId};
 
 use super::record::Record;
 use super::stage::StageError;
@@ -20,7 +20,7 @@ const QUOTED_CHARS: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// Its layer.
-    pub stage: &'static str,
+    pub stage: StageId,
     /// The topic that it reads.
     pub topic: String,
 }
@@ -109,7 +109,8 @@ impl Entrance {
 
     /// Learns how far the stage before has read, and which replays there were.
     async fn look(&mut self) -> Result<(), StageError> {
-        let (stage, topic) = self.upstream.as_ref().map(|upstream| (upstream.stage, &upstream.topic)).unzip();
+        let (stage, topic) =
+            self.upstream.as_ref().map(|upstream| (upstream.stage.as_str(), &upstream.topic)).unzip();
         let rows: Vec<(Option<i32>, i64)> =
             sqlx::query_as(include_str!("../../sql/select_known_origins.sql"))
                 .bind(stage)
