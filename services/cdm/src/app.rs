@@ -50,12 +50,12 @@ pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
     let search_stage = MetricsStage::new(store, postgres.clone(), &searches.topic);
     ready(dashboard.map(|dashboard| {
         Assembled {
-            routes: api::routes(postgres, settings.api_key.clone())
+            routes: api::routes(postgres.clone(), settings.api_key.clone())
                 .merge(metrics::api::routes(redis, keys, settings.api_key))
                 .merge(dashboard),
             workers: vec![
-                Box::new(Worker::new(orders, vec![order_stage], producer.clone())),
-                Box::new(Worker::new(searches, vec![search_stage], producer)),
+                Box::new(Worker::new(orders, postgres.clone(), vec![order_stage], producer.clone())),
+                Box::new(Worker::new(searches, postgres, vec![search_stage], producer)),
             ],
             needs_postgres: true,
             needs_redis: true,
@@ -69,6 +69,7 @@ fn input(settings: &Settings, stream: &StreamSpec) -> WorkerSettings {
     WorkerSettings {
         stage: STAGE,
         stream: stream.name,
+        upstream: settings.topics.upstream(stream, StageId::Cdm),
         topics: vec![dlq_topic(&topic), topic.clone()],
         topic,
         kafka: settings.kafka.clone(),
