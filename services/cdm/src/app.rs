@@ -3,10 +3,10 @@
 use std::future::ready;
 use std::time::Duration;
 
-use strata_events::StreamSpec;
 use strata_events::stream::{HOTEL_SEARCH, ORDER, dlq_topic};
-use strata_runtime::kafka::PgStage;
+use strata_events::{StageId, StreamSpec};
 use strata_runtime::kafka::worker::{Worker, WorkerSettings};
+use strata_runtime::kafka::{Partitions, PgStage};
 use strata_runtime::redis::MetricsKeys;
 use strata_runtime::{App, Assembled, ServiceSpec, Settings};
 
@@ -20,7 +20,7 @@ pub const SPEC: ServiceSpec =
     ServiceSpec { name: "cdm_service", port_variable: "CDM_PORT", openapi: include_str!("../openapi.json") };
 
 /// Layer name in offsets, dead letters and consumer groups.
-pub(crate) const STAGE: &str = "cdm";
+pub(crate) const STAGE: &str = StageId::Cdm.as_str();
 
 /// Batches of orders are so many times larger than elsewhere: their messages are small, and a counter is
 /// written once a batch, however many orders it grows by.
@@ -38,27 +38,38 @@ pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
     orders.batch.max_rows *= BATCHES;
     orders.batch.max_bytes *= BATCHES;
     orders.batch.patience = PATIENCE;
-    let order_stage = PgStage::new(postgres.clone(), STAGE, ORDER.name, &orders.topic, OrderHandler);
+    let order_stage = PgStage::new(
+        postgres.clone(),
+        [STAGE, ORDER.name],
+        &orders.topic,
+        Partitions::of(producer.clone(), vec![dlq_topic(&orders.topic)]),
+        OrderHandler,
+    );
     let keys = MetricsKeys::new(&settings.redis_prefix);
     let store = MetricsStore::new(redis.clone(), keys.clone());
     let search_stage = MetricsStage::new(store, postgres.clone(), &searches.topic);
-    ready(dashboard.map(|dashboard| Assembled {
-        routes: api::routes(postgres).merge(metrics::api::routes(redis, keys)).merge(dashboard),
-        workers: vec![
-            Box::new(Worker::new(orders, vec![order_stage], producer.clone())),
-            Box::new(Worker::new(searches, vec![search_stage], producer)),
-        ],
-        needs_postgres: true,
-        needs_redis: true,
+    ready(dashboard.map(|dashboard| {
+        Assembled {
+            routes: api::routes(postgres.clone(), settings.api_key.clone())
+                .merge(metrics::api::routes(redis, keys, settings.api_key))
+                .merge(dashboard),
+            workers: vec![
+                Box::new(Worker::new(orders, postgres.clone(), vec![order_stage], producer.clone())),
+                Box::new(Worker::new(searches, postgres, vec![search_stage], producer)),
+            ],
+            needs_postgres: true,
+            needs_redis: true,
+        }
     }))
 }
 
 /// What the loop of a stream reads.
 fn input(settings: &Settings, stream: &StreamSpec) -> WorkerSettings {
-    let [_, _, topic] = settings.topics.of(stream).map(str::to_owned);
+    let topic = settings.topics.name(stream.topic(StageId::Cdm)).to_owned();
     WorkerSettings {
         stage: STAGE,
         stream: stream.name,
+        upstream: settings.topics.upstream(stream, StageId::Cdm),
         topics: vec![dlq_topic(&topic), topic.clone()],
         topic,
         kafka: settings.kafka.clone(),

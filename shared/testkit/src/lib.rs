@@ -24,7 +24,7 @@ mod tool;
 
 pub use builders::{OrderBuilder, order};
 pub use compare::{assert_no_dead_letters, assert_warehouse_equals};
-pub use database::TestDatabase;
+pub use database::{TestDatabase, migrate};
 pub use eventually::eventually;
 pub use fleet::{Fleet, Service};
 pub use http::Answer;
@@ -33,6 +33,6 @@ pub use local::{LocalServers, Server};
 pub use model::{Arrival, Model};
 pub use process::Stopped;
 pub use proxy::Proxy;
-pub use reference::Reference;
+pub use reference::{Reference, golden_order};
 pub use search::{SearchBuilder, SearchModel, assert_searches_equal, search};
 pub use servers::Servers;

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use strata_fleet::services::DATA_SOURCE;
+use strata_observe::services::DATA_SOURCE;
 use strata_runtime::http::ApiError;
 
 /// The header that data-source asks for where the fleet has a key.
@@ -28,8 +28,6 @@ impl Forward {
 }
 
 /// Passes a push on and answers what data-source answers; it alone decides who may and what fits.
-///
-/// Other sites' pages cannot get here: a browser sends JSON to another origin only where that allows it.
 pub async fn forward(
     State(forward): State<Forward>,
     headers: HeaderMap,

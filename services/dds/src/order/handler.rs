@@ -46,6 +46,7 @@ impl OrderHandler {
 
 impl Handler for OrderHandler {
     type Event<'r> = FactMessage<'r>;
+    type Prepared = ();
 
     fn decode<'r>(&self, record: &'r Record) -> Result<FactMessage<'r>, Reject> {
         FactMessage::decode(&record.payload)
@@ -57,6 +58,7 @@ impl Handler for OrderHandler {
         &mut self,
         tx: &mut PgConnection,
         inputs: &[Input<'r, FactMessage<'r>>],
+        (): (),
     ) -> Result<Effects, StageError> {
         let mut keys = Keys::default();
         let facts: Vec<OrderFact<'_>> = inputs
@@ -100,10 +102,10 @@ pub async fn write(
     let states = orders::lock_and_read(tx, &known).await?;
 
     let other_hubs = [
-        (hubs::USER, &rows.users),
-        (hubs::PRODUCT, &rows.products),
-        (hubs::CATEGORY, &rows.categories),
-        (hubs::RESTAURANT, &rows.restaurants),
+        (&*hubs::USER, &rows.users),
+        (&*hubs::PRODUCT, &rows.products),
+        (&*hubs::CATEGORY, &rows.categories),
+        (&*hubs::RESTAURANT, &rows.restaurants),
     ];
     hubs::insert(tx, &other_hubs).await?;
     links::insert_all(tx, &rows.links, &fresh).await?;

@@ -44,6 +44,7 @@ impl SearchHandler {
 
 impl Handler for SearchHandler {
     type Event<'r> = IdentifiedSearch;
+    type Prepared = ();
 
     /// Metrics count advertisers as the vault lists them, so a list written by hand is brought into the
     /// same form: each name once, in order, the winner among them.
@@ -63,6 +64,7 @@ impl Handler for SearchHandler {
         &mut self,
         tx: &mut PgConnection,
         inputs: &[Input<'r, IdentifiedSearch>],
+        (): (),
     ) -> Result<Effects, StageError> {
         let facts: Vec<SearchFact<'_>> = inputs
             .iter()
@@ -102,7 +104,7 @@ pub async fn write(tx: &mut PgConnection, facts: &[SearchFact<'_>]) -> Result<Ve
 /// Inserts the hubs that are not there yet, in the order of locks.
 pub async fn insert_hubs(tx: &mut PgConnection, rows: &SearchHubs) -> Result<(), StageError> {
     let hubs =
-        [(hubs::USER, &rows.users), (hubs::HOTEL, &rows.hotels), (hubs::ADVERTISER, &rows.advertisers)];
+        [(&*hubs::USER, &rows.users), (&*hubs::HOTEL, &rows.hotels), (&*hubs::ADVERTISER, &rows.advertisers)];
     hubs::insert(tx, &hubs).await
 }
 

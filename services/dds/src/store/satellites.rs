@@ -1,6 +1,6 @@
 //! Satellites: only changes, each in its place in time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -8,143 +8,23 @@ use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
 use strata_runtime::metrics::written;
 use strata_runtime::pg_copy::{CopyRows, Row};
+use strata_vault::models::order;
 use strata_vault::{LoadPosition, SatelliteRecord, Sent, StoredVersion, changes};
 use uuid::Uuid;
 
 use super::Fresh;
+use super::table::Compared;
 use crate::order::rows::{OrderCost, UserNames};
 use crate::rows::Load;
 
 /// A record with its attributes and where it came from.
 pub(super) type Candidate<T> = SatelliteRecord<(T, Load)>;
 
-/// Inserts rows of a satellite. Safe to repeat.
-/// `$1` parent uuid[] · `$2` load_dt timestamptz[] · `$3` load_seq bigint[] · `$4` load_src text[]
-/// · `$5` hashdiff uuid[] · attributes.
-macro_rules! insert {
-    ($table:literal, $parent:literal, $hashdiff:literal, $columns:literal, $arrays:literal) => {
-        concat!(
-            "insert into dds.",
-            $table,
-            " (",
-            $parent,
-            ", load_dt, load_seq, load_src, ",
-            $hashdiff,
-            ", ",
-            $columns,
-            ") ",
-            "select * from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::text[], $5::uuid[], ",
-            $arrays,
-            ") ",
-            "on conflict do nothing"
-        )
-    };
-}
-
-/// Statements of a satellite of names, whose parents may have long histories.
-struct Names {
-    /// Versions in force at the earliest candidate and all later ones.
-    /// `$1` parent uuid[] · `$2` load_dt timestamptz[] · `$3` load_seq bigint[].
-    select: &'static str,
-    /// Locks parents in key order. `$1` parent uuid[].
-    lock: &'static str,
-    /// See [`insert`].
-    insert: &'static str,
-    /// Name of the table.
-    table: &'static str,
-}
-
-macro_rules! names {
-    ($table:literal, $hub:literal, $parent:literal, $hashdiff:literal, $columns:literal, $arrays:literal) => {
-        Names {
-            select: concat!(
-                "select v.* from unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) as c (parent, load_dt, load_seq) ",
-                "cross join lateral (",
-                "(select s.", $parent, ", s.load_dt, s.load_seq, s.", $hashdiff, ", null::timestamptz from dds.", $table, " as s ",
-                "where s.", $parent, " = c.parent and (s.load_dt, s.load_seq) <= (c.load_dt, c.load_seq) ",
-                "order by s.load_dt desc, s.load_seq desc limit 1) ",
-                "union all ",
-                "(select s.", $parent, ", s.load_dt, s.load_seq, s.", $hashdiff, ", null::timestamptz from dds.", $table, " as s ",
-                "where s.", $parent, " = c.parent and (s.load_dt, s.load_seq) > (c.load_dt, c.load_seq))",
-                ") as v"
-            ),
-            lock: concat!(
-                "select from dds.", $hub, " where ", $parent, " = any($1) order by ", $parent, " for no key update"
-            ),
-            insert: insert!($table, $parent, $hashdiff, $columns, $arrays),
-            table: concat!("dds.", $table),
-        }
-    };
-}
-
-/// Statements of a satellite of orders, whose versions say when they were sent.
-struct OfOrders {
-    /// All versions: an order has few. `$1` parent uuid[].
-    select: &'static str,
-    /// See [`insert`].
-    insert: &'static str,
-    /// The same columns, for rows that cannot be there.
-    copy: &'static str,
-    /// Name of the table.
-    table: &'static str,
-}
-
-macro_rules! of_orders {
-    ($table:literal, $hashdiff:literal, $columns:literal, $arrays:literal) => {
-        OfOrders {
-            select: concat!(
-                "select h_order_pk, load_dt, load_seq, ",
-                $hashdiff,
-                ", sent_dttm from dds.",
-                $table,
-                " where h_order_pk = any($1)"
-            ),
-            insert: insert!($table, "h_order_pk", $hashdiff, $columns, $arrays),
-            copy: concat!(
-                "copy dds.",
-                $table,
-                " (h_order_pk, load_dt, load_seq, load_src, ",
-                $hashdiff,
-                ", ",
-                $columns,
-                ") ",
-                "from stdin (format binary)"
-            ),
-            table: concat!("dds.", $table),
-        }
-    };
-}
-
-const USER_NAMES: Names = names!(
-    "s_user_names",
-    "h_user",
-    "h_user_pk",
-    "hk_user_names_hashdiff",
-    "username, userlogin",
-    "$6::text[], $7::text[]"
-);
-const PRODUCT_NAMES: Names =
-    names!("s_product_names", "h_product", "h_product_pk", "hk_product_names_hashdiff", "name", "$6::text[]");
-const RESTAURANT_NAMES: Names = names!(
-    "s_restaurant_names",
-    "h_restaurant",
-    "h_restaurant_pk",
-    "hk_restaurant_names_hashdiff",
-    "name",
-    "$6::text[]"
-);
-const ORDER_COST: OfOrders = of_orders!(
-    "s_order_cost",
-    "hk_order_cost_hashdiff",
-    "sent_dttm, cost, payment",
-    "$6::timestamptz[], $7::numeric[], $8::numeric[]"
-);
-const ORDER_STATUS: OfOrders = of_orders!(
-    "s_order_status",
-    "hk_order_status_hashdiff",
-    "sent_dttm, status",
-    "$6::timestamptz[], $7::text[]"
-);
+static USER_NAMES: LazyLock<Compared> = LazyLock::new(|| Compared::of(&order::USER_NAMES));
+static PRODUCT_NAMES: LazyLock<Compared> = LazyLock::new(|| Compared::of(&order::PRODUCT_NAMES));
+static RESTAURANT_NAMES: LazyLock<Compared> = LazyLock::new(|| Compared::of(&order::RESTAURANT_NAMES));
+static ORDER_COST: LazyLock<Compared> = LazyLock::new(|| Compared::of(&order::ORDER_COST));
+static ORDER_STATUS: LazyLock<Compared> = LazyLock::new(|| Compared::of(&order::ORDER_STATUS));
 
 /// Inserts the names that changed.
 ///
@@ -159,15 +39,15 @@ pub async fn insert_names(
     let users = changed_under_lock(tx, &USER_NAMES, users).await?;
     if let Some(columns) = Columns::of(&users) {
         let (names, logins): (Vec<&str>, Vec<&str>) = users.iter().map(|r| r.value.0.into()).unzip();
-        let done = columns.bind(USER_NAMES.insert).bind(names).bind(logins).execute(&mut *tx).await?;
-        written::note(USER_NAMES.table, done.rows_affected());
+        let done = columns.bind(&USER_NAMES.table.insert).bind(names).bind(logins).execute(&mut *tx).await?;
+        written::note(&USER_NAMES.table.name, done.rows_affected());
     }
-    for (satellite, candidates) in [(&PRODUCT_NAMES, products), (&RESTAURANT_NAMES, restaurants)] {
+    for (satellite, candidates) in [(&*PRODUCT_NAMES, products), (&*RESTAURANT_NAMES, restaurants)] {
         let changed = changed_under_lock(tx, satellite, candidates).await?;
         if let Some(columns) = Columns::of(&changed) {
             let names: Vec<&str> = changed.iter().map(|r| r.value.0).collect();
-            let done = columns.bind(satellite.insert).bind(names).execute(&mut *tx).await?;
-            written::note(satellite.table, done.rows_affected());
+            let done = columns.bind(&satellite.table.insert).bind(names).execute(&mut *tx).await?;
+            written::note(&satellite.table.name, done.rows_affected());
         }
     }
     Ok(())
@@ -185,33 +65,37 @@ pub async fn insert_orders(
     let mut copied = CopyRows::new(8);
     for record in &new {
         let (cost, payment) = amounts(record);
-        shared_fields(&mut copied, record)?.put_or_null(record.sent)?.put(cost)?.put(payment)?;
+        shared_fields(&mut copied, record)?.put(cost)?.put(payment)?.put_or_null(record.sent)?;
     }
-    copied.load(&mut *tx, ORDER_COST.copy).await?;
-    written::note(ORDER_COST.table, new.len() as u64);
+    copied.load(&mut *tx, &ORDER_COST.table.copy).await?;
+    written::note(&ORDER_COST.table.name, new.len() as u64);
     if let Some(columns) = Columns::of(&known) {
         let (cost, payment): (Vec<Decimal>, Vec<Decimal>) = known.iter().map(amounts).unzip();
         let done = columns
-            .bind(ORDER_COST.insert)
-            .bind(sent(&known))
+            .bind(&ORDER_COST.table.insert)
             .bind(cost)
             .bind(payment)
+            .bind(sent(&known))
             .execute(&mut *tx)
             .await?;
-        written::note(ORDER_COST.table, done.rows_affected());
+        written::note(&ORDER_COST.table.name, done.rows_affected());
     }
     let (new, known) = changed_orders(tx, &ORDER_STATUS, statuses, fresh).await?;
     let mut copied = CopyRows::new(7);
     for record in &new {
-        shared_fields(&mut copied, record)?.put_or_null(record.sent)?.put(record.value.0)?;
+        shared_fields(&mut copied, record)?.put(record.value.0)?.put_or_null(record.sent)?;
     }
-    copied.load(&mut *tx, ORDER_STATUS.copy).await?;
-    written::note(ORDER_STATUS.table, new.len() as u64);
+    copied.load(&mut *tx, &ORDER_STATUS.table.copy).await?;
+    written::note(&ORDER_STATUS.table.name, new.len() as u64);
     if let Some(columns) = Columns::of(&known) {
         let values: Vec<&str> = known.iter().map(|r| r.value.0).collect();
-        let done =
-            columns.bind(ORDER_STATUS.insert).bind(sent(&known)).bind(values).execute(&mut *tx).await?;
-        written::note(ORDER_STATUS.table, done.rows_affected());
+        let done = columns
+            .bind(&ORDER_STATUS.table.insert)
+            .bind(values)
+            .bind(sent(&known))
+            .execute(&mut *tx)
+            .await?;
+        written::note(&ORDER_STATUS.table.name, done.rows_affected());
     }
     Ok(())
 }
@@ -219,18 +103,11 @@ pub async fn insert_orders(
 /// The changes of fresh orders, and those of all others.
 async fn changed_orders<T>(
     tx: &mut PgConnection,
-    satellite: &OfOrders,
+    satellite: &Compared,
     candidates: Vec<Candidate<T>>,
     fresh: &Fresh,
 ) -> Result<(Vec<Candidate<T>>, Vec<Candidate<T>>), StageError> {
-    let known = candidates.iter().map(|record| record.parent).filter(|key| !fresh.contains(key));
-    let known: BTreeSet<Uuid> = known.collect();
-    let stored = if known.is_empty() {
-        Vec::new()
-    } else {
-        let keys: Vec<Uuid> = known.into_iter().collect();
-        sqlx::query_as(satellite.select).bind(keys).fetch_all(tx).await?.into_iter().map(version).collect()
-    };
+    let stored = stored_versions(tx, satellite, &candidates, |key| !fresh.contains(key)).await?;
     Ok(changes(candidates, &stored).into_iter().partition(|record| fresh.contains(&record.parent)))
 }
 
@@ -247,29 +124,30 @@ fn shared_fields<'a, T>(rows: &'a mut CopyRows, record: &Candidate<T>) -> Result
 
 async fn changed_under_lock<T>(
     tx: &mut PgConnection,
-    satellite: &Names,
+    satellite: &Compared,
     candidates: Vec<Candidate<T>>,
 ) -> Result<Vec<Candidate<T>>, StageError> {
-    let stored = stored_names(tx, satellite, &candidates).await?;
+    let stored = stored_versions(tx, satellite, &candidates, |_| true).await?;
     let changed = changes(candidates, &stored);
     if changed.is_empty() {
         return Ok(changed);
     }
     let mut parents: Vec<Uuid> = changed.iter().map(|record| record.parent).collect();
     parents.dedup();
-    sqlx::query(satellite.lock).bind(&parents).execute(&mut *tx).await?;
-    let stored = stored_names(tx, satellite, &changed).await?;
+    sqlx::query(&satellite.lock).bind(&parents).execute(&mut *tx).await?;
+    let stored = stored_versions(tx, satellite, &changed, |_| true).await?;
     Ok(changes(changed, &stored))
 }
 
-/// Reads the names that the candidates must be compared with.
-async fn stored_names<T>(
+/// Reads the versions that the candidates must be compared with, for the parents that `wanted` picks.
+async fn stored_versions<T>(
     tx: &mut PgConnection,
-    satellite: &Names,
+    satellite: &Compared,
     candidates: &[Candidate<T>],
+    wanted: impl Fn(&Uuid) -> bool,
 ) -> Result<Vec<StoredVersion>, StageError> {
-    let mut earliest: BTreeMap<Uuid, LoadPosition> = BTreeMap::new();
-    for record in candidates {
+    let mut earliest: std::collections::BTreeMap<Uuid, LoadPosition> = std::collections::BTreeMap::new();
+    for record in candidates.iter().filter(|record| wanted(&record.parent)) {
         earliest.entry(record.parent).and_modify(|at| *at = record.at.min(*at)).or_insert(record.at);
     }
     if earliest.is_empty() {
@@ -278,16 +156,15 @@ async fn stored_names<T>(
     let parents: Vec<Uuid> = earliest.keys().copied().collect();
     let (load_dt, load_seq): (Vec<DateTime<Utc>>, Vec<i64>) =
         earliest.values().map(|at| (at.load_dt, at.load_seq)).unzip();
-    let rows: Vec<StoredRow> =
-        sqlx::query_as(satellite.select).bind(parents).bind(load_dt).bind(load_seq).fetch_all(tx).await?;
+    let rows: Vec<(Uuid, DateTime<Utc>, i64, Uuid, Sent)> =
+        sqlx::query_as(&satellite.select).bind(parents).bind(load_dt).bind(load_seq).fetch_all(tx).await?;
+    let version = |(parent, load_dt, load_seq, hashdiff, sent)| StoredVersion {
+        parent,
+        at: LoadPosition { load_dt, load_seq },
+        sent,
+        hashdiff,
+    };
     Ok(rows.into_iter().map(version).collect())
-}
-
-/// A row that was read: parent, load_dt, load_seq, hashdiff, sent_dttm.
-type StoredRow = (Uuid, DateTime<Utc>, i64, Uuid, Sent);
-
-fn version((parent, load_dt, load_seq, hashdiff, sent): StoredRow) -> StoredVersion {
-    StoredVersion { parent, at: LoadPosition { load_dt, load_seq }, sent, hashdiff }
 }
 
 /// The columns that all satellites share.
@@ -317,7 +194,7 @@ impl<'a> Columns<'a> {
     /// A statement with these columns bound to `$1` to `$5`.
     pub(super) fn bind(
         self,
-        statement: &'static str,
+        statement: &'a str,
     ) -> sqlx::query::Query<'a, sqlx::Postgres, sqlx::postgres::PgArguments> {
         sqlx::query(statement)
             .bind(self.parent)

@@ -1,0 +1,45 @@
+//! The services by address.
+
+use reqwest::RequestBuilder;
+use strata_runtime::Settings;
+use strata_runtime::config::ConfigError;
+
+/// A service as it is reached from outside.
+#[derive(Debug, Clone, Copy)]
+pub struct Service {
+    /// Name for people.
+    pub name: &'static str,
+    port_variable: &'static str,
+    url_variable: &'static str,
+}
+
+const fn service(name: &'static str, port_variable: &'static str, url_variable: &'static str) -> Service {
+    Service { name, port_variable, url_variable }
+}
+
+/// Generates and takes events.
+pub const DATA_SOURCE: Service = service("data-source", "DATA_SOURCE_PORT", "DATA_SOURCE_URL");
+/// Serves the data marts.
+pub const CDM: Service = service("cdm", "CDM_PORT", "CDM_URL");
+/// All of them, in the order of the data's way.
+pub const SERVICES: [Service; 4] =
+    [DATA_SOURCE, service("stg", "STG_PORT", "STG_URL"), service("dds", "DDS_PORT", "DDS_URL"), CDM];
+
+impl Service {
+    /// Its URL: given by its variable, else the port on this machine.
+    pub fn url(self) -> Result<String, ConfigError> {
+        if let Some(url) = strata_runtime::config::value(self.url_variable) {
+            return Ok(url.trim_end_matches('/').to_owned());
+        }
+        let settings = Settings::from_env(self.port_variable)?;
+        Ok(format!("http://{}:{}", settings.http_host, settings.http_port))
+    }
+}
+
+/// Adds the key that whatever changes state or tells of a person wants, where one is set.
+pub fn with_key(request: RequestBuilder, settings: &Settings) -> RequestBuilder {
+    match &settings.api_key {
+        Some(key) => request.header("APIKEY", key.expose()),
+        None => request,
+    }
+}
