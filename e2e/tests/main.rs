@@ -3,9 +3,11 @@
 //! Every test has a fleet of its own; at most two run at once. Build the binaries first:
 //! `cargo build --workspace --bins`.
 
+mod added_partitions;
 mod bad_input;
 mod callers;
 mod chaos;
+mod compose;
 mod crash;
 mod dashboard;
 mod dead_letters;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -157,6 +159,14 @@ impl Kafka {
         let wanted = [NewTopic::new(topic, partitions, TopicReplication::Fixed(1))];
         for created in self.admin().create_topics(&wanted, &options()).await.expect("kafka answers") {
             created.unwrap_or_else(|(topic, code)| panic!("{topic} cannot be created: {code}"));
+        }
+    }
+
+    /// Adds partitions to a topic until it has this many.
+    pub async fn add_partitions(&self, topic: &str, count: usize) {
+        let wanted = [NewPartitions::new(topic, count)];
+        for added in self.admin().create_partitions(&wanted, &options()).await.expect("kafka answers") {
+            added.unwrap_or_else(|(topic, code)| panic!("{topic} gets no partitions: {code}"));
         }
     }
 

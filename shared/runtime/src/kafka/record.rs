@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use strata_events::stream::dlq_topic;
 use strata_events::{Origin, Reject, TIMES, origin, reject, search};
 
+use super::partitions::partition_of;
 use crate::trace::{self, TraceParent};
 
 /// A record as it was read.
@@ -149,7 +150,7 @@ pub type OutputHeaders = Vec<(Cow<'static, str>, String)>;
 pub struct Output {
     /// Topic it goes to.
     pub topic: Arc<str>,
-    /// Key that chooses the partition.
+    /// Key.
     pub key: Option<Vec<u8>>,
     /// Body.
     #[serde(serialize_with = "as_bytes")]
@@ -158,6 +159,8 @@ pub struct Output {
     pub timestamp_ms: i64,
     /// Headers in order.
     pub headers: OutputHeaders,
+    /// Partition it goes to, at every attempt; none before that is decided: the key decides.
+    pub partition: Option<i32>,
 }
 
 /// As one piece: the same bytes as a list of numbers makes, without a call for each.
@@ -176,7 +179,15 @@ impl Output {
         if let Some(at) = input.traceparent {
             headers.push((trace::HEADER.into(), at.to_string()));
         }
-        Self { topic: Arc::clone(topic), key: Some(key), payload, timestamp_ms: input.timestamp_ms, headers }
+        let (topic, timestamp_ms) = (Arc::clone(topic), input.timestamp_ms);
+        Self { topic, key: Some(key), payload, timestamp_ms, headers, partition: None }
+    }
+
+    /// The partition that was decided, else the one among `count` that the key chooses; the body where there is
+    /// no key, so that it may be any.
+    pub fn partition_among(&self, count: i32) -> i32 {
+        let chosen_by = || partition_of(self.key.as_deref().unwrap_or(&self.payload), count);
+        self.partition.unwrap_or_else(chosen_by)
     }
 }
 

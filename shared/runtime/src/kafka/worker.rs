@@ -22,7 +22,7 @@ use super::astray::Astray;
 use super::consumer::{Collected, Pace, Source};
 use super::entrance::{Entrance, Upstream};
 use super::loss::{self, Gone};
-use super::producer::Producer;
+use super::producer::{ProduceError, Producer};
 use super::record::{Output, Record};
 use super::silence::Silence;
 use super::stage::{Position, Span, Stage, StageError};
@@ -417,6 +417,9 @@ impl<S: Stage> Loop<'_, S> {
                     self.unsettled.extend(self.positions.keys());
                     self.settle();
                     return Err(Trouble::Interrupted);
+                }
+                Ok(Err(missing @ ProduceError::NoPartition { .. })) => {
+                    return Err(StageError::NeedsOperator(missing.to_string()).into());
                 }
                 Ok(result) => return result.map_err(|e| Trouble::Kafka(e.into())),
                 Err(_) => {

@@ -24,8 +24,8 @@ use super::report::Check;
 use super::searches;
 use super::searches::vault::SearchVault;
 use super::snapshot::Snapshot;
-use crate::fleet::Fleet;
-use crate::kafka::read_ranges;
+use strata_observe::Fleet;
+use strata_observe::read_ranges;
 
 /// What became of a record's event in the raw layer.
 enum Fate {
