@@ -2,7 +2,6 @@
 
 mod dlq;
 mod ingest;
-mod kafka;
 mod layers;
 mod lock;
 mod progress;

@@ -194,6 +194,9 @@ impl OrderPayload<'_> {
         for change in &self.statuses {
             check_date("payload.statuses.dttm", change.dttm)?;
         }
+        if let Some(update_ts) = self.update_ts {
+            check_date("payload.update_ts", update_ts)?;
+        }
         check_products(self.order_items.iter().map(|item| &*item.id))?;
         self.order_items.iter().try_for_each(OrderItem::check)
     }

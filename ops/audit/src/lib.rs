@@ -1,4 +1,4 @@
-//! `strata reconcile`: every layer against the one before, at one moment, while the fleet runs.
+//! Every layer against the one before, at one moment, while the fleet runs.
 //!
 //! All checks look at one snapshot of Postgres. What was in flight at that moment is known exactly, since a
 //! stage's offset, rows and outputs share a transaction: it is read from Kafka, by the offsets in the
@@ -20,47 +20,26 @@ mod searches;
 mod snapshot;
 mod vault;
 
-use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use strata_observe::Fleet;
 use strata_runtime::Settings;
 use strata_vault::hub_key;
 
-use crate::fleet::Fleet;
 use orders::vault::OrderVault;
 use reader::Reader;
-use report::{Check, Report};
+pub use report::{Check, Report};
 use searches::vault::SearchVault;
 use snapshot::Snapshot;
 
-/// How to report.
-#[derive(clap::Args)]
-pub struct Args {
-    /// One JSON object, for scripts.
-    #[arg(long)]
-    json: bool,
-    /// Rows that are named of each check that fails.
-    #[arg(long, default_value_t = 5)]
-    rows: usize,
-}
-
-/// Compares the layers; fails when they differ.
-pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
+/// Compares the layers. What it finds is kept by [`Report::store`].
+pub async fn reconcile(settings: &Settings) -> anyhow::Result<Report> {
     let started = Instant::now();
     let (own, fleet) = (settings.clone(), Fleet::connect(settings)?);
-    let pool = fleet.pool.clone();
-    let report = tokio::task::spawn_blocking(move || inspect(&own, &fleet)).await??;
-    let took = started.elapsed();
-    if args.json {
-        println!("{}", report.json(took, args.rows));
-    } else {
-        report.print(took, args.rows);
-    }
-    if let Err(e) = report.store(&pool, took).await {
-        eprintln!("strata: the outcome is not in ops.reconciliations: {e}");
-    }
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let mut report = tokio::task::spawn_blocking(move || inspect(&own, &fleet)).await??;
+    report.took = started.elapsed();
+    Ok(report)
 }
 
 /// Runs all checks. Blocks.

@@ -5,9 +5,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::layers::grouped;
-use crate::table::{Align, Table};
-
 /// Differences of a check that are kept by name.
 const NAMED: usize = 1000;
 
@@ -41,7 +38,8 @@ impl Check {
         self.differences += 1;
     }
 
-    fn result(&self) -> &'static str {
+    /// The outcome in a word.
+    pub fn result(&self) -> &'static str {
         if self.differences == 0 { "ok" } else { "DIFFERS" }
     }
 
@@ -63,6 +61,8 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// Things worth knowing that are no differences.
     pub notes: Vec<String>,
+    /// How long it took.
+    pub took: Duration,
 }
 
 impl Report {
@@ -71,69 +71,34 @@ impl Report {
         self.differences() == 0
     }
 
-    fn differences(&self) -> i64 {
+    /// Rows that differ in all checks together.
+    pub fn differences(&self) -> i64 {
         self.checks.iter().map(|check| check.differences).sum()
     }
 
-    fn failed(&self) -> impl Iterator<Item = &Check> {
+    /// The checks that found a difference.
+    pub fn failed(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| check.differences > 0)
     }
 
-    /// Prints a line a check and names the first `rows` that differ of each.
-    pub fn print(&self, took: Duration, rows: usize) {
-        let mut table = Table::new(&[
-            ("check", Align::Left),
-            ("rows", Align::Right),
-            ("differences", Align::Right),
-            ("result", Align::Left),
-        ]);
-        for check in &self.checks {
-            table.push([
-                check.name.clone(),
-                grouped(check.compared),
-                grouped(check.differences),
-                check.result().to_owned(),
-            ]);
-        }
-        table.print();
-        for check in self.failed() {
-            println!("\n{}", check.name);
-            let named = check.named.iter().take(rows);
-            let more = check.differences - named.len() as i64;
-            named.for_each(|row| println!("  {row}"));
-            if more > 0 {
-                println!("  and {} more", grouped(more));
-            }
-        }
-        for note in &self.notes {
-            println!("\nnote: {note}");
-        }
-        let verdict = match self.differences() {
-            0 => "all layers agree".to_owned(),
-            1 => "1 difference".to_owned(),
-            n => format!("{} differences", grouped(n)),
-        };
-        println!("\n{verdict}; {} checks in {:.1} s", self.checks.len(), took.as_secs_f64());
-    }
-
-    /// The same as one JSON object.
-    pub fn json(&self, took: Duration, rows: usize) -> Value {
+    /// One JSON object; of each check that fails the first `rows` that differ.
+    pub fn json(&self, rows: usize) -> Value {
         json!({
             "clean": self.is_clean(),
-            "seconds": took.as_secs_f64(),
+            "seconds": self.took.as_secs_f64(),
             "checks": self.checks.iter().map(|check| check.json(rows)).collect::<Vec<_>>(),
             "notes": self.notes,
         })
     }
 
     /// Keeps the outcome where the fleet can see it.
-    pub async fn store(&self, pool: &PgPool, took: Duration) -> Result<(), sqlx::Error> {
+    pub async fn store(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
         let failed: Value = self.failed().map(|check| check.json(STORED)).collect();
         sqlx::query(
             "insert into ops.reconciliations (duration_ms, checks, differences, detail) \
              values ($1, $2, $3, $4::text::jsonb)",
         )
-        .bind(i64::try_from(took.as_millis()).unwrap_or(i64::MAX))
+        .bind(i64::try_from(self.took.as_millis()).unwrap_or(i64::MAX))
         .bind(i32::try_from(self.checks.len()).unwrap_or(i32::MAX))
         .bind(self.differences())
         .bind(failed.to_string())

@@ -20,7 +20,7 @@ use super::super::report::Check;
 use super::super::snapshot::Snapshot;
 use super::super::vault::Places;
 use super::vault::{OrderVault, status_fingerprint};
-use crate::kafka::read_ranges;
+use strata_observe::read_ranges;
 
 /// Orders as they are staged.
 #[derive(Default)]

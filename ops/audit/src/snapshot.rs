@@ -16,8 +16,8 @@ use super::letters::{self, Letter};
 use super::metrics::RedisMetrics;
 use super::outputs::{self, Kept};
 use super::reader::Reader;
-use crate::fleet::Fleet;
-use crate::kafka::read_ranges;
+use strata_observe::Fleet;
+use strata_observe::read_ranges;
 
 /// Where a stage stands in a topic: partition → next offset.
 pub type Offsets = BTreeMap<i32, i64>;

@@ -19,7 +19,7 @@ use super::super::report::Check;
 use super::super::snapshot::Snapshot;
 use super::super::vault::Places;
 use super::vault::{Link, SearchVault};
-use crate::kafka::read_ranges;
+use strata_observe::read_ranges;
 
 /// Searches as they are staged.
 pub struct Staged {
