@@ -15,7 +15,8 @@ pub const LOAD_DT: Column = Column::new("load_dt", ColumnType::Timestamp);
 pub const LOAD_SRC: Column = Column::new("load_src", ColumnType::Text);
 /// Order of the records of one parent within a millisecond; satellites have it.
 pub const LOAD_SEQ: Column = Column::new("load_seq", ColumnType::BigInt);
-/// When the source sent a version; satellites have it whose versions say so.
+/// When the source sent a version; satellites have it whose versions say so. It comes before `load_dt` where the
+/// version in force is asked for, see [`crate::satellite`].
 pub const SENT: Column = Column::nullable("sent_dttm", ColumnType::Timestamp);
 
 /// Types of columns.
@@ -218,13 +219,13 @@ impl Link {
 }
 
 impl Satellite {
-    /// **Shape**: key of the parent, `load_dt`, `load_seq`, `load_src`, fingerprint, `sent_dttm` where versions have
-    /// it, attributes.
+    /// **Shape**: key of the parent, `load_dt`, `load_seq`, `load_src`, fingerprint, attributes, `sent_dttm` where
+    /// versions have it.
     pub fn shape(&self) -> Table {
         let parent = self.parent.key();
         let mut columns = vec![key(parent), LOAD_DT, LOAD_SEQ, LOAD_SRC, key(self.hashdiff)];
-        columns.extend(self.sent.then_some(SENT));
         columns.extend(self.attributes);
+        columns.extend(self.sent.then_some(SENT));
         Table { name: self.table, columns, primary_key: vec![parent, LOAD_DT.name, LOAD_SEQ.name] }
     }
 }

@@ -120,7 +120,7 @@ pub static ORDER_COST: Satellite = Satellite {
     table: "s_order_cost",
     parent: Parent::Hub(&ORDER),
     hashdiff: "hk_order_cost_hashdiff",
-    sent: false,
+    sent: true,
     attributes: &[Column::new("cost", ColumnType::Numeric), Column::new("payment", ColumnType::Numeric)],
 };
 
@@ -129,6 +129,6 @@ pub static ORDER_STATUS: Satellite = Satellite {
     table: "s_order_status",
     parent: Parent::Hub(&ORDER),
     hashdiff: "hk_order_status_hashdiff",
-    sent: false,
+    sent: true,
     attributes: &[Column::new("status", ColumnType::Text)],
 };
