@@ -8,6 +8,7 @@ mod progress;
 mod push;
 mod rebuild;
 mod reconcile;
+mod stage;
 mod status;
 mod table;
 mod top;
@@ -40,6 +41,8 @@ enum Command {
     Rebuild(rebuild::Args),
     /// Looks at dead letters, replays and discards them.
     Dlq(dlq::Args),
+    /// Shows which stages have stopped and lets them go on.
+    Stage(stage::Args),
     /// Compares all layers at one moment, while the fleet runs; fails on any difference.
     Reconcile(reconcile::Args),
     /// Shows health, lag, rows and dead letters; fails when a part is not well.
@@ -58,6 +61,7 @@ async fn main() -> ExitCode {
             Command::Ingest(args) => ingest::run(&settings, &args).await,
             Command::Rebuild(args) => rebuild::run(&settings, args).await,
             Command::Dlq(args) => dlq::run(&settings, args).await,
+            Command::Stage(args) => stage::run(&settings, &args).await,
             Command::Reconcile(args) => reconcile::run(&settings, &args).await,
             Command::Status(args) => status::run(&settings, &args).await,
             Command::Watch => watch::run(&settings).await,

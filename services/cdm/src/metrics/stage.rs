@@ -148,7 +148,7 @@ impl Stage for MetricsStage {
         }
         let letters: Vec<(&Record, &Reject)> =
             letters.iter().map(|(record, reject)| (*record, reject)).collect();
-        guard.admit(records.len(), &letters)?;
+        guard.admit(&self.letters, records.len(), &letters, &self.postgres).await?;
         phases.end("decode");
         self.keep(&letters).await?;
         let (mut reached, mut duplicates) = (BTreeMap::new(), 0);

@@ -73,12 +73,12 @@ impl Compared {
     pub fn of(satellite: &Satellite) -> Self {
         let table = Table::of(&satellite.shape());
         let (parent, key) = (satellite.parent.table(), satellite.parent.key());
-        let sent = if satellite.is_dated() { "s.sent_dttm" } else { "null::timestamptz" };
+        let sent = if satellite.sent { "s.sent_dttm" } else { "null::timestamptz" };
         let version = format!(
             "select s.{key}, s.load_dt, s.load_seq, s.{}, {sent} from {} as s where s.{key} = c.parent",
             satellite.hashdiff, table.name
         );
-        let versions = if satellite.is_dated() {
+        let versions = if satellite.sent {
             // Kept apart, so that each parent is looked up whatever the size of the table was when this was planned.
             format!("{version} offset 0")
         } else {

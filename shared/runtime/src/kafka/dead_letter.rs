@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use chrono::Utc;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 use strata_events::stream::dlq_topic;
 use strata_events::{Origin, Reject};
 
@@ -37,6 +37,18 @@ impl DeadLetters {
     /// The kind of event, as metrics name it.
     pub fn stream(&self) -> &'static str {
         self.stream
+    }
+
+    /// The layer that refuses.
+    pub fn stage(&self) -> &'static str {
+        self.stage
+    }
+
+    /// How often an operator has let the stage go on with what it refused.
+    pub async fn times_resumed(&self, executor: impl PgExecutor<'_>) -> Result<i64, StageError> {
+        let resumed =
+            "select coalesce(max(resumed), 0) from ops.stage_resumes where stage = $1 and topic = $2";
+        Ok(sqlx::query_scalar(resumed).bind(self.stage).bind(&*self.topic).fetch_one(executor).await?)
     }
 
     /// Stores records with their reasons.

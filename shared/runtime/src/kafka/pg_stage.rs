@@ -144,7 +144,7 @@ impl<H: Handler> PgStage<H> {
         letters.extend(effects.rejects.into_iter().map(|(index, reject)| (inputs[index].record, reject)));
         let letters: Vec<(&Record, &Reject)> =
             letters.iter().map(|(record, reject)| (*record, reject)).collect();
-        guard.admit(records.len(), &letters)?;
+        guard.admit(&self.letters, records.len(), &letters, &mut *tx).await?;
         let mut outputs: Vec<(i32, Output)> = effects
             .outputs
             .into_iter()
