@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use rdkafka::Message as _;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -151,8 +152,10 @@ impl Timestamps {
                 continue;
             };
             let (topic, partition) = lane.clone();
-            self.known
-                .insert((topic, partition, wanted), message.timestamp().to_millis().unwrap_or_default());
+            // A clock that is ahead must not make a record younger than new, nor keep it so while it waits.
+            let written = message.timestamp().to_millis().unwrap_or_default();
+            let written = written.min(Utc::now().timestamp_millis());
+            self.known.insert((topic, partition, wanted), written);
             open.remove(&lane);
         }
         // Nothing more is fetched until the next question.

@@ -211,7 +211,7 @@ impl Observer {
             for partition in partitions.iter_mut().filter(|partition| partition.lag_seconds.is_none()) {
                 let Some(next) = partition.next_offset else { continue };
                 let written = read.get(&(stage.topic.clone(), partition.partition, next));
-                // A clock that is ahead of ours must not make a record younger than new.
+                // It waits, so it is not of age 0.
                 let age = written.map(|ms| at.timestamp_millis().saturating_sub(*ms).max(1) as f64 / 1000.0);
                 partition.lag_seconds = age;
             }
