@@ -168,7 +168,8 @@ fn check(
         .filter(own)
         .map(|letter| ((letter.partition, letter.offset), letter))
         .collect();
-    let (mut stored, mut superseded, mut refused) = (0_u64, 0_u64, 0_u64);
+    let (mut stored, mut superseded, mut refused, mut forgotten) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let remembered_ms = (Utc::now() - snapshot.settings.keep_settled).timestamp_millis();
     let replays =
         snapshot.replays.get(&(StageId::Stg.as_str().to_owned(), topic.to_owned())).copied().unwrap_or(0);
     read_ranges(&snapshot.settings.kafka, topic, &ranges, |mut record| {
@@ -190,6 +191,8 @@ fn check(
         match fate(&record) {
             Fate::Stored => stored += 1,
             Fate::Superseded => superseded += 1,
+            // Its dead letter, had it been one that was settled, would be removed by now.
+            Fate::Missing(_) if record.timestamp_ms < remembered_ms => forgotten += 1,
             Fate::Missing(why) => {
                 check.differs(|| format!("{topic}/{}/{} {why}, and is no dead letter", place.0, place.1));
             }
@@ -206,13 +209,17 @@ fn check(
             });
         }
     }
+    let forgotten = match forgotten {
+        0 => String::new(),
+        n => format!(", {n} are neither, and older than dead letters are remembered"),
+    };
     let again = match superseded {
         0 => String::new(),
         n => format!(", {n} are further records of the same events"),
     };
     let all = check.compared;
     let note = format!(
-        "{topic}: of {all} records that Kafka holds below stg's offsets {stored} are stored{again}, {refused} are dead letters"
+        "{topic}: of {all} records that Kafka holds below stg's offsets {stored} are stored{again}, {refused} are dead letters{forgotten}"
     );
     Ok((check, note))
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use strata_runtime::retention;
 
 /// Differences of a check that are kept by name.
 const NAMED: usize = 1000;
@@ -91,8 +93,8 @@ impl Report {
         })
     }
 
-    /// Keeps the outcome where the fleet can see it.
-    pub async fn store(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
+    /// Keeps the outcome where the fleet can see it, and removes those that are older than `keep`.
+    pub async fn store(&self, pool: &PgPool, keep: Duration) -> Result<(), sqlx::Error> {
         let failed: Value = self.failed().map(|check| check.json(STORED)).collect();
         sqlx::query(
             "insert into ops.reconciliations (duration_ms, checks, differences, detail) \
@@ -104,6 +106,6 @@ impl Report {
         .bind(failed.to_string())
         .execute(pool)
         .await?;
-        Ok(())
+        retention::remove_outcomes(pool, Utc::now() - keep).await
     }
 }

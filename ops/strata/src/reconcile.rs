@@ -27,7 +27,8 @@ pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         print(&report, args.rows);
     }
-    if let Err(e) = report.store(&pg::pool(&settings.database_url, "strata")?).await {
+    let pool = pg::pool(&settings.database_url, "strata")?;
+    if let Err(e) = report.store(&pool, settings.keep_settled).await {
         eprintln!("strata: the outcome is not in ops.reconciliations: {e}");
     }
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

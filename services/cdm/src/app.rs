@@ -74,5 +74,6 @@ fn input(settings: &Settings, stream: &StreamSpec) -> WorkerSettings {
         topic,
         kafka: settings.kafka.clone(),
         batch: settings.batch,
+        keep_settled: settings.keep_settled,
     }
 }

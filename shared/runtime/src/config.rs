@@ -67,7 +67,11 @@ pub const VARIABLES: &[Variable] = &[
     var("BATCH_LINGER_MS", "2"),
     var("DEAD_LETTER_MAX_SHARE", "0.5"),
     var("DEAD_LETTER_MIN_RECORDS", "1000"),
+    var("OPS_KEEP_DAYS", "90"),
 ];
+
+/// Most days that something may be kept: a century.
+const MAX_DAYS: usize = 36_500;
 
 /// A variable of the environment; an empty one is taken as absent.
 pub fn value(name: &str) -> Option<String> {
@@ -129,6 +133,8 @@ pub struct Settings {
     pub topics: Topics,
     /// Size of batches.
     pub batch: BatchSettings,
+    /// How long the fleet remembers what is settled: dead letters, outcomes of `strata reconcile`.
+    pub keep_settled: Duration,
 }
 
 /// Where spans go, and of how many requests.
@@ -274,6 +280,7 @@ impl Settings {
                     min_records: reader.positive("DEAD_LETTER_MIN_RECORDS")?,
                 },
             },
+            keep_settled: reader.days("OPS_KEEP_DAYS")?,
         })
     }
 }
@@ -302,6 +309,16 @@ impl Reader<'_> {
         match self.parsed(name)? {
             0 => Err(ConfigError { name, value: "0".into(), why: "it must be at least 1".into() }),
             n => Ok(n),
+        }
+    }
+
+    fn days(&self, name: &'static str) -> Result<Duration, ConfigError> {
+        match self.positive(name)? {
+            days if days <= MAX_DAYS => Ok(Duration::from_secs(days as u64 * 24 * 3600)),
+            _ => {
+                let why = format!("it must be at most {MAX_DAYS}");
+                Err(ConfigError { name, value: self.text(name), why })
+            }
         }
     }
 

@@ -47,6 +47,7 @@ impl Lane {
             topics: vec![letters.clone(), self.input.clone(), self.output.clone()],
             kafka: app.settings.kafka.clone(),
             batch: app.settings.batch,
+            keep_settled: app.settings.keep_settled,
         };
         let stages = handlers.into_iter().map(stage).collect();
         Box::new(Worker::new(settings, app.postgres.clone(), stages, app.producer.clone()))

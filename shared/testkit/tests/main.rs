@@ -2,6 +2,7 @@
 
 mod database;
 mod kafka;
+mod retention;
 mod searches;
 mod vault_model;
 mod waiting;

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use chrono::{DateTime, Utc};
 use strata_events::StageId;
 use strata_events::stream::ORDER;
 use strata_vault::{hashdiff, hub_key};
@@ -121,7 +122,7 @@ pub fn read(snapshot: &Snapshot<'_>, reader: &mut Reader) -> anyhow::Result<(Ord
     };
     vault.childless(&mut childless);
     let pairs = vault.check_categories(&menus.pairs);
-    let histories = vault.check_histories(reader)?;
+    let histories = vault.check_histories(reader, Utc::now() - snapshot.settings.keep_settled)?;
     let RowChecks { links, fingerprints, orphans, positions } = rows;
     Ok((vault, vec![hubs, links, fingerprints, orphans, childless, pairs, histories, positions]))
 }
@@ -371,9 +372,9 @@ impl OrderVault {
     ///
     /// A late record takes its place in the past, and the equal value after it stays, for dds deletes nothing.
     /// Two rows from one source partition, the second with the higher offset, came in order, unless the first
-    /// is a dead letter that was replayed. Names are not looked at: their records come by way of several
-    /// partitions, while those of an order have one key.
-    fn check_histories(&self, reader: &mut Reader) -> anyhow::Result<Check> {
+    /// is a dead letter that was replayed; these are remembered for a while, and older rows not looked at. Names are
+    /// not looked at: their records come by way of several partitions, while those of an order have one key.
+    fn check_histories(&self, reader: &mut Reader, remembered: DateTime<Utc>) -> anyhow::Result<Check> {
         let mut check = Check::new("dds orders: satellites hold changes only");
         for ((table, hashdiff, _), versions) in [(COST, &self.costs_of), (STATUS, &self.statuses_of)] {
             let mut twice: Vec<Uuid> = Vec::new();
@@ -386,7 +387,7 @@ impl OrderVault {
             }
             let statement = repeats(table, hashdiff);
             for chunk in twice.chunks(CHUNK) {
-                let query = sqlx::query_as(&statement).bind(chunk);
+                let query = sqlx::query_as(&statement).bind(chunk).bind(remembered);
                 let rows: Vec<(String,)> = reader.rows(query)?;
                 rows.into_iter().for_each(|(row,)| check.differs(|| row));
             }
@@ -395,7 +396,7 @@ impl OrderVault {
     }
 }
 
-/// Finds repeated values of some orders. `$1` uuid[].
+/// Finds repeated values of some orders. `$1` uuid[] · `$2` since when settled dead letters are remembered.
 fn repeats(table: &str, hashdiff: &str) -> String {
     format!(
         "with v as (select h_order_pk, load_dt, load_seq, load_src, {hashdiff}, sent, \
@@ -409,7 +410,7 @@ fn repeats(table: &str, hashdiff: &str) -> String {
          from v left join dds.h_order as h on h.h_order_pk = v.h_order_pk \
          where v.{hashdiff} = v.hashdiff_before and v.load_src = v.load_src_before \
          and v.load_seq % 4096 = v.load_seq_before % 4096 and v.load_seq > v.load_seq_before \
-         and v.sent >= v.sent_before \
+         and v.sent >= v.sent_before and v.load_dt_before >= $2 \
          and not exists (select from v as other where other.h_order_pk = v.h_order_pk \
              and other.{hashdiff} <> v.{hashdiff} \
              and (other.sent, other.load_dt, other.load_seq) > (v.sent_before, v.load_dt_before, v.load_seq_before) \

@@ -34,6 +34,7 @@ use crate::failpoint;
 use crate::health::WorkerStatus;
 use crate::metrics::latency::Latency;
 use crate::metrics::{self as names, Phases};
+use crate::retention::Retention;
 use crate::trace::BatchTrace;
 
 /// A transaction that takes longer is given up; well below Kafka's limit between two polls.
@@ -78,6 +79,8 @@ pub struct WorkerSettings {
     pub kafka: KafkaSettings,
     /// Batches.
     pub batch: BatchSettings,
+    /// How long settled dead letters are kept.
+    pub keep_settled: Duration,
 }
 
 /// One layer's loop over one topic.
@@ -85,6 +88,7 @@ pub struct Worker<S> {
     settings: WorkerSettings,
     writers: Writers<S>,
     entrance: Entrance,
+    pool: PgPool,
     producer: Producer,
     status: Arc<WorkerStatus>,
 }
@@ -92,12 +96,12 @@ pub struct Worker<S> {
 impl<S: Stage> Worker<S> {
     /// Makes a loop that is not running yet; large batches are written by all `stages` side by side.
     ///
-    /// `pool` leads to the Postgres that keeps the offsets of the stage before.
+    /// `pool` leads to the Postgres that keeps the offsets of the stage before, and the dead letters.
     pub fn new(settings: WorkerSettings, pool: PgPool, stages: Vec<S>, producer: Producer) -> Self {
         let writers = Writers::new(stages, &settings.batch);
         let WorkerSettings { stage, topic, upstream, .. } = &settings;
-        let entrance = Entrance::new(pool, stage, topic, upstream.clone());
-        Self { settings, writers, entrance, producer, status: Arc::default() }
+        let entrance = Entrance::new(pool.clone(), stage, topic, upstream.clone());
+        Self { settings, writers, entrance, pool, producer, status: Arc::default() }
     }
 }
 
@@ -117,7 +121,10 @@ impl<S: Stage> Runnable for Worker<S> {
                 return Ok(());
             }
         }
-        let WorkerSettings { stage, topic, kafka, .. } = &worker.settings;
+        let WorkerSettings { stage, topic, kafka, upstream, keep_settled, .. } = &worker.settings;
+        let retention =
+            Retention { stage, topic: topic.clone(), is_first: upstream.is_none(), keep: *keep_settled };
+        handle.spawn(retention.run(worker.pool.clone(), token.clone()));
         let group = format!("{}{stage}-{topic}", kafka.group_prefix);
         let source = Source::subscribe(kafka, &group, topic)?;
         let astray = Astray::new(kafka);
