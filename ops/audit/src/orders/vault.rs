@@ -411,7 +411,7 @@ fn repeats(table: &str, hashdiff: &str) -> String {
          and v.load_seq % 4096 = v.load_seq_before % 4096 and v.load_seq > v.load_seq_before \
          and v.sent >= v.sent_before \
          and not exists (select from v as other where other.h_order_pk = v.h_order_pk \
-             and other.{hashdiff} <> v.{hashdiff} \
+             and other.{hashdiff} <> v.{hashdiff} and (other.load_dt, other.load_seq) < (v.load_dt, v.load_seq) \
              and (other.sent, other.load_dt, other.load_seq) > (v.sent_before, v.load_dt_before, v.load_seq_before) \
              and (other.sent, other.load_dt, other.load_seq) < (v.sent, v.load_dt, v.load_seq)) \
          and not exists (select from ops.dead_letters as d where d.replay_seq is not null \
