@@ -27,7 +27,7 @@ pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         print(&report, args.rows);
     }
-    let pool = pg::pool(&settings.database_url, "strata")?;
+    let pool = pg::pool(&settings.postgres, "strata", 1);
     if let Err(e) = report.store(&pool, settings.keep_settled).await {
         eprintln!("strata: the outcome is not in ops.reconciliations: {e}");
     }
