@@ -10,6 +10,7 @@ pub mod kafka;
 pub mod lane;
 mod linger;
 pub mod metrics;
+pub mod operator_lock;
 pub mod pg;
 pub mod pg_copy;
 pub mod redis;
@@ -21,4 +22,5 @@ pub mod trace;
 
 pub use config::{Settings, Topics};
 pub use lane::Lane;
+pub use operator_lock::OperatorLock;
 pub use service::{App, Assembled, ServiceSpec, run};
