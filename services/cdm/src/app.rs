@@ -32,8 +32,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Builds the service: one loop a stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
     let dashboard = dashboard::routes(&app);
-    let App { settings, postgres, redis, producer, shutdown } = app;
-    tokio::spawn(reconciliation::watch(postgres.clone(), shutdown));
+    let App { settings, postgres, http_postgres, redis, http_redis, producer, shutdown } = app;
+    tokio::spawn(reconciliation::watch(http_postgres.clone(), shutdown));
     let (mut orders, searches) = (input(&settings, &ORDER), input(&settings, &HOTEL_SEARCH));
     orders.batch.max_rows *= BATCHES;
     orders.batch.max_bytes *= BATCHES;
@@ -46,12 +46,12 @@ pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
         OrderHandler,
     );
     let keys = MetricsKeys::new(&settings.redis_prefix);
-    let store = MetricsStore::new(redis.clone(), keys.clone());
+    let store = MetricsStore::new(redis, keys.clone());
     let search_stage = MetricsStage::new(store, postgres.clone(), &searches.topic);
     ready(dashboard.map(|dashboard| {
         Assembled {
-            routes: api::routes(postgres.clone(), settings.api_key.clone())
-                .merge(metrics::api::routes(redis, keys, settings.api_key))
+            routes: api::routes(http_postgres, settings.api_key.clone())
+                .merge(metrics::api::routes(http_redis, keys, settings.api_key))
                 .merge(dashboard),
             workers: vec![
                 Box::new(Worker::new(orders, postgres.clone(), vec![order_stage], producer.clone())),

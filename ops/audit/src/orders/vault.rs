@@ -7,6 +7,8 @@ use std::collections::HashSet;
 
 use strata_events::StageId;
 use strata_events::stream::ORDER;
+use strata_vault::model::{self, LOAD_SRC, Link};
+use strata_vault::models::{self, order};
 use strata_vault::{hashdiff, hub_key};
 use uuid::Uuid;
 
@@ -14,7 +16,7 @@ use super::super::keys::{Keys, Lists, Marks, Pairs, pair, short};
 use super::super::reader::Reader;
 use super::super::report::Check;
 use super::super::snapshot::Snapshot;
-use super::super::vault::{Hub, Link, Places, RowChecks, Satellite};
+use super::super::vault::{Hub, Place, Places, RowChecks, Satellite, read_link, select};
 
 /// Orders whose histories are looked at in one statement.
 const CHUNK: usize = 20_000;
@@ -44,14 +46,22 @@ pub struct OrderVault {
     pub products_of: Lists<u32>,
     /// Categories of an order.
     pub categories_of: Lists<u32>,
-    /// Fingerprints of cost and payment that an order had.
-    pub costs_of: Lists<u64>,
-    /// Fingerprints of the states that an order had.
-    pub statuses_of: Lists<u64>,
+    /// Cost and payment that an order had.
+    pub costs_of: Versions,
+    /// The states that an order had.
+    pub statuses_of: Versions,
     /// Names that a product had.
     pub product_names: Lists<Box<str>>,
     /// Users that an order or a satellite names.
     pub ordering: Marks,
+}
+
+/// What a satellite of orders holds, by order.
+pub struct Versions {
+    /// Fingerprints of all versions.
+    pub fingerprints: Lists<u64>,
+    /// Place and fingerprint of the version in force.
+    pub in_force: Vec<(Place, u64)>,
 }
 
 /// Reads the vault with all its checks.
@@ -65,28 +75,16 @@ pub fn read(snapshot: &Snapshot<'_>, reader: &mut Reader) -> anyhow::Result<(Ord
         Places::new(snapshot, &[(StageId::Stg.as_str(), stg_topic), (StageId::Dds.as_str(), dds_topic)]);
 
     let (orders, order_ids, by_hand) = read_orders(reader, &mut hubs, dds_topic)?;
-    let users = Hub::read(reader, &mut hubs, "h_user", "h_user_pk", "user_id")?;
-    let products = Hub::read(reader, &mut hubs, "h_product", "h_product_pk", "product_id")?;
-    let categories = Hub::read(reader, &mut hubs, "h_category", "h_category_pk", "category_name")?;
-    let restaurants = Hub::read(reader, &mut hubs, "h_restaurant", "h_restaurant_pk", "restaurant_id")?;
+    let users = Hub::read(reader, &mut hubs, &models::USER)?;
+    let products = Hub::read(reader, &mut hubs, &order::PRODUCT)?;
+    let categories = Hub::read(reader, &mut hubs, &order::CATEGORY)?;
+    let restaurants = Hub::read(reader, &mut hubs, &order::RESTAURANT)?;
 
     let mut reading = Reading { reader, rows: &mut rows, places: &places, count: order_ids.len() };
-    let link = |table, key, hub: &'static str, column| (table, key, hub, column);
-    let (users_of, ordering) = reading.of_orders(
-        &orders,
-        &users,
-        link("l_order_user", "hk_order_user_pk", "h_user", "h_user_pk"),
-    )?;
-    let (products_of, ordered) = reading.of_orders(
-        &orders,
-        &products,
-        link("l_order_product", "hk_order_product_pk", "h_product", "h_product_pk"),
-    )?;
-    let (categories_of, in_orders) = reading.of_orders(
-        &orders,
-        &categories,
-        link("l_order_category", "hk_order_category_pk", "h_category", "h_category_pk"),
-    )?;
+    let (users_of, ordering) = reading.of_orders(&order::ORDER_USER, [&orders, &users.keys])?;
+    let (products_of, ordered) = reading.of_orders(&order::ORDER_PRODUCT, [&orders, &products.keys])?;
+    let (categories_of, in_orders) =
+        reading.of_orders(&order::ORDER_CATEGORY, [&orders, &categories.keys])?;
     let costs_of = reading.satellite_of_orders(&orders, COST)?;
     let statuses_of = reading.satellite_of_orders(&orders, STATUS)?;
     let menus = reading.menus(&products, &categories, &restaurants)?;
@@ -124,7 +122,8 @@ fn read_orders(
     dds_topic: &str,
 ) -> anyhow::Result<(Keys, Vec<i64>, Marks)> {
     let (mut keys, mut ids, mut by_hand) = (Keys::default(), Vec::new(), Marks::default());
-    reader.copy_out("select h_order_pk, order_id, load_src from dds.h_order", |row| {
+    let model::Hub { table, key, business_key, .. } = order::ORDER;
+    reader.copy_out(&select(table, &[key, business_key.name, LOAD_SRC.name]), |row| {
         let (key, id) = (row.uuid(0)?, row.bigint(1)?);
         check.compared += 1;
         let expected = hub_key(&id.to_string());
@@ -199,15 +198,9 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// Reads a link from orders to a hub: by order, and which rows of the hub it names.
-    fn of_orders(
-        &mut self,
-        orders: &Keys,
-        hub: &Hub,
-        (table, key, hub_table, column): (&'static str, &'static str, &'static str, &'static str),
-    ) -> anyhow::Result<(Lists<u32>, Marks)> {
+    fn of_orders(&mut self, link: &Link, hubs: [&Keys; 2]) -> anyhow::Result<(Lists<u32>, Marks)> {
         let (mut pairs, mut seen) = (Pairs::default(), Marks::default());
-        let hubs = [(orders, "h_order", "h_order_pk"), (&hub.keys, hub_table, column)];
-        Link { table, key, hubs }.read(self.reader, self.rows, |order, other| {
+        read_link(link, hubs, self.reader, self.rows, |order, other| {
             pairs.push(order, other);
             seen.set(other);
         })?;
@@ -218,14 +211,22 @@ impl Reading<'_> {
         &mut self,
         orders: &Keys,
         (table, hashdiff, attributes): (&'static str, &'static str, &'static [&'static str]),
-    ) -> anyhow::Result<Lists<u64>> {
+    ) -> anyhow::Result<Versions> {
         let mut pairs = Pairs::default();
+        let mut in_force = vec![((i64::MIN, i64::MIN, i64::MIN), 0); self.count];
+        let parent = (orders, "h_order");
         let satellite =
-            Satellite { table, parent: (orders, "h_order"), key: "h_order_pk", hashdiff, attributes };
-        satellite.read(self.reader, self.rows, self.places, |order, fingerprint, _| {
-            pairs.push(order, short(fingerprint));
+            Satellite { table, parent, key: "h_order_pk", hashdiff, sent: "sent_dttm", attributes };
+        satellite.read(self.reader, self.rows, self.places, |version| {
+            let fingerprint = short(version.fingerprint);
+            pairs.push(version.parent, fingerprint);
+            if let Some(newest) = in_force.get_mut(version.parent as usize)
+                && newest.0 < version.place
+            {
+                *newest = (version.place, fingerprint);
+            }
         })?;
-        Ok(pairs.into_lists(self.count))
+        Ok(Versions { fingerprints: pairs.into_lists(self.count), in_force })
     }
 
     fn menus(&mut self, products: &Hub, categories: &Hub, restaurants: &Hub) -> anyhow::Result<Menus> {
@@ -236,16 +237,13 @@ impl Reading<'_> {
             filled: Marks::default(),
             selling: Marks::default(),
         };
-        let product = (&products.keys, "h_product", "h_product_pk");
-        let hubs = [product, (&restaurants.keys, "h_restaurant", "h_restaurant_pk")];
-        let sold_by = Link { table: "l_product_restaurant", key: "hk_product_restaurant_pk", hubs };
-        sold_by.read(self.reader, self.rows, |product, restaurant| {
+        let hubs = [&products.keys, &restaurants.keys];
+        read_link(&order::PRODUCT_RESTAURANT, hubs, self.reader, self.rows, |product, restaurant| {
             menus.sold.set(product);
             menus.selling.set(restaurant);
         })?;
-        let hubs = [product, (&categories.keys, "h_category", "h_category_pk")];
-        let belongs_to = Link { table: "l_product_category", key: "hk_product_category_pk", hubs };
-        belongs_to.read(self.reader, self.rows, |product, category| {
+        let hubs = [&products.keys, &categories.keys];
+        read_link(&order::PRODUCT_CATEGORY, hubs, self.reader, self.rows, |product, category| {
             menus.pairs.insert(pair(product, category));
             menus.sorted.set(product);
             menus.filled.set(category);
@@ -274,11 +272,13 @@ impl Reading<'_> {
             ),
         ];
         for (seen, (hub, [table, hub_table, key, hashdiff], attributes)) in names.iter_mut().zip(satellites) {
-            let satellite = Satellite { table, parent: (&hub.keys, hub_table), key, hashdiff, attributes };
-            satellite.read(self.reader, self.rows, self.places, |parent, _, values| {
-                seen.set(parent);
+            let (parent, sent) = ((&hub.keys, hub_table), "null::timestamptz");
+            let satellite = Satellite { table, parent, key, hashdiff, sent, attributes };
+            satellite.read(self.reader, self.rows, self.places, |version| {
+                seen.set(version.parent);
                 if table == "s_product_names" {
-                    product_names.push(parent, Box::from(values.first().copied().unwrap_or_default()));
+                    let name = version.attributes.first().copied().unwrap_or_default();
+                    product_names.push(version.parent, Box::from(name));
                 }
             })?;
         }
@@ -301,7 +301,7 @@ impl OrderVault {
 
     /// True where the order was CLOSED once.
     pub fn is_closed(&self, number: u32, closed: u64) -> bool {
-        self.statuses_of.of(number).contains(&closed)
+        self.statuses_of.fingerprints.of(number).contains(&closed)
     }
 
     fn childless(&self, check: &mut Check) {
@@ -311,8 +311,8 @@ impl OrderVault {
                 ("l_order_user", self.users_of.of(number).is_empty()),
                 ("l_order_product", self.products_of.of(number).is_empty()),
                 ("l_order_category", self.categories_of.of(number).is_empty()),
-                ("s_order_cost", self.costs_of.of(number).is_empty()),
-                ("s_order_status", self.statuses_of.of(number).is_empty()),
+                ("s_order_cost", self.costs_of.fingerprints.of(number).is_empty()),
+                ("s_order_status", self.statuses_of.fingerprints.of(number).is_empty()),
             ];
             for (child, _) in children.iter().filter(|(_, missing)| *missing) {
                 check.differs(|| format!("h_order: order {} has no row in {child}", self.order_id(number)));
@@ -348,7 +348,8 @@ impl OrderVault {
         check
     }
 
-    /// No value follows itself, where the two rows reached dds in the order of their offsets.
+    /// No value follows itself, where the two rows reached dds in the order of their offsets and of their sending, and
+    /// nothing else was sent between them.
     ///
     /// A late record takes its place in the past, and the equal value after it stays, for dds deletes nothing.
     /// Two rows from one source partition, the second with the higher offset, came in order, unless the first
@@ -356,10 +357,10 @@ impl OrderVault {
     /// partitions, while those of an order have one key.
     fn check_histories(&self, reader: &mut Reader) -> anyhow::Result<Check> {
         let mut check = Check::new("dds orders: satellites hold changes only");
-        for ((table, hashdiff, _), lists) in [(COST, &self.costs_of), (STATUS, &self.statuses_of)] {
+        for ((table, hashdiff, _), versions) in [(COST, &self.costs_of), (STATUS, &self.statuses_of)] {
             let mut twice: Vec<Uuid> = Vec::new();
             for order in self.numbers() {
-                let values = lists.of(order);
+                let values = versions.fingerprints.of(order);
                 check.compared += values.len() as i64;
                 if values.iter().enumerate().any(|(at, value)| values[..at].contains(value)) {
                     twice.push(hub_key(&self.order_id(order).to_string()));
@@ -379,16 +380,22 @@ impl OrderVault {
 /// Finds repeated values of some orders. `$1` uuid[].
 fn repeats(table: &str, hashdiff: &str) -> String {
     format!(
-        "select '{table}: order ' || coalesce(h.order_id::text, v.h_order_pk::text) || ' repeats at ' || v.load_dt \
-         || ' the value of ' || v.load_dt_before \
-         from (select h_order_pk, load_dt, load_seq, load_src, {hashdiff}, \
+        "with v as (select h_order_pk, load_dt, load_seq, load_src, {hashdiff}, sent, \
              lag(load_dt) over w as load_dt_before, lag(load_seq) over w as load_seq_before, \
-             lag(load_src) over w as load_src_before, lag({hashdiff}) over w as hashdiff_before \
-             from dds.{table} where h_order_pk = any($1) \
-             window w as (partition by h_order_pk order by load_dt, load_seq)) as v \
-         left join dds.h_order as h on h.h_order_pk = v.h_order_pk \
+             lag(load_src) over w as load_src_before, lag({hashdiff}) over w as hashdiff_before, \
+             lag(sent) over w as sent_before \
+             from (select *, coalesce(sent_dttm, '-infinity') as sent from dds.{table}) as s \
+             where h_order_pk = any($1) window w as (partition by h_order_pk order by load_dt, load_seq)) \
+         select '{table}: order ' || coalesce(h.order_id::text, v.h_order_pk::text) || ' repeats at ' || v.load_dt \
+         || ' the value of ' || v.load_dt_before \
+         from v left join dds.h_order as h on h.h_order_pk = v.h_order_pk \
          where v.{hashdiff} = v.hashdiff_before and v.load_src = v.load_src_before \
          and v.load_seq % 4096 = v.load_seq_before % 4096 and v.load_seq > v.load_seq_before \
+         and v.sent >= v.sent_before \
+         and not exists (select from v as other where other.h_order_pk = v.h_order_pk \
+             and other.{hashdiff} <> v.{hashdiff} and (other.load_dt, other.load_seq) < (v.load_dt, v.load_seq) \
+             and (other.sent, other.load_dt, other.load_seq) > (v.sent_before, v.load_dt_before, v.load_seq_before) \
+             and (other.sent, other.load_dt, other.load_seq) < (v.sent, v.load_dt, v.load_seq)) \
          and not exists (select from ops.dead_letters as d where d.replay_seq is not null \
              and coalesce(d.source, d.origin, d.topic || '/' || d.partition || '/' || d.\"offset\") \
              = v.load_src_before || '/' || v.load_seq_before % 4096 || '/' || v.load_seq_before / 4096)"

@@ -9,7 +9,7 @@ use strata_runtime::kafka::StageError;
 use strata_runtime::metrics::written;
 use strata_runtime::pg_copy::{CopyRows, Row};
 use strata_vault::models::order;
-use strata_vault::{LoadPosition, SatelliteRecord, StoredVersion, changes};
+use strata_vault::{LoadPosition, SatelliteRecord, Sent, StoredVersion, changes};
 use uuid::Uuid;
 
 use super::Fresh;
@@ -62,28 +62,39 @@ pub async fn insert_orders(
 ) -> Result<(), StageError> {
     let (new, known) = changed_orders(tx, &ORDER_COST, costs, fresh).await?;
     let amounts = |r: &Candidate<OrderCost>| (r.value.0.0.decimal(), r.value.0.1.decimal());
-    let mut copied = CopyRows::new(7);
+    let mut copied = CopyRows::new(8);
     for record in &new {
         let (cost, payment) = amounts(record);
-        shared_fields(&mut copied, record)?.put(cost)?.put(payment)?;
+        shared_fields(&mut copied, record)?.put(cost)?.put(payment)?.put_or_null(record.sent)?;
     }
     copied.load(&mut *tx, &ORDER_COST.table.copy).await?;
     written::note(&ORDER_COST.table.name, new.len() as u64);
     if let Some(columns) = Columns::of(&known) {
         let (cost, payment): (Vec<Decimal>, Vec<Decimal>) = known.iter().map(amounts).unzip();
-        let done = columns.bind(&ORDER_COST.table.insert).bind(cost).bind(payment).execute(&mut *tx).await?;
+        let done = columns
+            .bind(&ORDER_COST.table.insert)
+            .bind(cost)
+            .bind(payment)
+            .bind(sent(&known))
+            .execute(&mut *tx)
+            .await?;
         written::note(&ORDER_COST.table.name, done.rows_affected());
     }
     let (new, known) = changed_orders(tx, &ORDER_STATUS, statuses, fresh).await?;
-    let mut copied = CopyRows::new(6);
+    let mut copied = CopyRows::new(7);
     for record in &new {
-        shared_fields(&mut copied, record)?.put(record.value.0)?;
+        shared_fields(&mut copied, record)?.put(record.value.0)?.put_or_null(record.sent)?;
     }
     copied.load(&mut *tx, &ORDER_STATUS.table.copy).await?;
     written::note(&ORDER_STATUS.table.name, new.len() as u64);
     if let Some(columns) = Columns::of(&known) {
         let values: Vec<&str> = known.iter().map(|r| r.value.0).collect();
-        let done = columns.bind(&ORDER_STATUS.table.insert).bind(values).execute(&mut *tx).await?;
+        let done = columns
+            .bind(&ORDER_STATUS.table.insert)
+            .bind(values)
+            .bind(sent(&known))
+            .execute(&mut *tx)
+            .await?;
         written::note(&ORDER_STATUS.table.name, done.rows_affected());
     }
     Ok(())
@@ -100,9 +111,14 @@ async fn changed_orders<T>(
     Ok(changes(candidates, &stored).into_iter().partition(|record| fresh.contains(&record.parent)))
 }
 
+/// When the versions were sent.
+fn sent<T>(records: &[Candidate<T>]) -> Vec<Sent> {
+    records.iter().map(|record| record.sent).collect()
+}
+
 /// Starts the row of a record with the fields that all satellites share.
 fn shared_fields<'a, T>(rows: &'a mut CopyRows, record: &Candidate<T>) -> Result<Row<'a>, sqlx::Error> {
-    let Candidate { parent, at, hashdiff, value: (_, load) } = record;
+    let Candidate { parent, at, hashdiff, value: (_, load), .. } = record;
     rows.row().put(parent)?.put(at.load_dt)?.put(at.load_seq)?.put(&*load.src)?.put(hashdiff)
 }
 
@@ -140,11 +156,12 @@ async fn stored_versions<T>(
     let parents: Vec<Uuid> = earliest.keys().copied().collect();
     let (load_dt, load_seq): (Vec<DateTime<Utc>>, Vec<i64>) =
         earliest.values().map(|at| (at.load_dt, at.load_seq)).unzip();
-    let rows: Vec<(Uuid, DateTime<Utc>, i64, Uuid)> =
+    let rows: Vec<(Uuid, DateTime<Utc>, i64, Uuid, Sent)> =
         sqlx::query_as(&satellite.select).bind(parents).bind(load_dt).bind(load_seq).fetch_all(tx).await?;
-    let version = |(parent, load_dt, load_seq, hashdiff)| StoredVersion {
+    let version = |(parent, load_dt, load_seq, hashdiff, sent)| StoredVersion {
         parent,
         at: LoadPosition { load_dt, load_seq },
+        sent,
         hashdiff,
     };
     Ok(rows.into_iter().map(version).collect())

@@ -60,7 +60,8 @@ fn item(kind: ColumnType) -> &'static str {
 pub struct Compared {
     /// The table.
     pub table: Table,
-    /// Versions in force at the earliest candidate and all later ones.
+    /// Versions in force at the earliest candidate and all later ones; all, where versions say when they were sent,
+    /// for those are of orders, which have few.
     /// `$1` parent uuid[] · `$2` load_dt timestamptz[] · `$3` load_seq bigint[].
     pub select: String,
     /// Locks parents in key order. `$1` parent uuid[].
@@ -72,19 +73,26 @@ impl Compared {
     pub fn of(satellite: &Satellite) -> Self {
         let table = Table::of(&satellite.shape());
         let (parent, key) = (satellite.parent.table(), satellite.parent.key());
+        let sent = if satellite.sent { "s.sent_dttm" } else { "null::timestamptz" };
         let version = format!(
-            "select s.{key}, s.load_dt, s.load_seq, s.{} from {} as s where s.{key} = c.parent",
+            "select s.{key}, s.load_dt, s.load_seq, s.{}, {sent} from {} as s where s.{key} = c.parent",
             satellite.hashdiff, table.name
         );
+        let versions = if satellite.sent {
+            // Kept apart, so that each parent is looked up whatever the size of the table was when this was planned.
+            format!("{version} offset 0")
+        } else {
+            format!(
+                "({version} and (s.load_dt, s.load_seq) <= (c.load_dt, c.load_seq) \
+                 order by s.load_dt desc, s.load_seq desc limit 1) \
+                 union all \
+                 ({version} and (s.load_dt, s.load_seq) > (c.load_dt, c.load_seq))"
+            )
+        };
         Self {
             select: format!(
                 "select v.* from unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) as c (parent, load_dt, load_seq) \
-                 cross join lateral (\
-                 ({version} and (s.load_dt, s.load_seq) <= (c.load_dt, c.load_seq) \
-                 order by s.load_dt desc, s.load_seq desc limit 1) \
-                 union all \
-                 ({version} and (s.load_dt, s.load_seq) > (c.load_dt, c.load_seq))\
-                 ) as v"
+                 cross join lateral ({versions}) as v"
             ),
             lock: format!(
                 "select from {SCHEMA}.{parent} where {key} = any($1) order by {key} for no key update"

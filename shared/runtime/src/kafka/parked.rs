@@ -109,8 +109,8 @@ impl<R: References> Parked<R> {
             return Ok(false);
         }
         let producer = self.producer.clone();
-        let reachable = spawn_blocking(move || producer.is_reachable(KAFKA_ANSWERS_WITHIN)).await?;
-        anyhow::ensure!(reachable, "kafka does not answer");
+        let answer = spawn_blocking(move || producer.ask(KAFKA_ANSWERS_WITHIN)).await?;
+        answer.map_err(|why| anyhow::anyhow!("kafka {why}"))?;
         let Some(mut lock) = OperatorLock::try_take(&self.pool).await? else { return Ok(false) };
         let has_more = self.number(&arrived).await?;
         failpoint::pass("replay_numbered")?;
