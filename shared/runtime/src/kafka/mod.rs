@@ -4,7 +4,6 @@
 //! [`stage::Handler`] knows what the rows mean.
 
 pub mod admin;
-mod astray;
 pub mod consumer;
 pub mod dead_letter;
 pub mod guard;
@@ -12,12 +11,14 @@ pub mod loss;
 pub mod partitions;
 pub mod pending;
 pub mod pg_stage;
+mod position;
+mod probe;
 pub mod producer;
 pub mod record;
-mod silence;
 pub mod stage;
-mod starts;
+mod stuck;
 mod trouble;
+mod watchdog;
 pub mod worker;
 mod writers;
 
