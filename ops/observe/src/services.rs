@@ -32,11 +32,11 @@ impl Service {
             return Ok(url.trim_end_matches('/').to_owned());
         }
         let settings = Settings::from_env(self.port_variable)?;
-        Ok(format!("http://{}:{}", settings.http_host, settings.http_port))
+        Ok(format!("http://{}", settings.http_address_here()))
     }
 }
 
-/// Adds the key that whatever changes state wants, where one is set.
+/// Adds the key that whatever changes state or tells of a person wants, where one is set.
 pub fn with_key(request: RequestBuilder, settings: &Settings) -> RequestBuilder {
     match &settings.api_key {
         Some(key) => request.header("APIKEY", key.expose()),

@@ -2,13 +2,13 @@
 
 mod dlq;
 mod ingest;
-mod kafka;
 mod layers;
 mod lock;
 mod progress;
 mod push;
 mod rebuild;
 mod reconcile;
+mod stage;
 mod status;
 mod table;
 mod top;
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use strata_observe::{fleet, services};
-use strata_runtime::Settings;
+use strata_runtime::{Settings, tls};
 
 /// Pushes events through the fleet and shows where they are.
 ///
@@ -41,6 +41,8 @@ enum Command {
     Rebuild(rebuild::Args),
     /// Looks at dead letters, replays and discards them.
     Dlq(dlq::Args),
+    /// Shows which stages have stopped and lets them go on.
+    Stage(stage::Args),
     /// Compares all layers at one moment, while the fleet runs; fails on any difference.
     Reconcile(reconcile::Args),
     /// Shows health, lag, rows and dead letters; fails when a part is not well.
@@ -52,6 +54,7 @@ enum Command {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
+    tls::install();
     let outcome = async {
         let settings = Settings::from_env("DATA_SOURCE_PORT").context("see .env_template")?;
         match cli.command {
@@ -59,6 +62,7 @@ async fn main() -> ExitCode {
             Command::Ingest(args) => ingest::run(&settings, &args).await,
             Command::Rebuild(args) => rebuild::run(&settings, args).await,
             Command::Dlq(args) => dlq::run(&settings, args).await,
+            Command::Stage(args) => stage::run(&settings, &args).await,
             Command::Reconcile(args) => reconcile::run(&settings, &args).await,
             Command::Status(args) => status::run(&settings, &args).await,
             Command::Watch => watch::run(&settings).await,

@@ -43,10 +43,12 @@ impl Lane {
             stage: self.stage.as_str(),
             stream: self.stream.name,
             topic: self.input.clone(),
+            upstream: app.settings.topics.upstream(self.stream, self.stage),
             topics: vec![letters.clone(), self.input.clone(), self.output.clone()],
             kafka: app.settings.kafka.clone(),
             batch: app.settings.batch,
         };
-        Box::new(Worker::new(settings, handlers.into_iter().map(stage).collect(), app.producer.clone()))
+        let stages = handlers.into_iter().map(stage).collect();
+        Box::new(Worker::new(settings, app.postgres.clone(), stages, app.producer.clone()))
     }
 }

@@ -14,9 +14,11 @@ pub mod pg;
 pub mod pg_copy;
 pub mod redis;
 pub mod restart;
+mod same_origin;
 pub mod server;
 pub mod service;
 pub mod telemetry;
+pub mod tls;
 pub mod trace;
 
 pub use config::{Settings, Topics};

@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use serde::Deserialize;
 
+use super::connection::{self, Refusals};
 use super::record::Record;
 use crate::config::{BatchSettings, KafkaSettings};
 use crate::metrics::lag::Lag;
@@ -42,6 +42,7 @@ pub struct Assignment {
 struct Context {
     assignment: Mutex<Assignment>,
     lag: Lag,
+    refusals: Refusals,
 }
 
 /// The part of librdkafka's statistics that is used here.
@@ -81,7 +82,7 @@ impl Context {
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(error = %error, reason, "kafka consumer");
+        self.refusals.heard(&error, reason);
     }
 
     /// Learns where the partitions end, without a question of its own to Kafka.
@@ -137,8 +138,15 @@ pub struct Source {
 
 impl Source {
     /// Joins the group.
-    pub fn subscribe(settings: &KafkaSettings, group: &str, topic: &str) -> KafkaResult<Self> {
-        let context = Context { assignment: Mutex::default(), lag: Lag::of(topic) };
+    ///
+    /// `refusals` take what the consumer hears against its connection.
+    pub fn subscribe(
+        settings: &KafkaSettings,
+        group: &str,
+        topic: &str,
+        refusals: Refusals,
+    ) -> KafkaResult<Self> {
+        let context = Context { assignment: Mutex::default(), lag: Lag::of(topic), refusals };
         let consumer = connect(settings, group, context)?;
         consumer.subscribe(&[topic])?;
         Ok(Self { topic: topic.into(), consumer, committed: Instant::now(), moved: false })
@@ -204,6 +212,7 @@ impl Source {
     /// First offset that Kafka holds, and the one after its last.
     pub fn watermarks(&self, partition: i32, within: Duration) -> KafkaResult<(i64, i64)> {
         let marks = self.consumer.fetch_watermarks(&self.topic, partition, within)?;
+        self.consumer.context().refusals.over();
         self.lag().reached(partition, marks.1);
         Ok(marks)
     }
@@ -272,8 +281,7 @@ impl Source {
 }
 
 fn connect(settings: &KafkaSettings, group: &str, context: Context) -> KafkaResult<BaseConsumer<Context>> {
-    ClientConfig::new()
-        .set("bootstrap.servers", &settings.brokers)
+    connection::client(settings)
         .set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -287,7 +295,6 @@ fn connect(settings: &KafkaSettings, group: &str, context: Context) -> KafkaResu
         // Read ahead little: a fetched chunk is unpacked as a whole, and what waits there is resident.
         .set("fetch.message.max.bytes", "131072")
         .set("queued.max.messages.kbytes", "1024")
-        .set("reconnect.backoff.max.ms", "1000")
         .set("topic.metadata.refresh.interval.ms", "30000")
         .set("statistics.interval.ms", "1000")
         .create_with_context(context)
@@ -321,7 +328,8 @@ mod tests {
         ensure_topics(&settings, std::slice::from_ref(&topic))
             .await
             .expect("kafka does not answer: make servers");
-        let source = Source::subscribe(&settings, &topic, &topic).expect("a consumer");
+        let source =
+            Source::subscribe(&settings, &topic, &topic, Refusals::new(&settings)).expect("a consumer");
         while source.assignment().partitions.is_none() {
             source.idle(IDLE_POLL);
         }
@@ -337,7 +345,7 @@ mod tests {
         start().expect("a start");
         drop(source);
         let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", &settings.brokers).create().expect("a client");
+            connection::client(&settings).create().expect("a client");
         admin.delete_topics(&[&topic], &AdminOptions::new()).await.expect("the topic is gone");
     }
 }

@@ -4,8 +4,10 @@
 //! [`stage::Handler`] knows what the rows mean.
 
 pub mod admin;
+pub mod connection;
 pub mod consumer;
 pub mod dead_letter;
+pub mod entrance;
 pub mod guard;
 pub mod loss;
 pub mod partitions;
@@ -23,6 +25,7 @@ pub mod worker;
 mod writers;
 
 pub use dead_letter::DeadLetters;
+pub use entrance::Upstream;
 pub use guard::DeadLetterGuard;
 pub use partitions::Partitions;
 pub use pg_stage::PgStage;

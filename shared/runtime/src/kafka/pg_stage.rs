@@ -116,7 +116,7 @@ impl<H: Handler> PgStage<H> {
         let mut inputs = Vec::with_capacity(records.len());
         let mut letters: Vec<(&Record, Reject)> = Vec::new();
         for record in records {
-            match condemned.clone().map_or_else(|| self.handler.decode(record), Err) {
+            match record.read(condemned.as_ref(), |record| self.handler.decode(record)) {
                 Ok(event) => inputs.push(Input { record, event }),
                 Err(reject) => letters.push((record, reject)),
             }
@@ -139,11 +139,12 @@ impl<H: Handler> PgStage<H> {
             }
         };
         phases.end("apply");
-        let applied = inputs.len() - effects.rejects.len();
+        let duplicates = effects.duplicates;
+        let applied = inputs.len() - effects.rejects.len() - duplicates;
         letters.extend(effects.rejects.into_iter().map(|(index, reject)| (inputs[index].record, reject)));
         let letters: Vec<(&Record, &Reject)> =
             letters.iter().map(|(record, reject)| (*record, reject)).collect();
-        guard.admit(records.len(), &letters)?;
+        guard.admit(&self.letters, records.len(), &letters, &mut *tx).await?;
         let mut outputs: Vec<(i32, Output)> = effects
             .outputs
             .into_iter()
@@ -162,7 +163,7 @@ impl<H: Handler> PgStage<H> {
         tx.commit().await?;
         phases.end("commit");
         written.count();
-        self.letters.count(applied, &letters);
+        self.letters.count(applied, duplicates, &letters);
         Ok(outputs.into_iter().map(|(_, output)| output).collect())
     }
 }

@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::connection;
 use crate::config::KafkaSettings;
 
 /// Longest wait for an answer.
@@ -44,14 +44,12 @@ pub fn first_record(settings: &KafkaSettings, topic: &str, partition: i32, from:
 }
 
 fn client(settings: &KafkaSettings) -> Result<BaseConsumer, KafkaError> {
-    ClientConfig::new()
-        .set("bootstrap.servers", &settings.brokers)
+    connection::client(settings)
         // Wanted by the client, though it joins no group.
         .set("group.id", format!("{}strata-probe", settings.group_prefix))
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "error")
         .set("fetch.wait.max.ms", "20")
-        .set("reconnect.backoff.max.ms", "1000")
         .create()
 }

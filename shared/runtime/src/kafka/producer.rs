@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
@@ -17,6 +17,7 @@ use rdkafka::{ClientContext, Message as _};
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 
+use super::connection::{self, Refusals};
 use super::probe;
 use super::record::Output;
 use super::watchdog::Unserved;
@@ -91,8 +92,8 @@ impl Acks {
     }
 }
 
-#[derive(Default)]
 struct Context {
+    refusals: Refusals,
     /// Records that Kafka has taken or refused.
     delivered: AtomicU64,
     /// Why the client will never send anything again.
@@ -111,7 +112,7 @@ impl Context {
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(error = %error, reason, "kafka producer");
+        self.refusals.heard(&error, reason);
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
             self.fail(format!("the kafka producer failed for good: {reason}"));
         }
@@ -219,9 +220,25 @@ impl Producer {
         Ok(found.map_or(0, |found| i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)))
     }
 
-    /// Asks a broker for its metadata.
-    pub fn is_reachable(&self, timeout: Duration) -> bool {
-        self.0.client().fetch_metadata(None, timeout).is_ok()
+    /// Asks a broker for its metadata; the error says what keeps us from it. Blocks the thread.
+    pub fn ask(&self, timeout: Duration) -> Result<(), String> {
+        match self.0.client().fetch_metadata(None, timeout) {
+            Ok(_) => {
+                self.refusals().over();
+                Ok(())
+            }
+            Err(_) => Err(self.refusal().unwrap_or_else(|| "unreachable".to_owned())),
+        }
+    }
+
+    /// What Kafka has against our connection, as a predicate of it.
+    pub fn refusal(&self) -> Option<String> {
+        self.refusals().current()
+    }
+
+    /// What all clients of one loop hear against their connections.
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.0.context().refusals
     }
 }
 
@@ -236,8 +253,7 @@ fn refusal(error: &KafkaError, topic: &str, partition: i32) -> ProduceError {
 }
 
 fn create(settings: &KafkaSettings) -> Result<Inner, KafkaError> {
-    ClientConfig::new()
-        .set("bootstrap.servers", &settings.brokers)
+    connection::client(settings)
         .set("enable.idempotence", "true")
         .set("enable.gapless.guarantee", "true")
         .set("acks", "all")
@@ -248,10 +264,13 @@ fn create(settings: &KafkaSettings) -> Result<Inner, KafkaError> {
         .set("batch.size", "524288")
         .set("message.max.bytes", MAX_RECORD_BYTES.to_string())
         .set("queue.buffering.max.kbytes", QUEUE_KBYTES)
-        .set("reconnect.backoff.max.ms", "1000")
         // librdkafka warns at every start that the gapless guarantee is young; its errors still show.
         .set_log_level(RDKafkaLogLevel::Error)
-        .create_with_context(Context::default())
+        .create_with_context(Context {
+            refusals: Refusals::new(settings),
+            delivered: AtomicU64::default(),
+            failure: watch::Sender::default(),
+        })
 }
 
 /// Serves the client for as long as somebody has it, and watches that Kafka acknowledges what it sends.

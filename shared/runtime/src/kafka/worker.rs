@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use futures::FutureExt as _;
+use sqlx::PgPool;
 use strata_events::Reject;
 use tokio::runtime::Handle;
 use tokio::time::error::Elapsed;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin::ensure_topics;
 use super::consumer::{Collected, Pace, Source};
+use super::entrance::{Entrance, Upstream};
 use super::producer::{ProduceError, Producer};
 use super::record::{Output, Record};
 use super::stage::{Span, Stage, StageError};
@@ -65,6 +67,8 @@ pub struct WorkerSettings {
     pub stream: &'static str,
     /// Topic to read.
     pub topic: String,
+    /// Who writes the topic; none for a stream's first.
+    pub upstream: Option<Upstream>,
     /// Topics to create where missing: inputs, outputs, dead letters.
     pub topics: Vec<String>,
     /// Kafka.
@@ -77,15 +81,30 @@ pub struct WorkerSettings {
 pub struct Worker<S> {
     pub(super) settings: WorkerSettings,
     pub(super) writers: Writers<S>,
+    entrance: Entrance,
     producer: Producer,
     pub(super) status: Arc<WorkerStatus>,
 }
 
+impl<S> Worker<S> {
+    /// What the loop waits for while Kafka is of no use.
+    fn waiting_for_kafka(&self) -> String {
+        match self.producer.refusal() {
+            Some(refusal) => format!("kafka: {refusal}"),
+            None => "waiting for kafka".to_owned(),
+        }
+    }
+}
+
 impl<S: Stage> Worker<S> {
     /// Makes a loop that is not running yet; large batches are written by all `stages` side by side.
-    pub fn new(settings: WorkerSettings, stages: Vec<S>, producer: Producer) -> Self {
+    ///
+    /// `pool` leads to the Postgres that keeps the offsets of the stage before.
+    pub fn new(settings: WorkerSettings, pool: PgPool, stages: Vec<S>, producer: Producer) -> Self {
         let writers = Writers::new(stages, &settings.batch);
-        Self { settings, writers, producer, status: Arc::default() }
+        let WorkerSettings { stage, topic, upstream, .. } = &settings;
+        let entrance = Entrance::new(pool, stage, topic, upstream.clone());
+        Self { settings, writers, entrance, producer, status: Arc::default() }
     }
 }
 
@@ -100,14 +119,14 @@ impl<S: Stage> Runnable for Worker<S> {
         let _entered = handle.enter();
         while let Err(e) = handle.block_on(ensure_topics(&worker.settings.kafka, &worker.settings.topics)) {
             tracing::warn!(error = %e, "waiting for kafka to create topics");
-            worker.status.waiting("waiting for kafka");
+            worker.status.waiting(worker.waiting_for_kafka());
             if handle.block_on(timeout(BACKOFF_MAX, token.cancelled())).is_ok() {
                 return Ok(());
             }
         }
         let WorkerSettings { stage, topic, kafka, .. } = &worker.settings;
         let group = format!("{}{stage}-{topic}", kafka.group_prefix);
-        let source = Source::subscribe(kafka, &group, topic)?;
+        let source = Source::subscribe(kafka, &group, topic, worker.producer.refusals().clone())?;
         let unserved = Unserved::new(kafka);
         let latency = Latency::of(worker.settings.stream);
         names::announce_stream(worker.settings.stream);
@@ -251,6 +270,7 @@ impl<S: Stage> Loop<'_, S> {
         let traced = BatchTrace::start(stage, topic, &records);
         let logged = traced.as_ref().map(BatchTrace::log);
         let rows = records.len();
+        self.examine(&mut records)?;
         let parts = self.worker.writers.deal(records);
         let parts: Vec<&[Record]> = parts.iter().map(Vec::as_slice).collect();
         let processed = self.process(&parts);
@@ -263,6 +283,13 @@ impl<S: Stage> Loop<'_, S> {
         metrics::histogram!(names::BATCH_SECONDS, "stream" => stream).record(started.elapsed().as_secs_f64());
         tracing::debug!(batch.rows = rows, duration_ms = started.elapsed().as_millis(), "batch applied");
         self.source.commit(&self.positions, Pace::Busy);
+        Ok(())
+    }
+
+    /// Finds records that are refused whatever their bodies say.
+    fn examine(&mut self, records: &mut [Record]) -> Result<(), Trouble> {
+        ask(self.handle, self.worker.entrance.examine(records))?;
+        self.worker.status.turned();
         Ok(())
     }
 
@@ -281,7 +308,7 @@ impl<S: Stage> Loop<'_, S> {
     fn process(&mut self, parts: &[&[Record]]) -> Result<(), Trouble> {
         for (records, cause) in self.apply(parts, None)? {
             if let [_] = records {
-                let reject = Reject::new("refused_by_store", format!("{cause:#}"));
+                let reject = Reject::new("refused_by_store", format!("{cause:#}")).suspicious();
                 if let Some((_, cause)) = self.apply(&[records], Some(&reject))?.pop() {
                     return Err(Trouble::Stage(StageError::Data(cause)));
                 }
@@ -350,9 +377,9 @@ impl<S: Stage> Loop<'_, S> {
     /// Notes how old the records of a committed batch are, and how far the loop has come.
     fn measure(&self, records: &[Record]) {
         let now_ms = Utc::now().timestamp_millis();
-        self.latency.observe(records.iter().map(|record| now_ms - record.timestamp_ms));
+        self.latency.observe(records.iter().map(|record| now_ms - record.clamped_timestamp_ms()));
         let newest: BTreeMap<i32, i64> =
-            records.iter().map(|record| (record.partition, record.timestamp_ms)).collect();
+            records.iter().map(|record| (record.partition, record.timestamp_ms.min(now_ms))).collect();
         for (partition, timestamp_ms) in newest {
             let next = self.positions.get(&partition).copied().unwrap_or_default();
             self.source.lag().applied(partition, next, timestamp_ms);
@@ -414,7 +441,10 @@ impl<S: Stage> Loop<'_, S> {
     /// Reports the trouble, waits a little while serving the group, and has the position found again.
     fn recover(&mut self, trouble: Trouble) -> Result<(), RestartNeeded> {
         self.epoch = 0;
-        let Some(Described { cause, message, error }) = trouble.describe() else { return Ok(()) };
+        let Some(Described { cause, mut message, error }) = trouble.describe() else { return Ok(()) };
+        if cause == "kafka" {
+            message = self.worker.waiting_for_kafka();
+        }
         metrics::counter!(names::RETRIES, "stream" => self.worker.settings.stream, "cause" => cause)
             .increment(1);
         if matches!(cause, "lost" | "operator") {
