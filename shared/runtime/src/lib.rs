@@ -14,6 +14,7 @@ pub mod operator_lock;
 pub mod pg;
 pub mod pg_copy;
 pub mod redis;
+pub mod restart;
 mod same_origin;
 pub mod server;
 pub mod service;

@@ -4,7 +4,6 @@
 //! [`stage::Handler`] knows what the rows mean.
 
 pub mod admin;
-mod astray;
 pub mod connection;
 pub mod consumer;
 pub mod dead_letter;
@@ -15,13 +14,15 @@ pub mod parked;
 pub mod partitions;
 pub mod pending;
 pub mod pg_stage;
+mod position;
+mod probe;
 pub mod producer;
 pub mod record;
 pub mod replay;
-mod silence;
 pub mod stage;
-mod starts;
+mod stuck;
 mod trouble;
+mod watchdog;
 pub mod worker;
 mod writers;
 

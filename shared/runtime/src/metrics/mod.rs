@@ -33,7 +33,7 @@ pub const DEAD_LETTERS: &str = "strata_dead_letters_total";
 /// Batches that had to be repeated, by stream and cause.
 pub const RETRIES: &str = "strata_batch_retries_total";
 /// Every cause of [`RETRIES`], so that each shows from the start.
-pub const RETRY_CAUSES: [&str; 7] = ["data", "fenced", "kafka", "lost", "operator", "silent", "transient"];
+pub const RETRY_CAUSES: [&str; 6] = ["data", "fenced", "kafka", "lost", "operator", "transient"];
 
 /// Records that wait for reference data, by stream.
 pub const PARKED: &str = "strata_parked_records";
