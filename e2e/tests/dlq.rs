@@ -14,24 +14,24 @@ use crate::support::{SOON, launch, reference, simple_order};
 /// How a process ends that kills itself in a window.
 const SIGABRT: i32 = 6;
 
-/// The user whom nobody knows at first is the last of so many.
-const KNOWN_USERS: usize = 15;
+/// The user of the orders that stg refuses is the last of so many.
+const OTHER_USERS: usize = 15;
 
-/// Users and restaurants as they should be: the tests' own, and one user more.
-fn mended() -> Reference {
-    Reference::invented(KNOWN_USERS + 1, 4, 8)
+/// Users and restaurants of the tests, and one user more.
+fn with_one_more() -> Reference {
+    Reference::invented(OTHER_USERS + 1, 4, 8)
 }
 
-/// Orders of a user who is not in the reference data yet.
-fn orders_of_a_stranger(count: i64) -> Vec<Value> {
-    let reference = mended();
+/// What Postgres takes of orders while it refuses those of [`refused_orders`].
+const REFUSE: &str = "object_id not between 9100000000 and 9199999999";
+
+/// Orders that Postgres refuses under [`REFUSE`].
+fn refused_orders(count: i64) -> Vec<Value> {
+    let reference = with_one_more();
     let made = (0..count).map(|number| {
         let place = usize::try_from(number).unwrap_or_default();
-        let stranger = order(9_100_000_000 + number).user(reference.user(KNOWN_USERS));
-        stranger
-            .dishes(reference.restaurant(place % 4), [place % 8, (place + 1) % 8])
-            .status("CLOSED")
-            .build()
+        let refused = order(9_100_000_000 + number).user(reference.user(OTHER_USERS));
+        refused.dishes(reference.restaurant(place % 4), [place % 8, (place + 1) % 8]).status("CLOSED").build()
     });
     made.collect()
 }
@@ -83,11 +83,13 @@ async fn assert_exact(fleet: &Fleet) {
     assert_clean(fleet).await;
 }
 
-/// A fleet with so many dead letters for want of a user, among good orders.
-async fn with_strangers(count: i64) -> Fleet {
+/// A fleet with so many dead letters that Postgres refused, among good orders.
+async fn with_refused(count: i64) -> Fleet {
     let fleet = launch(&[]).await;
+    fleet.put_reference(&with_one_more()).await;
+    constrain(&fleet, "stg.order_events", REFUSE).await;
     fleet.ingest(&(0..30).map(|number| simple_order(number, "CLOSED")).collect::<Vec<_>>()).await;
-    fleet.ingest(&orders_of_a_stranger(count)).await;
+    fleet.ingest(&refused_orders(count)).await;
     at_rest(&fleet).await;
     assert_eq!(letters(&fleet).await, tally(&[("open", 1, count)]));
     // What is refused is accounted for.
@@ -98,7 +100,7 @@ async fn with_strangers(count: i64) -> Fleet {
 #[tokio::test]
 async fn letters_are_found_by_reason_stream_stage_and_time() {
     // GIVEN dead letters of several kinds, one of them old
-    let fleet = with_strangers(3).await;
+    let fleet = with_refused(3).await;
     for (topic, body) in [
         (fleet.stg_topic(), "no order"),
         (fleet.dds_topic(), "no fact"),
@@ -113,7 +115,7 @@ async fn letters_are_found_by_reason_stream_stage_and_time() {
     // WHEN they are listed THEN the filters hold, alone and together
     for (filters, count) in [
         (&[][..], 7),
-        (&["--reason", "unknown_user"], 3),
+        (&["--reason", "refused_by_store"], 3),
         (&["--reason", "malformed_json"], 4),
         (&["--stream", "order"], 5),
         (&["--stream", "hotel_search"], 2),
@@ -159,10 +161,10 @@ async fn letters_are_found_by_reason_stream_stage_and_time() {
 #[tokio::test]
 async fn a_replay_that_is_run_three_times_has_the_effect_of_one_event() {
     // GIVEN dead letters whose cause is mended
-    let fleet = with_strangers(20).await;
-    fleet.put_reference(&mended()).await;
+    let fleet = with_refused(20).await;
+    release(&fleet, "stg.order_events").await;
     // WHEN they are replayed again and again
-    let first = dlq(&fleet, &["replay", "--reason", "unknown_user", "--wait", "60"]).await;
+    let first = dlq(&fleet, &["replay", "--reason", "refused_by_store", "--wait", "60"]).await;
     assert_eq!((&first["replayed"], &first["refused_again"]), (&json!(20), &json!(0)), "{first}");
     for _ in 0..2 {
         let again = dlq(&fleet, &["replay", "--all", "--wait", "60"]).await;
@@ -176,8 +178,8 @@ async fn a_replay_that_is_run_three_times_has_the_effect_of_one_event() {
 #[tokio::test]
 async fn replays_that_are_run_at_once_share_the_work() {
     // GIVEN dead letters whose cause is mended
-    let fleet = with_strangers(40).await;
-    fleet.put_reference(&mended()).await;
+    let fleet = with_refused(40).await;
+    release(&fleet, "stg.order_events").await;
     // WHEN several replay at once, and one after them
     let replay = || fleet.strata(&["dlq", "replay", "--all", "--json"]);
     let (a, b, c) = tokio::join!(replay(), replay(), replay());
@@ -198,17 +200,19 @@ async fn replays_that_are_run_at_once_share_the_work() {
 #[tokio::test]
 async fn a_replay_that_is_killed_in_any_window_is_finished_by_the_next() {
     let fleet = launch(&[]).await;
-    let mut strangers = orders_of_a_stranger(40).into_iter();
+    fleet.put_reference(&with_one_more()).await;
+    let mut refused = refused_orders(40).into_iter();
     for (window, finished) in [("replay_numbered", 20), ("replay_sent", 40)] {
-        // GIVEN dead letters
-        fleet.ingest(&strangers.by_ref().take(20).collect::<Vec<_>>()).await;
+        // GIVEN dead letters whose cause is removed
+        constrain(
+            &fleet,
+            "stg.order_events",
+            &format!("{REFUSE} or object_id < {}", 9_100_000_000_i64 + finished - 20),
+        )
+        .await;
+        fleet.ingest(&refused.by_ref().take(20).collect::<Vec<_>>()).await;
         at_rest(&fleet).await;
-        if window == "replay_numbered" {
-            fleet.put_reference(&mended()).await;
-        } else {
-            // These had a user; the next are refused for another reason that can be mended.
-            refuse_cost_in_stg(&fleet).await;
-        }
+        release(&fleet, "stg.order_events").await;
         // WHEN a replay dies in a window
         let failing = [("STRATA_FAILPOINT", format!("{window}:kill"))];
         let failing = failing.each_ref().map(|(name, value)| (*name, value.as_str()));
@@ -225,21 +229,6 @@ async fn a_replay_that_is_killed_in_any_window_is_finished_by_the_next() {
     }
 }
 
-/// Makes dead letters of 20 good orders more.
-async fn refuse_cost_in_stg(fleet: &Fleet) {
-    constrain(fleet, "stg.order_events", "object_id not between 9200000000 and 9200000100").await;
-    let reference = reference();
-    let orders: Vec<Value> = (0..20)
-        .map(|n| {
-            let one = order(9_200_000_000 + n).user(reference.user(3));
-            one.dishes(reference.restaurant(1), [1, 2]).status("CLOSED").build()
-        })
-        .collect();
-    fleet.ingest(&orders).await;
-    at_rest(fleet).await;
-    release(fleet, "stg.order_events").await;
-}
-
 /// Has Postgres refuse some rows of a table.
 async fn constrain(fleet: &Fleet, table: &str, condition: &str) {
     let sql = format!("alter table {table} add constraint refused check ({condition}) not valid");
@@ -253,7 +242,8 @@ async fn release(fleet: &Fleet, table: &str) {
 }
 
 /// What each stage refuses in the next test: table, condition.
-const REFUSED: [(&str, &str); 4] = [
+const REFUSED: [(&str, &str); 5] = [
+    ("stg.order_events", REFUSE),
     ("dds.s_order_cost", "cost <> 777"),
     ("cdm.user_product_counters", "product_name <> 'refused by cdm'"),
     ("stg.hotel_search_events", "hotel_id <> 'stg refuses'"),
@@ -268,6 +258,7 @@ async fn letters_of_every_stage_are_replayed_once_their_cause_is_mended() {
     let restaurant = reference.restaurant(2).id.clone();
     let menu = &mut reference.restaurants.get_mut(&restaurant).expect("a restaurant").menu;
     "refused by cdm".clone_into(&mut menu[5].name);
+    reference.users = with_one_more().users;
     fleet.put_reference(&reference).await;
     for (table, condition) in REFUSED {
         constrain(&fleet, table, condition).await;
@@ -279,7 +270,7 @@ async fn letters_of_every_stage_are_replayed_once_their_cause_is_mended() {
     let mut at_dds = simple(9_300_000_001, 1);
     at_dds["payload"]["cost"] = json!(777);
     fleet.ingest(&[simple(9_300_000_000, 0), at_dds, simple(9_300_000_002, 5)]).await;
-    fleet.ingest(&orders_of_a_stranger(1)).await;
+    fleet.ingest(&refused_orders(1)).await;
     let hotels = ["good", "stg refuses", "dds refuses"];
     fleet.ingest_searches(&hotels.map(|hotel| search(1, hotel).offer("Amoma", 100).build())).await;
     at_rest(&fleet).await;
@@ -293,7 +284,7 @@ async fn letters_of_every_stage_are_replayed_once_their_cause_is_mended() {
         ("dds", "hotel_search", "refused_by_store"),
         ("dds", "order", "refused_by_store"),
         ("stg", "hotel_search", "refused_by_store"),
-        ("stg", "order", "unknown_user"),
+        ("stg", "order", "refused_by_store"),
     ];
     assert_eq!(refused, expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())));
     // AND they are accounted for while they lie there
@@ -302,8 +293,6 @@ async fn letters_of_every_stage_are_replayed_once_their_cause_is_mended() {
     for (table, _) in REFUSED {
         release(&fleet, table).await;
     }
-    reference.users = mended().users;
-    fleet.put_reference(&reference).await;
     let first = dlq(&fleet, &["replay", "--all", "--wait", "60"]).await;
     assert_eq!((&first["replayed"], &first["refused_again"]), (&json!(5), &json!(0)), "{first}");
     assert_eq!(dlq(&fleet, &["replay", "--all", "--wait", "60"]).await["replayed"], json!(0));
@@ -368,16 +357,16 @@ async fn what_is_still_bad_is_refused_again_and_counts_its_attempts() {
 #[tokio::test]
 async fn a_discarded_letter_stays_and_is_not_replayed() {
     // GIVEN dead letters of which some are discarded
-    let fleet = with_strangers(5).await;
+    let fleet = with_refused(5).await;
     fleet.kafka().produce(&fleet.stg_topic(), &[NewRecord::of("garbage")]).await;
     at_rest(&fleet).await;
     let refused = fleet.strata(&["dlq", "discard"]).await;
     assert!(!refused.status.success(), "everything was discarded by an empty choice");
-    let done = dlq(&fleet, &["discard", "--reason", "unknown_user", "--limit", "2"]).await;
+    let done = dlq(&fleet, &["discard", "--reason", "refused_by_store", "--limit", "2"]).await;
     assert_eq!(done["discarded"].as_array().map(Vec::len), Some(2), "{done}");
     assert_eq!(letters(&fleet).await, tally(&[("discarded", 1, 2), ("open", 1, 4)]));
     // WHEN all are replayed
-    fleet.put_reference(&mended()).await;
+    release(&fleet, "stg.order_events").await;
     let done = dlq(&fleet, &["replay", "--all", "--wait", "60"]).await;
     assert_eq!((&done["replayed"], &done["refused_again"]), (&json!(4), &json!(1)), "{done}");
     // THEN the discarded ones are not, and still can be looked at
@@ -389,11 +378,11 @@ async fn a_discarded_letter_stays_and_is_not_replayed() {
     .await;
     assert_eq!(listed(&fleet, &["--status", "discarded"]).await, 2);
     at_rest(&fleet).await;
-    let stranger = mended().user(KNOWN_USERS).id.clone();
+    let user = with_one_more().user(OTHER_USERS).id.clone();
     let arrived: i64 = sqlx::query_scalar(
         "select count(*) from dds.l_order_user join dds.h_user using (h_user_pk) where user_id = $1",
     )
-    .bind(stranger)
+    .bind(user)
     .fetch_one(fleet.pool())
     .await
     .expect("the orders");

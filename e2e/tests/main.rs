@@ -23,6 +23,7 @@ mod openapi;
 mod orders;
 mod origins;
 mod outage;
+mod parked;
 mod partitions;
 mod pools;
 mod queries;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use strata_testkit::eventually::holds;
-use strata_testkit::{Fleet, Service, eventually};
+use strata_testkit::{Fleet, NewRecord, Service, eventually};
 
 use crate::support::{SOON, launch, reference, simple_order};
 
@@ -29,13 +29,14 @@ fn stage<'a>(status: &'a Value, stage: &str) -> &'a Value {
 
 #[tokio::test]
 async fn status_shows_where_every_stage_stands_and_what_the_layers_hold() {
-    // GIVEN a fleet that has taken in orders, one of them unusable
+    // GIVEN a fleet that has taken in orders, one of an unknown user, and something unusable
     let fleet = launch(&[]).await;
     let orders: Vec<Value> = (0..30).map(|number| simple_order(number, "CLOSED")).collect();
     fleet.ingest(&orders).await;
     let mut stranger = simple_order(30, "CLOSED");
     stranger["payload"]["user"]["id"] = "f".repeat(24).into();
     fleet.ingest(&[stranger]).await;
+    fleet.kafka().produce(&fleet.stg_topic(), &[NewRecord::of("garbage")]).await;
     fleet.at_rest(SOON).await;
     // WHEN it is asked
     let (status, _) = status(&fleet).await;
@@ -57,7 +58,7 @@ async fn status_shows_where_every_stage_stands_and_what_the_layers_hold() {
         assert_eq!(table, Some(&expected), "{status}");
     }
     // AND no stage lags
-    for (name, records) in [("stg", 31), ("dds", 30), ("cdm", 30)] {
+    for (name, records) in [("stg", 32), ("dds", 30), ("cdm", 30)] {
         let stage = stage(&status, name);
         let service = Service::STAGES.into_iter().find(|service| service.binary() == name).expect("a stage");
         assert_eq!(stage["topic"], fleet.input_of(service), "{status}");
@@ -68,7 +69,11 @@ async fn status_shows_where_every_stage_stands_and_what_the_layers_hold() {
     // AND the unusable one shows
     let letters = &status["dead_letters"][0];
     assert_eq!((&letters["stage"], &letters["open"]), (&"stg".into(), &1.into()), "{status}");
-    assert_eq!(letters["reason"], "unknown_user", "{status}");
+    assert_eq!(letters["reason"], "malformed_json", "{status}");
+    // AND so does the one that waits
+    assert_eq!(status["parked"], 1, "{status}");
+    let shown = fleet.strata_ok(&["status"]).await;
+    assert!(shown.contains("1 open; 1 parked, waiting for reference data"), "{shown}");
 }
 
 #[tokio::test]

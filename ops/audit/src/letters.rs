@@ -134,12 +134,17 @@ pub fn check(snapshot: &Snapshot<'_>, report: &mut Report) {
     }
     report.checks.push(check);
 
-    let mut open: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    for letter in snapshot.letters.iter().filter(|l| matches!(l.status.as_str(), "open" | "replaying")) {
-        *open.entry((&letter.stage, &letter.reason)).or_default() += 1;
+    let mut unsettled: BTreeMap<(&str, &str, &str), u64> = BTreeMap::new();
+    for letter in &snapshot.letters {
+        let kind = match letter.status.as_str() {
+            "open" | "replaying" => "dead letters",
+            "parked" => "parked records",
+            _ => continue,
+        };
+        *unsettled.entry((kind, &letter.stage, &letter.reason)).or_default() += 1;
     }
-    for ((stage, reason), count) in open {
-        report.notes.push(format!("{count} dead letters of {stage} are open: {reason}"));
+    for ((kind, stage, reason), count) in unsettled {
+        report.notes.push(format!("{count} {kind} of {stage} are open: {reason}"));
     }
 }
 

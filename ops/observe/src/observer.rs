@@ -52,6 +52,7 @@ pub struct Observer {
 struct Warehouse {
     offsets: Offsets,
     dead_letters: Option<Vec<DeadLetters>>,
+    parked: Option<i64>,
     reconcile: Option<Reconcile>,
 }
 
@@ -117,6 +118,7 @@ impl Observer {
             tables,
             metrics: live.map(|live| live.metrics),
             dead_letters: warehouse.as_mut().and_then(|warehouse| warehouse.dead_letters.take()),
+            parked: warehouse.as_ref().and_then(|warehouse| warehouse.parked),
             reconcile: warehouse.and_then(|warehouse| warehouse.reconcile),
         }
     }
@@ -136,10 +138,12 @@ impl Observer {
         let asking = async {
             let offsets = store::offsets(&self.pool).await?;
             let dead_letters = store::dead_letters(&self.pool).await;
+            let parked = store::parked(&self.pool).await;
             let reconcile = store::last_reconcile(&self.pool).await;
             anyhow::Ok(Warehouse {
                 offsets,
                 dead_letters: dead_letters.ok(),
+                parked: parked.ok(),
                 reconcile: reconcile.ok().flatten(),
             })
         };

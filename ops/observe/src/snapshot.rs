@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub metrics: Option<Metrics>,
     /// Dead letters that nobody dealt with yet; empty when there are none.
     pub dead_letters: Option<Vec<DeadLetters>>,
+    /// Records that wait for reference data and are taken up by themselves.
+    pub parked: Option<i64>,
     /// What `strata reconcile` found last; null also where it never ran.
     pub reconcile: Option<Reconcile>,
 }
@@ -238,6 +240,7 @@ mod tests {
             tables: None,
             metrics: None,
             dead_letters: None,
+            parked: None,
             reconcile: None,
         }
     }

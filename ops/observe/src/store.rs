@@ -46,6 +46,11 @@ pub async fn dead_letters(pool: &PgPool) -> sqlx::Result<Vec<DeadLetters>> {
     Ok(kinds.map(|(stream, stage, reason, open)| DeadLetters { stream, stage, reason, open }).collect())
 }
 
+/// Records that wait for reference data.
+pub async fn parked(pool: &PgPool) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select count(*) from ops.dead_letters where status = 'parked'").fetch_one(pool).await
+}
+
 /// The last run of `strata reconcile`, if there was one.
 pub async fn last_reconcile(pool: &PgPool) -> sqlx::Result<Option<Reconcile>> {
     let row: Option<(DateTime<Utc>, i64, i32, i64)> =

@@ -3,7 +3,6 @@
 mod dlq;
 mod ingest;
 mod layers;
-mod lock;
 mod progress;
 mod push;
 mod rebuild;

@@ -59,7 +59,7 @@ async fn list(settings: &Settings) -> anyhow::Result<ExitCode> {
 /// Counts the resumes of a topic up; a stage that has stopped looks at the number whenever it tries again.
 async fn resume(settings: &Settings, args: &ResumeArgs) -> anyhow::Result<ExitCode> {
     let streams = chosen(args)?;
-    let pool = pg::pool(&settings.database_url, "strata")?;
+    let pool = pg::pool(&settings.postgres, "strata", 1);
     for stream in streams {
         sqlx::query(
             "insert into ops.stage_resumes (stage, topic, resumed) values ($1, $2, 1) on conflict (stage, topic) \

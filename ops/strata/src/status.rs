@@ -114,12 +114,16 @@ fn rows(snapshot: &Snapshot) -> Option<Table> {
     Some(table)
 }
 
-/// How many there are.
+/// How many there are, and how many records are only parked.
 pub fn dead_letters_in_short(snapshot: &Snapshot) -> String {
-    match &snapshot.dead_letters {
-        None => "not known".to_owned(),
+    let letters = match &snapshot.dead_letters {
+        None => return "not known".to_owned(),
         Some(kinds) if kinds.is_empty() => "none open".to_owned(),
         Some(kinds) => format!("{} open", grouped(kinds.iter().map(|kind| kind.open).sum())),
+    };
+    match snapshot.parked {
+        None | Some(0) => letters,
+        Some(parked) => format!("{letters}; {} parked, waiting for reference data", grouped(parked)),
     }
 }
 

@@ -5,6 +5,7 @@ use std::future::ready;
 use strata_events::StageId;
 use strata_events::StreamSpec;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
+use strata_runtime::kafka::parked::Parked;
 use strata_runtime::kafka::worker::Runnable;
 use strata_runtime::redis::ReferenceKeys;
 use strata_runtime::{App, Assembled, Lane, ServiceSpec};
@@ -25,8 +26,9 @@ const STREAMS: &[(&StreamSpec, Build)] = &[(&ORDER, order), (&HOTEL_SEARCH, sear
 
 fn order(app: &App, lane: &Lane) -> Box<dyn Runnable> {
     let keys = ReferenceKeys { prefix: app.settings.redis_prefix.clone() };
-    let reference = ReferenceCache::new(app.redis.clone(), keys);
-    lane.worker(app, [OrderHandler::new(reference, lane.output.clone())])
+    let reference = || ReferenceCache::new(app.redis.clone(), keys.clone());
+    Parked::start(app, lane, reference());
+    lane.worker(app, [OrderHandler::new(reference(), lane.output.clone())])
 }
 
 fn search(app: &App, lane: &Lane) -> Box<dyn Runnable> {

@@ -1,13 +1,14 @@
 //! Users and restaurants from Redis, a batch at a time, remembered until they change.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use lru::LruCache;
 use redis::AsyncCommands;
-use strata_events::{Contract, MenuItem, Restaurant, User};
+use strata_events::{Contract, MenuItem, Reference, Restaurant, User};
 use strata_runtime::kafka::StageError;
+use strata_runtime::kafka::parked::References;
 use strata_runtime::redis::{Connection, ReferenceKeys};
 
 /// Users remembered at most.
@@ -42,6 +43,19 @@ pub struct ReferenceData {
     pub restaurants: HashMap<String, Arc<Menu>>,
 }
 
+impl ReferenceData {
+    /// True when enrichment finds it.
+    pub fn holds(&self, reference: &Reference) -> bool {
+        match reference {
+            Reference::User(id) => self.users.contains_key(id),
+            Reference::Restaurant(id) => self.restaurants.contains_key(id),
+            Reference::Product { restaurant, product } => {
+                self.restaurants.get(restaurant).is_some_and(|menu| menu.dishes.contains_key(product))
+            }
+        }
+    }
+}
+
 /// Looks reference data up and remembers it while its version stands.
 ///
 /// What is missing is asked for again every time: it may arrive at any moment.
@@ -65,6 +79,25 @@ impl ReferenceCache {
         }
     }
 
+    fn forget(&mut self) {
+        self.users.clear();
+        self.restaurants.clear();
+    }
+
+    /// Reads restaurants again: somebody may have changed them and left the version as it was.
+    pub async fn read_again(
+        &mut self,
+        reference: &mut ReferenceData,
+        restaurant_ids: &BTreeSet<&str>,
+    ) -> Result<(), StageError> {
+        for id in restaurant_ids {
+            self.restaurants.pop(*id);
+        }
+        let fresh = self.fetch(std::iter::empty(), restaurant_ids.iter().copied()).await?;
+        reference.restaurants.extend(fresh.restaurants);
+        Ok(())
+    }
+
     /// Looks up all of `user_ids` and `restaurant_ids`: one round trip when nothing changed, few otherwise.
     ///
     /// **Errors**: `Transient` when Redis does not answer; a missing entry is no error.
@@ -76,8 +109,7 @@ impl ReferenceCache {
         // The version is read first: a value read after it may be newer, never older.
         let version: Option<i64> = self.redis.get(self.keys.version()).await?;
         if version != self.version {
-            self.users.clear();
-            self.restaurants.clear();
+            self.forget();
             self.version = version;
         }
         let keys = self.keys.clone();
@@ -93,6 +125,22 @@ impl ReferenceCache {
             )
             .await?,
         })
+    }
+}
+
+impl References for ReferenceCache {
+    async fn present(&mut self, wanted: &HashSet<Reference>) -> Result<HashSet<Reference>, StageError> {
+        self.forget();
+        let users = wanted.iter().filter_map(|one| match one {
+            Reference::User(id) => Some(id.as_str()),
+            Reference::Restaurant(_) | Reference::Product { .. } => None,
+        });
+        let restaurants = wanted.iter().filter_map(|one| match one {
+            Reference::Restaurant(id) | Reference::Product { restaurant: id, .. } => Some(id.as_str()),
+            Reference::User(_) => None,
+        });
+        let data = self.fetch(users, restaurants).await?;
+        Ok(wanted.iter().filter(|one| data.holds(one)).cloned().collect())
     }
 }
 

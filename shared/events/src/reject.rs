@@ -81,6 +81,11 @@ impl Reject {
         Self { class: Class::Parked { waits_for }, ..self }
     }
 
+    /// True for an input that waits for reference data.
+    pub fn is_parked(&self) -> bool {
+        matches!(self.class, Class::Parked { .. })
+    }
+
     /// The same reason where it speaks of an error of ours.
     pub fn suspicious(self) -> Self {
         Self { class: Class::Suspicious, ..self }

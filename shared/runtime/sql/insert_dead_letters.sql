@@ -2,8 +2,9 @@
 -- $5 offset bigint[] · $6 Kafka timestamp bigint[] (Unix ms) · $7 key bytea[] · $8 payload bytea[] · $9 reason text[] · $10 detail text[]
 -- $11 origin text[] · $12 source text[] · $13 event_id text[] · $14 number of the replay that brought it bigint[]
 -- $15 Kafka timestamp where $6 is only the nearest that can be kept bigint[] (Unix ms)
+-- $16 what a parked record waits for text[], each with spaces between the references
 insert into ops.dead_letters (
-    stream, stage, topic, partition, "offset", record_dt, key, payload, reason, detail, origin, source, event_id, timestamp_ms, attempts, status
+    stream, stage, topic, partition, "offset", record_dt, key, payload, reason, detail, origin, source, event_id, timestamp_ms, waits_for, attempts, status
 )
 select
     $1,
@@ -20,14 +21,19 @@ select
     d.source,
     d.event_id,
     d.timestamp_ms,
+    string_to_array(d.waits_for, ' '),
     -- A replay was counted when it was numbered.
     coalesce(p.attempts, 1),
     -- A rebuild has counted what an earlier layer says here.
-    case when r.last_offset is null then 'open' else 'replayed' end
+    case
+        when r.last_offset is not null then 'replayed'
+        when d.waits_for is not null then 'parked'
+        else 'open'
+    end
 from unnest(
     $4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::text[], $10::text[],
-    $11::text[], $12::text[], $13::text[], $14::bigint[], $15::bigint[]
-) as d (partition, "offset", record_ms, key, payload, reason, detail, origin, source, event_id, replay_seq, timestamp_ms)
+    $11::text[], $12::text[], $13::text[], $14::bigint[], $15::bigint[], $16::text[]
+) as d (partition, "offset", record_ms, key, payload, reason, detail, origin, source, event_id, replay_seq, timestamp_ms, waits_for)
 left join ops.dead_letters as p
     on p.stage = $2
     and p.topic = $3

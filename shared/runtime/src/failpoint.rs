@@ -5,10 +5,10 @@
 
 use crate::kafka::StageError;
 
-/// The windows: those of a batch, in the order in which it passes them; one whose `error` makes the loop's first
-/// partition bring nothing any more, and one whose `error` makes its consumer leave the group; those of
-/// `strata rebuild` and of `strata dlq replay`.
-pub const WINDOWS: [&str; 13] = [
+/// The windows: those of a batch, in the order in which it passes them; those whose `error` makes the loop's first
+/// partition bring nothing any more, its consumer leave the group, and the producer take no acknowledgement any
+/// more; those of `strata rebuild` and of `strata dlq replay`.
+pub const WINDOWS: [&str; 14] = [
     "after_fetch",
     "in_copy",
     "in_transaction",
@@ -17,6 +17,7 @@ pub const WINDOWS: [&str; 13] = [
     "after_ack",
     "silent_partition",
     "forgotten_consumer",
+    "deaf_producer",
     "rebuild_in_transaction",
     "rebuild_committed",
     "rebuild_before_swap",

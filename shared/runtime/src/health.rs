@@ -69,6 +69,16 @@ impl WorkerStatus {
         self.set(Err(why.into()));
     }
 
+    /// The loop is not stuck: a part of what it does came to its end.
+    pub fn turned(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = Instant::now();
+    }
+
+    /// When the loop reported last.
+    pub fn last_turn(&self) -> Instant {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
     fn set(&self, state: Result<(), String>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (state, Instant::now());
     }

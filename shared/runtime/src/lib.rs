@@ -10,9 +10,11 @@ pub mod kafka;
 pub mod lane;
 mod linger;
 pub mod metrics;
+pub mod operator_lock;
 pub mod pg;
 pub mod pg_copy;
 pub mod redis;
+pub mod restart;
 pub mod retention;
 mod same_origin;
 pub mod server;
@@ -23,4 +25,5 @@ pub mod trace;
 
 pub use config::{Settings, Topics};
 pub use lane::Lane;
+pub use operator_lock::OperatorLock;
 pub use service::{App, Assembled, ServiceSpec, run};

@@ -8,17 +8,21 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use sqlx::PgPool;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::health::Health;
+use crate::health::{Health, WorkerStatus};
 use crate::kafka::Producer;
-use crate::kafka::worker::Runnable;
+use crate::kafka::worker::{REPORTS_WITHIN, Runnable};
 use crate::metrics::Metrics;
+use crate::restart::{self, RestartNeeded};
 use crate::{Settings, docs, http, pg, redis as redis_client, server, telemetry, tls, trace};
 
 /// Time a stopping service has for the batch in hand and open requests.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
+
+/// Time between two looks at what the loops report.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What distinguishes one service from another before it is built.
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +117,7 @@ where
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             tracing::error!(error = format!("{e:#}"), "{} failed", spec.name);
-            ExitCode::FAILURE
+            if e.is::<RestartNeeded>() { ExitCode::from(restart::STATUS) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -149,7 +153,7 @@ where
         service: spec.name,
         postgres: assembled.needs_postgres.then_some(probe),
         redis: assembled.needs_redis.then_some(health_redis),
-        kafka: Some(producer),
+        kafka: Some(producer.clone()),
         workers: assembled.workers.iter().map(|worker| worker.status()).collect(),
         ..Health::default()
     };
@@ -163,7 +167,32 @@ where
         .with_context(|| format!("cannot listen on {address}; set {} to a free port", spec.port_variable))?;
     tracing::info!(%address, "{} listens", spec.name);
     let serving = server::serve(listener, router, limits, shutdown.clone());
-    run_until_stopped(serving, assembled.workers, shutdown, stop).await
+    let statuses = assembled.workers.iter().map(|worker| worker.status()).collect();
+    let failure = restart_needed(statuses, producer, shutdown.clone())?;
+    run_until_stopped(serving, assembled.workers, shutdown, stop, failure).await
+}
+
+/// Watches the loops and the producer; the future ends when only a new process helps.
+fn restart_needed(
+    loops: Vec<Arc<WorkerStatus>>,
+    producer: Producer,
+    shutdown: CancellationToken,
+) -> anyhow::Result<impl Future<Output = RestartNeeded>> {
+    let (told, hanging) = oneshot::channel();
+    let looks = (REPORTS_WITHIN.as_secs() / LOOK_EVERY.as_secs()) as u32;
+    let stuck = move |why| {
+        drop(told.send(why));
+        // Whatever hangs may keep the rest from its end, too.
+        std::thread::sleep(SHUTDOWN_DEADLINE * 2);
+        std::process::exit(restart::STATUS.into());
+    };
+    restart::watch(loops, (LOOK_EVERY, looks), shutdown, stuck)?;
+    Ok(async move {
+        tokio::select! {
+            failure = producer.failed() => failure,
+            Ok(why) = hanging => why,
+        }
+    })
 }
 
 /// Serves and works until a signal arrives or a part fails; then gives the rest its deadline.
@@ -172,6 +201,7 @@ async fn run_until_stopped(
     workers: Vec<Box<dyn Runnable>>,
     shutdown: CancellationToken,
     stop: impl Future<Output = ()>,
+    restart: impl Future<Output = RestartNeeded>,
 ) -> anyhow::Result<()> {
     let (ended_tx, mut ended) = mpsc::channel::<anyhow::Result<()>>(workers.len() + 1);
     let parts = workers.len() + 1;
@@ -202,6 +232,7 @@ async fn run_until_stopped(
             stopped += 1;
             result.and_then(|()| Err(anyhow::anyhow!("a part of the service ended without being told to")))
         }
+        why = restart => Err(why.into()),
     };
     shutdown.cancel();
     let drain = async {

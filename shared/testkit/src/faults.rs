@@ -33,6 +33,11 @@ impl Fleet {
         (status, self.take(slot).log_tail())
     }
 
+    /// How often a service has ended and asked to be started again.
+    pub fn restarts(&self, service: Service) -> usize {
+        self.with(service, |process| process.restarts)
+    }
+
     /// Stops a service in the middle of whatever it does, until it is thawed.
     pub fn freeze(&self, service: Service) {
         self.with(service, |process| process.signal("-STOP"));

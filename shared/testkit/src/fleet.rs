@@ -28,6 +28,9 @@ const HEALTHY_WITHIN: Duration = Duration::from_secs(30);
 /// A service that was told to stop is gone within this.
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
 
+/// Time between two looks at whether a process has asked to be started again.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// A service of the fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
@@ -81,11 +84,14 @@ impl Service {
 /// A running process and whether it is the second of its service.
 pub(crate) type Slot = (Service, bool);
 
+/// The running processes.
+type Processes = Mutex<BTreeMap<Slot, Process>>;
+
 /// The fleet of one test.
 pub struct Fleet {
     pub(crate) suffix: String,
     pub(crate) environment: Vec<(String, String)>,
-    processes: Mutex<BTreeMap<Slot, Process>>,
+    processes: Arc<Processes>,
     started: AtomicU32,
     log_dir: PathBuf,
     pub(crate) http: reqwest::Client,
@@ -144,7 +150,7 @@ impl Fleet {
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Self {
             environment,
-            processes: Mutex::default(),
+            processes: supervised(),
             started: AtomicU32::new(0),
             log_dir,
             http: reqwest::Client::new(),
@@ -284,6 +290,16 @@ impl Fleet {
         }
     }
 
+    /// Writes users or restaurants, a line each, to Redis, as somebody would who knows nothing of the version.
+    pub async fn write_to_redis(&self, kind: &str, lines: &str) {
+        let mut redis = self.redis().await;
+        for line in lines.lines() {
+            let entry: Value = serde_json::from_str(line).expect("an entry");
+            let key = format!("{}:ref:{kind}:{}", self.suffix, entry["_id"].as_str().expect("an id"));
+            redis::cmd("SET").arg(key).arg(line).exec_async(&mut redis).await.expect("redis takes it");
+        }
+    }
+
     /// The reference data that stg sees, generated entries included.
     pub async fn reference(&self) -> Reference {
         Reference::from_redis(&mut self.redis().await, &format!("{}:", self.suffix)).await
@@ -389,6 +405,21 @@ impl Drop for Fleet {
             forget_keys(&servers, &pattern).await;
         });
     }
+}
+
+/// Has processes that ask for it started again, for as long as somebody holds them.
+fn supervised() -> Arc<Processes> {
+    let processes: Arc<Processes> = Arc::default();
+    let watched = Arc::downgrade(&processes);
+    std::thread::spawn(move || {
+        while let Some(processes) = watched.upgrade() {
+            let mut processes = processes.lock().unwrap_or_else(PoisonError::into_inner);
+            processes.values_mut().for_each(Process::supervise);
+            drop(processes);
+            std::thread::sleep(LOOK_EVERY);
+        }
+    });
+    processes
 }
 
 /// Deletes the Redis keys of a test.

@@ -11,7 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::util::Timeout;
 use strata_runtime::config::KafkaSettings;
@@ -152,6 +152,23 @@ impl Kafka {
             delivered.map_err(|(e, _)| format!("kafka refused a record for {topic}: {e}"))?;
         }
         Ok(())
+    }
+
+    /// Produces records in a transaction that is undone: offsets that no reader finds a record at.
+    pub async fn produce_and_abort(&self, topic: &str, records: &[NewRecord]) {
+        let producer: FutureProducer = connection::client(&self.settings)
+            .set("transactional.id", format!("testkit-{topic}"))
+            .create()
+            .expect("a kafka producer");
+        let undone = Self { settings: self.settings.clone(), producer };
+        let run = |step: fn(&FutureProducer) -> KafkaResult<()>| {
+            let producer = undone.producer.clone();
+            tokio::task::spawn_blocking(move || step(&producer).expect("a transaction"))
+        };
+        run(|producer| producer.init_transactions(ANSWER_WITHIN)).await.expect("no panic");
+        run(Producer::begin_transaction).await.expect("no panic");
+        undone.produce(topic, records).await;
+        run(|producer| producer.abort_transaction(ANSWER_WITHIN)).await.expect("no panic");
     }
 
     /// Creates a topic that is not there yet.

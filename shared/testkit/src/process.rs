@@ -19,9 +19,15 @@ pub struct Stopped {
     pub took: Duration,
 }
 
+/// Exit status of a service that asks to be started again.
+const RESTART: i32 = 75;
+
 /// A child process, killed with the value.
 pub(crate) struct Process {
     child: Child,
+    command: Command,
+    /// How often it was started again.
+    pub(crate) restarts: usize,
     log: PathBuf,
     /// Port of its HTTP server.
     pub(crate) port: u16,
@@ -37,11 +43,23 @@ impl Process {
         command.arg("serve").stdin(Stdio::null()).stdout(output).stderr(error);
         set_environment(&mut command, environment);
         let child = command.spawn().unwrap_or_else(|e| panic!("{} does not start: {e}", path.display()));
-        Self { child, log, port }
+        // What has gone wrong by design does so once.
+        command.env_remove("STRATA_FAILPOINT");
+        Self { child, command, restarts: 0, log, port }
     }
 
-    /// Fails when the process has ended by itself.
+    /// Starts it again when it has asked for that, as a supervisor does.
+    pub(crate) fn supervise(&mut self) {
+        let asked = self.exit_status().and_then(|status| status.code()) == Some(RESTART);
+        if asked && let Ok(child) = self.command.spawn() {
+            self.child = child;
+            self.restarts += 1;
+        }
+    }
+
+    /// Fails when the process has ended by itself and did not ask to be started again.
     pub(crate) fn assert_running(&mut self) {
+        self.supervise();
         if let Ok(Some(status)) = self.child.try_wait() {
             panic!(
                 "a service ended by itself ({status}); its log {}:\n{}",

@@ -13,9 +13,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 async fn refuse(pool: &PgPool, stage: &str, offset: i64, status: &str, origin: Option<&str>) {
     sqlx::query(
         "insert into ops.dead_letters \
-         (stream, stage, topic, partition, \"offset\", record_dt, payload, reason, detail, origin, status, replay_seq) \
+         (stream, stage, topic, partition, \"offset\", record_dt, payload, reason, detail, origin, status, replay_seq, waits_for) \
          values ('order', $1, 'a_topic', 0, $2, now() - interval '1 day', '', 'unknown_user', '', $3, $4, \
-             case $4 when 'replaying' then 1 end)",
+             case $4 when 'replaying' then 1 end, case $4 when 'parked' then array['user/1'] else '{}' end)",
     )
     .bind(stage)
     .bind(offset)
@@ -48,7 +48,7 @@ async fn dead_letters_go_once_they_were_settled_long_ago() {
         .execute(pool)
         .await
         .expect("a number");
-    for (offset, status) in (0..).zip(["open", "replaying", "replayed", "discarded"]) {
+    for (offset, status) in (0..).zip(["open", "replaying", "replayed", "discarded", "parked"]) {
         refuse(pool, "stg", offset, status, None).await;
     }
     // AND one whose copy is still open, with others of a later stage
@@ -63,7 +63,7 @@ async fn dead_letters_go_once_they_were_settled_long_ago() {
     // WHEN their time has come THEN the settled ones go, but what dds discarded, and what tells of a copy
     let late = settled + TimeDelta::days(91);
     assert_eq!((remove(pool, "stg", true, late).await, remove(pool, "dds", false, late).await), (2, 1));
-    assert_eq!(offsets(pool).await, [0, 1, 10, 11, 21]);
+    assert_eq!(offsets(pool).await, [0, 1, 4, 10, 11, 21]);
     // WHEN an old one is settled only now THEN its time begins now
     sqlx::query("update ops.dead_letters set first_seen = now() - interval '1 year'")
         .execute(pool)
@@ -75,7 +75,7 @@ async fn dead_letters_go_once_they_were_settled_long_ago() {
         .expect("discarded");
     assert_eq!(remove(pool, "stg", true, settled + TimeDelta::days(1)).await, 0);
     assert_eq!(remove(pool, "stg", true, late).await, 3);
-    assert_eq!(offsets(pool).await, [1, 21]);
+    assert_eq!(offsets(pool).await, [1, 4, 21]);
     // AND the numbers of replays have not gone back
     let last: i64 =
         sqlx::query_scalar("select last_seq from ops.replay_sequences").fetch_one(pool).await.expect("it");

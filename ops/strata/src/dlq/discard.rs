@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use strata_runtime::{Settings, pg};
+use strata_runtime::{OperatorLock, Settings, pg};
 
-use super::filter::{Filter, matching};
+use super::filter::{Filter, UNSETTLED, matching};
 
 use crate::layers::grouped;
-use crate::lock::OperatorLock;
 
 /// What to discard.
 #[derive(clap::Args)]
@@ -37,7 +36,7 @@ pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
         " order by d.id limit $8) ",
         "update ops.dead_letters as d set status = 'discarded' from chosen where d.id = chosen.id returning d.id"
     );
-    let query = args.filter.bind_scalar(sqlx::query_scalar(discard), Some("open"));
+    let query = args.filter.bind_scalar(sqlx::query_scalar(discard), Some(&UNSETTLED));
     let discarded: Vec<i64> = query.bind(args.limit.map(i64::from)).fetch_all(&pool).await?;
     if args.json {
         println!("{}", json!({"discarded": discarded}));

@@ -14,10 +14,13 @@ macro_rules! matching {
          and ($4::text is null or d.stage = $4) \
          and ($5::timestamptz is null or d.first_seen >= $5) \
          and ($6::timestamptz is null or d.first_seen < $6) \
-         and ($7::text is null or d.status = $7)"
+         and ($7::text[] is null or d.status = any($7))"
     };
 }
 pub(super) use matching;
+
+/// Dead letters that nobody has settled: those that wait for somebody, and those that wait for reference data.
+pub const UNSETTLED: [&str; 2] = ["open", "parked"];
 
 /// All conditions must hold; without any, every dead letter is meant.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -66,11 +69,11 @@ impl Filter {
         (!self.id.is_empty()).then(|| self.id.clone())
     }
 
-    /// Fills `$1` to `$7`; no status means any.
+    /// Fills `$1` to `$7`; no statuses mean any.
     pub fn bind<'q, T>(
         &'q self,
         query: QueryAs<'q, Postgres, T, PgArguments>,
-        status: Option<&'q str>,
+        status: Option<&'q [&'q str]>,
     ) -> QueryAs<'q, Postgres, T, PgArguments> {
         query
             .bind(self.ids())
@@ -86,7 +89,7 @@ impl Filter {
     pub fn bind_scalar<'q, T>(
         &'q self,
         query: QueryScalar<'q, Postgres, T, PgArguments>,
-        status: Option<&'q str>,
+        status: Option<&'q [&'q str]>,
     ) -> QueryScalar<'q, Postgres, T, PgArguments> {
         query
             .bind(self.ids())

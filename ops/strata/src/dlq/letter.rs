@@ -32,7 +32,7 @@ pub struct Letter {
     pub first_seen: DateTime<Utc>,
     /// How often the event was put through the stage.
     pub attempts: i32,
-    /// open, replaying, replayed or discarded.
+    /// open, parked, replaying, replayed or discarded.
     pub status: String,
     /// Its origin header.
     pub origin: Option<String>,
@@ -42,13 +42,15 @@ pub struct Letter {
     pub event_id: Option<String>,
     /// Number of its replay.
     pub replay_seq: Option<i64>,
+    /// What a parked one waits for.
+    pub waits_for: Option<Vec<String>>,
 }
 
 /// The columns of a [`Letter`], of `ops.dead_letters as d`.
 macro_rules! columns {
     () => {
         "d.id, d.stream, d.stage, d.topic, d.partition, d.\"offset\", d.record_dt, d.key, d.payload, d.reason, \
-         d.detail, d.first_seen, d.attempts, d.status, d.origin, d.source, d.event_id, d.replay_seq"
+         d.detail, d.first_seen, d.attempts, d.status, d.origin, d.source, d.event_id, d.replay_seq, d.waits_for"
     };
 }
 pub(super) use columns;
@@ -83,6 +85,7 @@ impl Letter {
             "source": self.start(),
             "event_id": self.event_id,
             "replay_seq": self.replay_seq,
+            "waits_for": self.waits_for,
         })
     }
 

@@ -7,7 +7,7 @@ use chrono::SecondsFormat;
 use serde_json::{Value, json};
 use strata_runtime::{Settings, pg};
 
-use super::filter::{Filter, matching};
+use super::filter::{Filter, UNSETTLED, matching};
 use super::letter::{Letter, columns, hex, rfc3339};
 use crate::layers::grouped;
 use crate::table::{Align, Table, shortened};
@@ -20,9 +20,9 @@ const DETAIL_CHARS: usize = 60;
 pub struct ListArgs {
     #[command(flatten)]
     filter: Filter,
-    /// open, replaying, replayed, discarded, or any.
-    #[arg(long, default_value = "open", value_parser = ["open", "replaying", "replayed", "discarded", "any"])]
-    status: String,
+    /// Those of this status only, or any; else those that are open or parked.
+    #[arg(long, value_parser = ["open", "parked", "replaying", "replayed", "discarded", "any"])]
+    status: Option<String>,
     /// Rows at most.
     #[arg(long, default_value_t = 50)]
     limit: u32,
@@ -44,7 +44,13 @@ pub struct ShowArgs {
 /// Lists dead letters.
 pub async fn list(settings: &Settings, args: &ListArgs) -> anyhow::Result<ExitCode> {
     let pool = pg::pool(&settings.postgres, "strata", settings.postgres.worker_connections);
-    let status = (args.status != "any").then_some(args.status.as_str());
+    let chosen = args.status.as_deref();
+    let only = chosen.map(|status| [status]);
+    let status: Option<&[&str]> = match &only {
+        None => Some(&UNSETTLED),
+        Some(["any"]) => None,
+        Some(only) => Some(only),
+    };
     let count = concat!("select count(*) from ops.dead_letters as d where ", matching!());
     let total: i64 = args
         .filter
@@ -67,7 +73,10 @@ pub async fn list(settings: &Settings, args: &ListArgs) -> anyhow::Result<ExitCo
         return Ok(ExitCode::SUCCESS);
     }
     if letters.is_empty() {
-        println!("no dead letters{}", status.map(|s| format!(" that are {s}")).unwrap_or_default());
+        println!(
+            "no dead letters{}",
+            status.map(|s| format!(" that are {}", s.join(" or "))).unwrap_or_default()
+        );
         return Ok(ExitCode::SUCCESS);
     }
     print_table(&letters);
@@ -128,6 +137,7 @@ pub async fn show(settings: &Settings, args: &ShowArgs) -> anyhow::Result<ExitCo
         ("Kafka time", rfc3339(letter.record_dt)),
         ("stream", format!("{}, refused by {}", letter.stream, letter.stage)),
         ("reason", format!("{}: {}", letter.reason, letter.detail)),
+        ("waits for", letter.waits_for.as_ref().map_or_else(none, |waits_for| waits_for.join(", "))),
         ("first seen", rfc3339(letter.first_seen)),
         ("attempts", letter.attempts.to_string()),
         ("began as", letter.start()),

@@ -13,13 +13,12 @@ use cdm::watermark::Watermarks;
 use sqlx::PgConnection;
 use strata_events::StageId;
 use strata_events::stream::ORDER;
-use strata_runtime::{Settings, failpoint};
+use strata_runtime::{OperatorLock, Settings, failpoint};
 
 use super::counted::Counted;
 use super::{begin, expect_whole_tables, hold, progress};
 use crate::fleet::Fleet;
 use crate::layers::grouped;
-use crate::lock::OperatorLock;
 
 /// What was found.
 #[derive(Debug)]

@@ -20,13 +20,12 @@ use sqlx::{PgPool, Postgres, Transaction};
 use strata_events::StageId;
 use strata_events::stream::HOTEL_SEARCH;
 use strata_runtime::redis::MetricsKeys;
-use strata_runtime::{Settings, failpoint};
+use strata_runtime::{OperatorLock, Settings, failpoint};
 
 use super::counted::Counted;
 use super::{begin, expect_whole_tables, progress};
 use crate::fleet::Fleet;
 use crate::layers::grouped;
-use crate::lock::OperatorLock;
 
 /// Rows that go to Redis in one request.
 const CHUNK: usize = 1000;

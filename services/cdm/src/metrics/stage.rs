@@ -158,7 +158,7 @@ impl Stage for MetricsStage {
         }
         phases.end("apply");
         self.letters.count(records.len() - letters.len() - duplicates, duplicates, &letters);
-        Ok(letters.iter().map(|(record, reject)| self.letters.output(record, reject)).collect())
+        Ok(letters.iter().filter_map(|(record, reject)| self.letters.output(record, reject)).collect())
     }
 
     /// Nothing is kept to be sent again: the only outputs are copies of dead letters, of which a crash may

@@ -1,24 +1,39 @@
 //! From an order as the shop sends it to one with the names that the vault keeps. Pure.
 
 use strata_events::order::OBJECT_TYPE;
-use strata_events::{FactMessage, FactPayload, FactProduct, NamedRef, Order, OrderItem, Reject, UserRef};
+use strata_events::{
+    FactMessage, FactPayload, FactProduct, MenuItem, NamedRef, Order, OrderItem, Reference, Reject, UserRef,
+};
 
-use crate::reference::{Menu, ReferenceData};
+use crate::reference::ReferenceData;
 
 /// Looks names and categories up; the price is the order's, else the menu's.
 ///
-/// **Errors**: `unknown_user`, `unknown_restaurant`, `unknown_product`.
+/// **Errors**: parked, as `unknown_user`, `unknown_restaurant` or `unknown_product`, until all that it names is there.
 pub fn enrich<'a>(order: &'a Order<'_>, reference: &'a ReferenceData) -> Result<FactMessage<'a>, Reject> {
     let payload = &order.payload;
-    let user = reference.users.get(&*payload.user.id).ok_or_else(|| {
-        Reject::new("unknown_user", format!("user {} is not in the reference data", payload.user.id))
-    })?;
-    let restaurant_id = &payload.restaurant.id;
-    let menu = reference.restaurants.get(&**restaurant_id).ok_or_else(|| {
-        Reject::new("unknown_restaurant", format!("restaurant {restaurant_id} is not in the reference data"))
-    })?;
-    let products: Result<Vec<FactProduct<'a>>, Reject> =
-        payload.order_items.iter().map(|item| enrich_item(item, menu, restaurant_id)).collect();
+    let restaurant_id = &*payload.restaurant.id;
+    let mut missing = Vec::new();
+    let user = reference.users.get(&*payload.user.id);
+    if user.is_none() {
+        missing.push(Reference::User(payload.user.id.to_string()));
+    }
+    let menu = reference.restaurants.get(restaurant_id);
+    let mut products = Vec::with_capacity(payload.order_items.len());
+    if let Some(menu) = menu {
+        for item in &payload.order_items {
+            match menu.dishes.get(&*item.id) {
+                Some(dish) => products.push(product(item, dish)),
+                None => missing.push(Reference::Product {
+                    restaurant: restaurant_id.to_owned(),
+                    product: item.id.to_string(),
+                }),
+            }
+        }
+    } else {
+        missing.push(Reference::Restaurant(restaurant_id.to_owned()));
+    }
+    let (Some(user), Some(menu), []) = (user, menu, &missing[..]) else { return Err(unknown(&missing)) };
     Ok(FactMessage {
         object_id: order.object_id,
         object_type: OBJECT_TYPE.into(),
@@ -29,33 +44,43 @@ pub fn enrich<'a>(order: &'a Order<'_>, reference: &'a ReferenceData) -> Result<
             cost: payload.cost,
             payment: payload.payment,
             status: payload.final_status,
-            restaurant: NamedRef { id: (&**restaurant_id).into(), name: menu.name.as_str().into() },
+            restaurant: NamedRef { id: restaurant_id.into(), name: menu.name.as_str().into() },
             user: UserRef {
                 id: user.id.as_str().into(),
                 name: user.name.as_str().into(),
                 login: user.login.as_str().into(),
             },
-            products: products?,
+            products,
         },
     })
 }
 
-fn enrich_item<'a>(
-    item: &'a OrderItem<'_>,
-    menu: &'a Menu,
-    restaurant_id: &str,
-) -> Result<FactProduct<'a>, Reject> {
-    let dish = menu.dishes.get(&*item.id).ok_or_else(|| {
-        let detail = format!("product {} is not on the menu of restaurant {restaurant_id}", item.id);
-        Reject::new("unknown_product", detail)
-    })?;
-    Ok(FactProduct {
+fn product<'a>(item: &'a OrderItem<'_>, dish: &'a MenuItem) -> FactProduct<'a> {
+    FactProduct {
         id: (&*item.id).into(),
         price: item.price.unwrap_or(dish.price),
         quantity: item.quantity,
         name: dish.name.as_str().into(),
         category: dish.category.as_str().into(),
-    })
+    }
+}
+
+/// The refusal of an order that waits for all that is missing; it is named after the first.
+fn unknown(missing: &[Reference]) -> Reject {
+    let (code, mut detail) = match missing.first() {
+        Some(Reference::User(id)) => ("unknown_user", format!("user {id} is not in the reference data")),
+        Some(Reference::Product { restaurant, product }) => {
+            ("unknown_product", format!("product {product} is not on the menu of restaurant {restaurant}"))
+        }
+        Some(Reference::Restaurant(id)) => {
+            ("unknown_restaurant", format!("restaurant {id} is not in the reference data"))
+        }
+        None => ("unknown_restaurant", String::new()),
+    };
+    if missing.len() > 1 {
+        detail = format!("{detail}, and {} more", missing.len() - 1);
+    }
+    Reject::new(code, detail).parked(missing.iter().map(Reference::to_string).collect())
 }
 
 #[cfg(test)]
@@ -63,6 +88,7 @@ mod tests {
     use std::sync::Arc;
 
     use serde_json::Value;
+    use strata_events::reject::Class;
     use strata_events::{Contract, Restaurant, User};
 
     use super::*;
@@ -115,5 +141,27 @@ mod tests {
             assert_eq!(reject.code, code);
             assert!(reject.detail.contains(unknown));
         }
+    }
+
+    #[test]
+    fn an_order_waits_for_all_that_is_missing() {
+        let (user, restaurant, product) =
+            ("a00000000000000000000000", "b00000000000000000000000", "c00000000000000000000000");
+        let (mut order, reference) = golden();
+        order.payload.user.id = user.into();
+        let dishes = order.payload.order_items.len();
+        for item in &mut order.payload.order_items {
+            item.id = product.into();
+        }
+        let known = order.payload.restaurant.id.to_string();
+        let wanted = |order: &Order<'_>| match enrich(order, &reference).expect_err("unknown").class {
+            Class::Parked { waits_for } => waits_for,
+            class => panic!("{class:?}"),
+        };
+        let mut all = vec![format!("user/{user}")];
+        all.extend(vec![format!("product/{known}/{product}"); dishes]);
+        assert_eq!(wanted(&order), all);
+        order.payload.restaurant.id = restaurant.into();
+        assert_eq!(wanted(&order), [format!("user/{user}"), format!("restaurant/{restaurant}")]);
     }
 }

@@ -1,5 +1,6 @@
 //! The order stream in the raw layer: enrich, stage, pass on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sqlx::PgConnection;
@@ -34,7 +35,16 @@ impl Handler for OrderHandler {
     async fn prepare<'r>(&mut self, inputs: &[Input<'r, Order<'r>>]) -> Result<ReferenceData, StageError> {
         let users = inputs.iter().map(|input| &*input.event.payload.user.id);
         let restaurants = inputs.iter().map(|input| &*input.event.payload.restaurant.id);
-        self.reference.fetch(users, restaurants).await
+        let mut reference = self.reference.fetch(users, restaurants).await?;
+        let outdated: BTreeSet<&str> = inputs
+            .iter()
+            .filter(|input| lacks_a_dish(&input.event, &reference))
+            .map(|input| &*input.event.payload.restaurant.id)
+            .collect();
+        if !outdated.is_empty() {
+            self.reference.read_again(&mut reference, &outdated).await?;
+        }
+        Ok(reference)
     }
 
     async fn apply<'r>(
@@ -60,4 +70,10 @@ impl Handler for OrderHandler {
         upsert_order_events(transaction, &OrderEventRows::newest(staged)).await?;
         Ok(effects)
     }
+}
+
+/// True when the menu is known and lacks a dish of the order.
+fn lacks_a_dish(order: &Order<'_>, reference: &ReferenceData) -> bool {
+    let menu = reference.restaurants.get(&*order.payload.restaurant.id);
+    menu.is_some_and(|menu| order.payload.order_items.iter().any(|item| !menu.dishes.contains_key(&*item.id)))
 }

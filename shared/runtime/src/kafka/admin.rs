@@ -1,4 +1,4 @@
-//! Topics: created at start where they are missing; and whether Kafka answers at all.
+//! Topics: created at start where they are missing.
 
 use std::time::Duration;
 
@@ -35,12 +35,6 @@ pub async fn ensure_topics(settings: &KafkaSettings, names: &[String]) -> Result
         }
     }
     Ok(())
-}
-
-/// Whether Kafka answers a client that is made for this question, and names a broker; blocks the thread.
-pub fn answers(settings: &KafkaSettings, within: Duration) -> bool {
-    let asked = client(settings).and_then(|admin| admin.inner().fetch_metadata(None, within));
-    asked.is_ok_and(|metadata| !metadata.brokers().is_empty())
 }
 
 fn client(settings: &KafkaSettings) -> Result<AdminClient<DefaultClientContext>, KafkaError> {

@@ -6,9 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -45,8 +43,6 @@ struct Context {
     assignment: Mutex<Assignment>,
     lag: Lag,
     refusals: Refusals,
-    /// Another consumer has taken its place.
-    retired: AtomicBool,
 }
 
 /// The part of librdkafka's statistics that is used here.
@@ -70,22 +66,13 @@ struct PartitionStatistics {
 }
 
 impl Context {
-    fn new(lag: Lag, refusals: Refusals, epoch: u64) -> Self {
-        let assignment = Mutex::new(Assignment { epoch, partitions: None });
-        Self { assignment, lag, refusals, retired: AtomicBool::new(false) }
-    }
-
     fn change(&self, partitions: Option<Vec<i32>>) {
-        if partitions.is_none() && !self.is_retired() {
+        if partitions.is_none() {
             self.lag.revoked();
         }
         let mut assignment = self.lock();
         assignment.epoch += 1;
         assignment.partitions = partitions;
-    }
-
-    fn is_retired(&self) -> bool {
-        self.retired.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, Assignment> {
@@ -109,7 +96,7 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !self.is_retired() {
+        if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             let mut partitions: Vec<i32> = list.elements().iter().map(|e| e.partition()).collect();
             partitions.sort_unstable();
             self.change(Some(partitions));
@@ -142,8 +129,6 @@ pub enum Pace {
 /// A consumer of one topic.
 pub struct Source {
     topic: Arc<str>,
-    group: String,
-    settings: KafkaSettings,
     consumer: BaseConsumer<Context>,
     /// When Kafka was last told where we stand.
     committed: Instant,
@@ -161,26 +146,10 @@ impl Source {
         topic: &str,
         refusals: Refusals,
     ) -> KafkaResult<Self> {
-        let consumer = connect(settings, group, Context::new(Lag::of(topic), refusals, 0))?;
+        let context = Context { assignment: Mutex::default(), lag: Lag::of(topic), refusals };
+        let consumer = connect(settings, group, context)?;
         consumer.subscribe(&[topic])?;
-        let (topic, group, settings) = (topic.into(), group.to_owned(), settings.clone());
-        Ok(Self { topic, group, settings, consumer, committed: Instant::now(), moved: false })
-    }
-
-    /// Joins the group with a new consumer and leaves it with the old one.
-    pub fn join_again(&mut self) -> KafkaResult<()> {
-        let context = Context::new(
-            self.lag().clone(),
-            self.consumer.context().refusals.clone(),
-            self.assignment().epoch + 1,
-        );
-        let fresh = connect(&self.settings, &self.group, context)?;
-        fresh.subscribe(&[&self.topic])?;
-        let old = mem::replace(&mut self.consumer, fresh);
-        old.context().retired.store(true, Ordering::Release);
-        // It may wait for an answer that never comes.
-        thread::spawn(move || drop(old));
-        Ok(())
+        Ok(Self { topic: topic.into(), consumer, committed: Instant::now(), moved: false })
     }
 
     /// Has the group forget us, for a test.
@@ -217,7 +186,7 @@ impl Source {
     ///
     /// Asks for the assignment afterwards, which is answered when running fetchers have been told to stop: a
     /// rebalance that came before would have them stopped twice, and librdkafka aborts the process over the
-    /// second answer (its issue 5573, mended after the release that rdkafka builds).
+    /// second answer (its issue 5573, fixed after the release that rdkafka builds).
     pub fn start_at(&self, offsets: impl Iterator<Item = (i32, i64)>) -> KafkaResult<()> {
         let list = self.list(offsets)?;
         self.consumer.resume(&list)?;
@@ -232,7 +201,7 @@ impl Source {
         }
     }
 
-    /// Has partitions bring nothing any more without a word, for a test; a new start mends it.
+    /// Has partitions bring nothing any more without a word, for a test.
     pub fn silence(&self, partitions: impl Iterator<Item = i32>) {
         let list = self.list(partitions.map(|partition| (partition, 0)));
         if let Err(e) = list.and_then(|list| self.consumer.pause(&list)) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use sqlx::{PgConnection, PgExecutor};
+use strata_events::reject::Class;
 use strata_events::stream::dlq_topic;
 use strata_events::{Origin, Reject};
 
@@ -92,13 +93,17 @@ impl DeadLetters {
             )
             .bind(letters.iter().map(|(record, _)| record.replay_seq()).collect::<Vec<_>>())
             .bind(letters.iter().map(|(record, _)| record.absurd_timestamp()).collect::<Vec<_>>())
+            .bind(letters.iter().map(|(_, reject)| waits_for(reject)).collect::<Vec<_>>())
             .execute(tx)
             .await?;
         Ok(())
     }
 
-    /// The dead letter as a record of the dead-letter topic.
-    pub fn output(&self, record: &Record, reject: &Reject) -> Output {
+    /// The dead letter as a record of the dead-letter topic; none for what is only parked.
+    pub fn output(&self, record: &Record, reject: &Reject) -> Option<Output> {
+        if reject.is_parked() {
+            return None;
+        }
         let payload = &record.payload[..record.payload.len().min(DLQ_PAYLOAD_BYTES)];
         let key = record.key.clone().unwrap_or_default();
         let mut output = Output::from_input(record, &dlq_topic(&self.topic).into(), key, payload.to_vec());
@@ -112,19 +117,26 @@ impl DeadLetters {
             ("original_partition".into(), record.partition.to_string()),
             ("original_offset".into(), record.offset.to_string()),
         ]);
-        output
+        Some(output)
     }
 
     /// Measures a batch that is stored: `applied` records were used, `duplicates` had been before, and `letters`
     /// cannot be.
     pub fn count(&self, applied: usize, duplicates: usize, letters: &[(&Record, &Reject)]) {
-        for (outcome, records) in
-            [("applied", applied), ("duplicate", duplicates), ("dead_letter", letters.len())]
-        {
+        let parked = letters.iter().filter(|(_, reject)| reject.is_parked()).count();
+        for (outcome, records) in [
+            ("applied", applied),
+            ("duplicate", duplicates),
+            ("parked", parked),
+            ("dead_letter", letters.len() - parked),
+        ] {
             metrics::counter!(names::EVENTS, "stream" => self.stream, "outcome" => outcome)
                 .increment(records as u64);
         }
-        for (record, reject) in letters {
+        if parked > 0 {
+            tracing::info!(kafka.topic = %self.topic, parked, "records wait for reference data");
+        }
+        for (record, reject) in letters.iter().filter(|(_, reject)| !reject.is_parked()) {
             metrics::counter!(names::DEAD_LETTERS, "stream" => self.stream, "reason" => reject.code)
                 .increment(1);
             tracing::warn!(
@@ -136,6 +148,14 @@ impl DeadLetters {
                 "dead letter kept"
             );
         }
+    }
+}
+
+/// What a parked record waits for, as `insert_dead_letters.sql` takes it.
+fn waits_for(reject: &Reject) -> Option<String> {
+    match &reject.class {
+        Class::Parked { waits_for } => Some(waits_for.join(" ")),
+        Class::Malformed | Class::Suspicious => None,
     }
 }
 

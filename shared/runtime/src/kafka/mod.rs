@@ -4,22 +4,25 @@
 //! [`stage::Handler`] knows what the rows mean.
 
 pub mod admin;
-mod astray;
 pub mod connection;
 pub mod consumer;
 pub mod dead_letter;
 pub mod entrance;
 pub mod guard;
 pub mod loss;
+pub mod parked;
 pub mod partitions;
 pub mod pending;
 pub mod pg_stage;
+mod position;
+mod probe;
 pub mod producer;
 pub mod record;
-mod silence;
+pub mod replay;
 pub mod stage;
-mod starts;
+mod stuck;
 mod trouble;
+mod watchdog;
 pub mod worker;
 mod writers;
 

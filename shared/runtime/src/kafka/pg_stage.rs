@@ -151,7 +151,9 @@ impl<H: Handler> PgStage<H> {
             .map(|(index, output)| (inputs[index].record.partition, output))
             .collect();
         outputs.extend(
-            letters.iter().map(|(record, reject)| (record.partition, self.letters.output(record, reject))),
+            letters.iter().filter_map(|(record, reject)| {
+                Some((record.partition, self.letters.output(record, reject)?))
+            }),
         );
         for (_, output) in &mut outputs {
             self.partitions.assign(output)?;

@@ -3,23 +3,27 @@
 //! The producer is idempotent and never gives up on a record by time: a gap in the middle of a batch
 //! would let a later origin overtake an earlier one, and the reader's watermark would skip it for good.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::pending;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::{ClientContext, Message as _};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 
 use super::connection::{self, Refusals};
+use super::probe;
 use super::record::Output;
+use super::watchdog::Unserved;
 use crate::config::KafkaSettings;
 use crate::failpoint;
+use crate::restart::RestartNeeded;
 
 /// Bytes that may wait in memory for the broker.
 const QUEUE_KBYTES: &str = "16384";
@@ -52,9 +56,6 @@ pub enum ProduceError {
         /// Partition that the outputs were kept for.
         partition: i32,
     },
-    /// The producer cannot go on and must be made anew.
-    #[error("kafka client failed for good: {0}")]
-    Fatal(String),
 }
 
 /// Counts the acknowledgements that a batch still waits for.
@@ -91,11 +92,30 @@ impl Acks {
     }
 }
 
-struct Context(Refusals);
+struct Context {
+    refusals: Refusals,
+    /// Records that Kafka has taken or refused.
+    delivered: AtomicU64,
+    /// Why the client will never send anything again.
+    failure: watch::Sender<Option<String>>,
+}
+
+impl Context {
+    fn fail(&self, why: String) {
+        self.failure.send_if_modified(|failure| {
+            let is_first = failure.is_none();
+            failure.get_or_insert(why);
+            is_first
+        });
+    }
+}
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
-        self.0.heard(&error, reason);
+        self.refusals.heard(&error, reason);
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.fail(format!("the kafka producer failed for good: {reason}"));
+        }
     }
 }
 
@@ -103,6 +123,7 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Arc<Acks>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, acks: Arc<Acks>) {
+        self.delivered.fetch_add(1, Ordering::Relaxed);
         let refused = result.as_ref().err();
         acks.settle(refused.map(|(error, message)| refusal(error, message.topic(), message.partition())));
     }
@@ -112,33 +133,40 @@ type Inner = BaseProducer<Context>;
 
 /// A shared, idempotent producer.
 #[derive(Clone)]
-pub struct Producer {
-    settings: Arc<KafkaSettings>,
-    refusals: Refusals,
-    inner: Arc<Mutex<Arc<Inner>>>,
-}
+pub struct Producer(Arc<Inner>);
 
 impl Producer {
     /// Makes a producer; connects in the background.
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
-        let refusals = Refusals::new(settings);
-        let inner = Arc::new(Mutex::new(create(settings, refusals.clone())?));
-        Ok(Self { settings: Arc::new(settings.clone()), refusals, inner })
+        let inner = Arc::new(create(settings)?);
+        let (watched, settings) = (Arc::downgrade(&inner), settings.clone());
+        // A thread of our own: the client's would take its acknowledgements in slices of 100 ms.
+        thread::Builder::new()
+            .name("acknowledgements".into())
+            .spawn(move || take_acknowledgements(&watched, &settings))
+            .map_err(|e| KafkaError::ClientCreation(e.to_string()))?;
+        Ok(Self(inner))
     }
 
-    fn current(&self) -> Arc<Inner> {
-        Arc::clone(&self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Ends when the client will never send anything again, be it for an error of its own or because Kafka
+    /// acknowledges nothing though it answers others.
+    pub async fn failed(&self) -> RestartNeeded {
+        let mut failure = self.0.context().failure.subscribe();
+        match failure.wait_for(Option::is_some).await.map(|why| why.clone()) {
+            Ok(Some(why)) => RestartNeeded(why),
+            // The sender lives as long as the client.
+            Ok(None) | Err(_) => pending().await,
+        }
     }
 
     /// Puts one record into the queue, waiting while the queue is full.
     ///
     /// **Errors**: [`ProduceError`].
     pub async fn enqueue(&self, output: &Output, acks: &Arc<Acks>) -> Result<(), ProduceError> {
-        let inner = self.current();
         let mut record = to_record(output, Arc::clone(acks));
         acks.outstanding.fetch_add(1, Ordering::AcqRel);
         loop {
-            match inner.send(record) {
+            match self.0.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), returned)) => {
                     record = returned;
@@ -169,13 +197,8 @@ impl Producer {
         acks.wait().await
     }
 
-    /// Replaces the client when it has failed for good, so that the next attempt can succeed; and looks whether
-    /// a partition that it does not know is there by now.
+    /// Looks whether a partition that the client does not know is there by now.
     async fn classify(&self, error: ProduceError) -> ProduceError {
-        if let Some((code, reason)) = self.current().client().fatal_error() {
-            self.renew();
-            return ProduceError::Fatal(format!("{code}: {reason}"));
-        }
         let ProduceError::NoPartition { topic, partition } = error else { return error };
         let (own, asked) = (self.clone(), topic.clone());
         let count = spawn_blocking(move || own.partition_count(&asked, LOOKS_WITHIN));
@@ -185,32 +208,23 @@ impl Producer {
         }
     }
 
-    /// Replaces the client; what waits for the old one is refused when that ends, and is sent again by whoever
-    /// sent it.
-    pub fn renew(&self) {
-        match create(&self.settings, self.refusals.clone()) {
-            Ok(fresh) => *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = fresh,
-            Err(e) => tracing::error!(error = %e, "kafka producer cannot be replaced"),
-        }
-    }
-
     /// Records that Kafka has not acknowledged yet.
     pub fn queued(&self) -> i32 {
-        self.current().in_flight_count()
+        self.0.in_flight_count()
     }
 
     /// Asks a broker how many partitions a topic has, and remembers them for what is sent; blocks the thread.
     pub fn partition_count(&self, topic: &str, within: Duration) -> Result<i32, KafkaError> {
-        let metadata = self.current().client().fetch_metadata(Some(topic), within)?;
+        let metadata = self.0.client().fetch_metadata(Some(topic), within)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         Ok(found.map_or(0, |found| i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)))
     }
 
     /// Asks a broker for its metadata; the error says what keeps us from it. Blocks the thread.
     pub fn ask(&self, timeout: Duration) -> Result<(), String> {
-        match self.current().client().fetch_metadata(None, timeout) {
+        match self.0.client().fetch_metadata(None, timeout) {
             Ok(_) => {
-                self.refusals.over();
+                self.refusals().over();
                 Ok(())
             }
             Err(_) => Err(self.refusal().unwrap_or_else(|| "unreachable".to_owned())),
@@ -219,12 +233,12 @@ impl Producer {
 
     /// What Kafka has against our connection, as a predicate of it.
     pub fn refusal(&self) -> Option<String> {
-        self.refusals.current()
+        self.refusals().current()
     }
 
     /// What all clients of one loop hear against their connections.
     pub(super) fn refusals(&self) -> &Refusals {
-        &self.refusals
+        &self.0.context().refusals
     }
 }
 
@@ -238,8 +252,8 @@ fn refusal(error: &KafkaError, topic: &str, partition: i32) -> ProduceError {
     }
 }
 
-fn create(settings: &KafkaSettings, refusals: Refusals) -> Result<Arc<Inner>, KafkaError> {
-    let inner: Inner = connection::client(settings)
+fn create(settings: &KafkaSettings) -> Result<Inner, KafkaError> {
+    connection::client(settings)
         .set("enable.idempotence", "true")
         .set("enable.gapless.guarantee", "true")
         .set("acks", "all")
@@ -252,20 +266,32 @@ fn create(settings: &KafkaSettings, refusals: Refusals) -> Result<Arc<Inner>, Ka
         .set("queue.buffering.max.kbytes", QUEUE_KBYTES)
         // librdkafka warns at every start that the gapless guarantee is young; its errors still show.
         .set_log_level(RDKafkaLogLevel::Error)
-        .create_with_context(Context(refusals))?;
-    let inner = Arc::new(inner);
-    let watched = Arc::downgrade(&inner);
-    // A thread of our own: the client's would take its acknowledgements in slices of 100 ms.
-    let take_acknowledgements = move || {
-        while let Some(inner) = watched.upgrade() {
-            inner.poll(POLL);
+        .create_with_context(Context {
+            refusals: Refusals::new(settings),
+            delivered: AtomicU64::default(),
+            failure: watch::Sender::default(),
+        })
+}
+
+/// Serves the client for as long as somebody has it, and watches that Kafka acknowledges what it sends.
+fn take_acknowledgements(watched: &Weak<Inner>, settings: &KafkaSettings) {
+    let (mut unserved, mut seen, mut is_deaf) = (Unserved::new(settings), 0, false);
+    while let Some(inner) = watched.upgrade() {
+        is_deaf |= failpoint::pass("deaf_producer").is_err();
+        match is_deaf {
+            true => thread::sleep(POLL),
+            false => inner.poll(POLL),
         }
-    };
-    thread::Builder::new()
-        .name("acknowledgements".into())
-        .spawn(take_acknowledgements)
-        .map_err(|e| KafkaError::ClientCreation(e.to_string()))?;
-    Ok(inner)
+        let (delivered, now) = (inner.context().delivered.load(Ordering::Relaxed), Instant::now());
+        if delivered != seen || inner.in_flight_count() == 0 {
+            seen = delivered;
+            unserved.is_over();
+        } else if unserved.is_due(now) && unserved.learn(probe::answers(settings), now) {
+            inner
+                .context()
+                .fail("kafka answers a new client, but acknowledges nothing of our producer".into());
+        }
+    }
 }
 
 fn to_record(output: &Output, acks: Arc<Acks>) -> BaseRecord<'_, [u8], [u8], Arc<Acks>> {

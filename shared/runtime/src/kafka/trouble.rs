@@ -3,6 +3,7 @@
 use rdkafka::error::KafkaError;
 
 use super::stage::StageError;
+use crate::restart::RestartNeeded;
 
 /// The reason.
 pub(super) enum Trouble {
@@ -10,8 +11,8 @@ pub(super) enum Trouble {
     Kafka(anyhow::Error),
     /// Kafka does not hold the next offset any more, or never did.
     Lost(String),
-    /// A partition brings nothing, though Kafka holds more.
-    Silent(String),
+    /// Only a new process helps.
+    Stuck(RestartNeeded),
     /// The group moved the partitions, or the service stops.
     Interrupted,
 }
@@ -30,7 +31,7 @@ impl Trouble {
     /// What to tell; none for what is no trouble to anybody else.
     pub fn describe(&self) -> Option<Described> {
         let (cause, message, error) = match self {
-            Self::Interrupted => return None,
+            Self::Interrupted | Self::Stuck(_) => return None,
             Self::Stage(e) => {
                 let (cause, message) = match e {
                     StageError::Fenced { .. } => ("fenced", "checking who owns the partition".to_owned()),
@@ -46,7 +47,6 @@ impl Trouble {
             }
             Self::Kafka(e) => ("kafka", "waiting for kafka".to_owned(), format!("{e:#}")),
             Self::Lost(message) => ("lost", message.clone(), String::new()),
-            Self::Silent(message) => ("silent", message.clone(), String::new()),
         };
         Some(Described { cause, message, error })
     }
@@ -55,6 +55,12 @@ impl Trouble {
 impl From<StageError> for Trouble {
     fn from(error: StageError) -> Self {
         Self::Stage(error)
+    }
+}
+
+impl From<RestartNeeded> for Trouble {
+    fn from(stuck: RestartNeeded) -> Self {
+        Self::Stuck(stuck)
     }
 }
 

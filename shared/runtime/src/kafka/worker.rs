@@ -8,49 +8,46 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use futures::FutureExt as _;
 use sqlx::PgPool;
 use strata_events::Reject;
 use tokio::runtime::Handle;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::admin::ensure_topics;
-use super::astray::Astray;
 use super::consumer::{Collected, Pace, Source};
 use super::entrance::{Entrance, Upstream};
-use super::loss::{self, Gone};
 use super::producer::{ProduceError, Producer};
 use super::record::{Output, Record};
-use super::silence::Silence;
-use super::stage::{Position, Span, Stage, StageError};
-use super::starts::Starts;
-use super::trouble::{Described, Trouble, kafka_trouble};
+use super::stage::{Span, Stage, StageError};
+use super::trouble::{Described, Trouble};
+use super::watchdog::{Silence, Unserved};
 use super::writers::Writers;
 use crate::config::{BatchSettings, KafkaSettings};
 use crate::failpoint;
 use crate::health::WorkerStatus;
 use crate::metrics::latency::Latency;
 use crate::metrics::{self as names, Phases};
+use crate::restart::RestartNeeded;
 use crate::retention::Retention;
 use crate::trace::BatchTrace;
 
 /// A transaction that takes longer is given up; well below Kafka's limit between two polls.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(90);
+/// A loop reports to its [`WorkerStatus`] within this, whatever it waits for.
+pub const REPORTS_WITHIN: Duration = APPLY_TIMEOUT.saturating_add(Duration::from_secs(30));
 /// Acknowledgements that take longer let the loop poll in between, to stay in the group.
 const ACK_SLICE: Duration = Duration::from_millis(500);
-/// An end of a partition before the stored offset is a loss when it lasts this long.
-const DOUBT: Duration = Duration::from_secs(5);
-/// Kafka tells within this where a partition begins and ends.
-const MARKS_WITHIN: Duration = Duration::from_secs(5);
 /// Pause before the first retry; doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Longest pause between retries: recovery shows soon after the cause is gone.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// Longest wait for the end of a partition that is quiet.
-const ASK_WITHIN: Duration = Duration::from_millis(500);
 /// Time between two comparisons of the loop's positions with the store's.
 const VERIFY_EVERY: Duration = Duration::from_secs(1);
 
@@ -85,12 +82,12 @@ pub struct WorkerSettings {
 
 /// One layer's loop over one topic.
 pub struct Worker<S> {
-    settings: WorkerSettings,
-    writers: Writers<S>,
+    pub(super) settings: WorkerSettings,
+    pub(super) writers: Writers<S>,
     entrance: Entrance,
     pool: PgPool,
     producer: Producer,
-    status: Arc<WorkerStatus>,
+    pub(super) status: Arc<WorkerStatus>,
 }
 
 impl<S> Worker<S> {
@@ -137,7 +134,7 @@ impl<S: Stage> Runnable for Worker<S> {
         handle.spawn(retention.run(worker.pool.clone(), token.clone()));
         let group = format!("{}{stage}-{topic}", kafka.group_prefix);
         let source = Source::subscribe(kafka, &group, topic, worker.producer.refusals().clone())?;
-        let astray = Astray::new(kafka);
+        let unserved = Unserved::new(kafka);
         let latency = Latency::of(worker.settings.stream);
         names::announce_stream(worker.settings.stream);
         Loop {
@@ -150,53 +147,67 @@ impl<S: Stage> Runnable for Worker<S> {
             positions: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             verified: Instant::now(),
-            starts: Starts::default(),
             in_doubt: None,
             backoff: BACKOFF_MIN,
             silence: Silence::default(),
-            astray,
+            unserved,
             latency,
         }
-        .turn();
+        .turn()?;
         Ok(())
     }
 }
 
 /// A running loop: the worker and where it stands.
-struct Loop<'a, S> {
-    worker: Worker<S>,
-    source: Source,
-    handle: &'a Handle,
-    token: &'a CancellationToken,
+pub(super) struct Loop<'a, S> {
+    pub(super) worker: Worker<S>,
+    pub(super) source: Source,
+    pub(super) handle: &'a Handle,
+    pub(super) token: &'a CancellationToken,
     /// Assignment that `positions` belongs to; 0 when the position must be found.
-    epoch: u64,
+    pub(super) epoch: u64,
     /// Whether a position was ever found.
-    has_started: bool,
+    pub(super) has_started: bool,
     /// Next offset by partition, as the store has it.
-    positions: BTreeMap<i32, i64>,
+    pub(super) positions: BTreeMap<i32, i64>,
     /// Partitions whose acknowledged outputs the store still keeps.
-    unsettled: BTreeSet<i32>,
+    pub(super) unsettled: BTreeSet<i32>,
     /// When the positions were last compared with the store's.
-    verified: Instant,
-    /// Makes sure that started partitions begin where they were told to.
-    starts: Starts,
+    pub(super) verified: Instant,
     /// Since when a partition has ended before the stored offset.
-    in_doubt: Option<Instant>,
-    backoff: Duration,
-    /// Notices partitions that bring nothing though Kafka holds more.
-    silence: Silence,
-    /// Notices clients that get nothing out of Kafka though it is there.
-    astray: Astray,
+    pub(super) in_doubt: Option<Instant>,
+    pub(super) backoff: Duration,
+    /// Notices partitions that do not bring what Kafka holds.
+    pub(super) silence: Silence,
+    /// Notices that Kafka gives the consumer nothing though it is there.
+    pub(super) unserved: Unserved,
     /// Ages of records at their commit.
-    latency: Arc<Latency>,
+    pub(super) latency: Arc<Latency>,
 }
 
 impl<S: Stage> Loop<'_, S> {
-    fn turn(mut self) {
+    /// Turns until the service stops, or only a new process helps.
+    fn turn(mut self) -> Result<(), RestartNeeded> {
+        let ended = self.turn_until_stopped();
+        match &ended {
+            Ok(()) => {
+                self.source.commit(&self.positions, Pace::Idle);
+                self.settle();
+            }
+            Err(stuck) => {
+                self.worker.status.waiting(stuck.to_string());
+                // It leaves its group meanwhile, and may wait for an answer that never comes.
+                thread::spawn(move || drop(self.source));
+            }
+        }
+        ended
+    }
+
+    fn turn_until_stopped(&mut self) -> Result<(), RestartNeeded> {
         while !self.token.is_cancelled() {
             let assignment = self.source.assignment();
             let Some(partitions) = assignment.partitions else {
-                self.await_partitions();
+                self.await_partitions()?;
                 continue;
             };
             let outcome = if self.epoch == assignment.epoch {
@@ -209,43 +220,34 @@ impl<S: Stage> Loop<'_, S> {
             };
             match outcome {
                 Ok(()) => {
-                    self.astray.is_over();
+                    self.unserved.is_over();
                     self.backoff = BACKOFF_MIN;
                     match self.silence.suspicion() {
                         Some(suspicion) => self.worker.status.waiting(suspicion),
                         None => self.worker.status.ok(),
                     }
                 }
-                Err(trouble) => self.recover(trouble),
+                Err(Trouble::Stuck(stuck)) => return Err(stuck),
+                Err(trouble) => self.recover(trouble)?,
             }
         }
-        self.source.commit(&self.positions, Pace::Idle);
-        self.settle();
+        Ok(())
     }
 
     /// Serves the group until it gives partitions.
-    fn await_partitions(&mut self) {
+    fn await_partitions(&mut self) -> Result<(), RestartNeeded> {
         // A rebalance is no trouble, but a loop that has never had an assignment is not well yet.
-        if self.has_started {
+        if self.unserved.is_suspected() {
+            self.worker.status.waiting("kafka answers a new client, but gives ours no partitions");
+        } else if self.has_started {
             self.worker.status.ok();
         } else {
             self.worker.status.waiting("joining the consumer group");
         }
         self.source.idle(Duration::from_millis(100));
-        if self.source.assignment().partitions.is_none() && self.astray.lasts() {
-            self.join_again();
-        }
-    }
-
-    /// Replaces a consumer that has lost its way.
-    fn join_again(&mut self) {
-        let WorkerSettings { topic, stream, .. } = &self.worker.settings;
-        metrics::counter!(names::RETRIES, "stream" => *stream, "cause" => "client").increment(1);
-        match self.source.join_again() {
-            Ok(()) => {
-                tracing::warn!(kafka.topic = topic, "kafka answers, but not our consumer; made it anew");
-            }
-            Err(e) => tracing::error!(kafka.topic = topic, error = %e, "kafka consumer cannot be replaced"),
+        match self.source.assignment().partitions {
+            Some(_) => Ok(()),
+            None => self.check_served("no partitions"),
         }
     }
 
@@ -261,13 +263,11 @@ impl<S: Stage> Loop<'_, S> {
         let drained = records.len() < max_rows && bytes < max_bytes;
         records.retain(|record| self.positions.get(&record.partition).is_some_and(|&at| record.offset >= at));
         self.check_silence(&records, drained)?;
+        self.pass_windows_of_consumers();
         if records.is_empty() {
             self.source.commit(&self.positions, Pace::Idle);
             self.settle();
             return Ok(());
-        }
-        if self.starts.lack_records(&records, &self.positions) {
-            return Err(Trouble::Interrupted);
         }
         let started = Instant::now();
         let stream = self.worker.settings.stream;
@@ -295,33 +295,8 @@ impl<S: Stage> Loop<'_, S> {
 
     /// Finds records that are refused whatever their bodies say.
     fn examine(&mut self, records: &mut [Record]) -> Result<(), Trouble> {
-        let examined = self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.entrance.examine(records)));
-        let examined = examined
-            .map_err(|elapsed| StageError::Transient { dependency: "postgres", source: elapsed.into() })?;
-        Ok(examined?)
-    }
-
-    /// Starts anew when a partition brings nothing though Kafka holds more.
-    fn check_silence(&mut self, records: &[Record], drained: bool) -> Result<(), Trouble> {
-        let now = Instant::now();
-        self.silence.collected(records.iter().map(|record| record.partition), drained, now);
-        for partition in self.silence.due(now) {
-            let Some(&position) = self.positions.get(&partition) else { continue };
-            // Kafka being away is noticed elsewhere.
-            let high = self.source.watermarks(partition, ASK_WITHIN).map_or(position, |(_, high)| high);
-            if self.silence.ends_at(partition, position, high, now) {
-                let topic = &self.worker.settings.topic;
-                return Err(Trouble::Silent(format!(
-                    "{topic}/{partition} brings nothing, though kafka holds offsets {position} to {high}; starting again"
-                )));
-            }
-        }
-        if failpoint::pass("silent_partition").is_err() {
-            self.source.silence(self.positions.keys().copied().take(1));
-        }
-        if failpoint::pass("forgotten_consumer").is_err() {
-            self.source.leave();
-        }
+        ask(self.handle, self.worker.entrance.examine(records))?;
+        self.worker.status.turned();
         Ok(())
     }
 
@@ -330,10 +305,8 @@ impl<S: Stage> Loop<'_, S> {
         if self.verified.elapsed() < VERIFY_EVERY {
             return Ok(());
         }
-        let verified =
-            self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.writers.stage().verify(&self.positions)));
-        verified
-            .map_err(|elapsed| StageError::Transient { dependency: "the store", source: elapsed.into() })??;
+        ask(self.handle, self.worker.writers.stage().verify(&self.positions))?;
+        self.worker.status.turned();
         self.verified = Instant::now();
         Ok(())
     }
@@ -364,9 +337,8 @@ impl<S: Stage> Loop<'_, S> {
         let parts: Vec<(&[Record], Span)> =
             parts.iter().map(|records| (*records, self.span(records))).collect();
         let applying = self.worker.writers.apply(&parts, condemned);
-        let applied = self.handle.block_on(timeout(APPLY_TIMEOUT, applying));
-        let applied = applied
-            .map_err(|elapsed| StageError::Transient { dependency: "the store", source: elapsed.into() })?;
+        let applied = ask(self.handle, applying.map(Ok))?;
+        self.worker.status.turned();
         let (mut outputs, mut settled, mut refused, mut failed) = (Vec::new(), Vec::new(), Vec::new(), None);
         for ((records, span), result) in parts.into_iter().zip(applied) {
             match result {
@@ -422,7 +394,7 @@ impl<S: Stage> Loop<'_, S> {
     }
 
     /// Sends committed outputs and waits until Kafka holds them all, staying in the group meanwhile.
-    fn deliver(&mut self, outputs: &[Output]) -> Result<(), Trouble> {
+    pub(super) fn deliver(&mut self, outputs: &[Output]) -> Result<(), Trouble> {
         let before = self.source.assignment().epoch;
         let producer = self.worker.producer.clone();
         let mut sending = pin!(producer.send_all(outputs));
@@ -450,78 +422,13 @@ impl<S: Stage> Loop<'_, S> {
                     if self.token.is_cancelled() || self.source.assignment().epoch != before {
                         return Err(Trouble::Interrupted);
                     }
-                    if self.astray.lasts() {
-                        tracing::warn!("kafka answers, but not our producer; made it anew");
-                        producer.renew();
-                        return Err(Trouble::Interrupted);
-                    }
                 }
             }
         }
     }
 
-    /// Asks the store where it stands, sends the outputs it kept, and starts there.
-    fn find_position(&mut self, partitions: &[i32]) -> Result<(), Trouble> {
-        let found =
-            self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.writers.stage().positions(partitions)));
-        let found = found
-            .map_err(|elapsed| StageError::Transient { dependency: "the store", source: elapsed.into() })??;
-        self.positions.clear();
-        self.unsettled.clear();
-        let (mut fresh, mut kept, mut gone) = (Vec::new(), Vec::new(), Vec::new());
-        let mut unsent = BTreeSet::new();
-        for Position { partition, next_offset, pending } in found {
-            let marks = self.source.watermarks(partition, MARKS_WITHIN).map_err(kafka_trouble)?;
-            let next = next_offset.unwrap_or_else(|| {
-                fresh.push((partition, marks.0));
-                marks.0
-            });
-            gone.extend(Gone::check(partition, next, marks));
-            self.positions.insert(partition, next);
-            if !pending.is_empty() {
-                unsent.insert(partition);
-                kept.extend(pending);
-            }
-        }
-        if !fresh.is_empty() {
-            self.handle.block_on(self.worker.writers.stage().initialize(&fresh))?;
-        }
-        // Also when records are lost: what was made of those before them must not be.
-        if !kept.is_empty() {
-            tracing::info!(output.count = kept.len(), "sending outputs of the last batch again");
-            self.deliver(&kept)?;
-            self.unsettled = unsent;
-            self.settle();
-        }
-        self.check_loss(&gone)?;
-        self.source.start_at(self.positions.iter().map(|(&p, &o)| (p, o))).map_err(kafka_trouble)?;
-        self.source.lag().assigned(&self.positions);
-        self.starts.started(self.positions.keys().copied());
-        self.silence.started(self.positions.keys().copied(), Instant::now());
-        tracing::info!(positions = ?self.positions, kafka.topic = self.worker.settings.topic, "reading");
-        Ok(())
-    }
-
-    /// Stops where Kafka does not hold the next offset.
-    ///
-    /// A broker that comes back after a crash may show an old end of a partition for a moment, so an
-    /// end before the offset must last.
-    fn check_loss(&mut self, gone: &[Gone]) -> Result<(), Trouble> {
-        let WorkerSettings { stage, topic, .. } = &self.worker.settings;
-        if gone.is_empty() {
-            self.in_doubt = None;
-            return Ok(());
-        }
-        let since = *self.in_doubt.get_or_insert_with(Instant::now);
-        if gone.iter().all(|lost| lost.is_recreated()) && since.elapsed() < DOUBT {
-            let doubt = anyhow::anyhow!("{topic} ends before the stored offset: {gone:?}; looking again");
-            return Err(Trouble::Kafka(doubt));
-        }
-        Err(Trouble::Lost(loss::message(stage, topic, gone, self.worker.writers.stage().way_out())))
-    }
-
     /// Lets the store forget acknowledged outputs; a failure costs a few duplicates, never a loss.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         if self.unsettled.is_empty() {
             return;
         }
@@ -539,15 +446,15 @@ impl<S: Stage> Loop<'_, S> {
     }
 
     /// Reports the trouble, waits a little while serving the group, and has the position found again.
-    fn recover(&mut self, trouble: Trouble) {
+    fn recover(&mut self, trouble: Trouble) -> Result<(), RestartNeeded> {
         self.epoch = 0;
-        let Some(Described { cause, mut message, error }) = trouble.describe() else { return };
+        let Some(Described { cause, mut message, error }) = trouble.describe() else { return Ok(()) };
         if cause == "kafka" {
             message = self.worker.waiting_for_kafka();
         }
         metrics::counter!(names::RETRIES, "stream" => self.worker.settings.stream, "cause" => cause)
             .increment(1);
-        if matches!(cause, "lost" | "operator" | "silent") {
+        if matches!(cause, "lost" | "operator") {
             tracing::error!("{message}");
         } else {
             tracing::warn!(error, retry_ms = self.backoff.as_millis(), "{message}");
@@ -555,21 +462,22 @@ impl<S: Stage> Loop<'_, S> {
         self.worker.status.waiting(message);
         self.source.pause();
         self.source.idle(self.backoff);
-        if cause != "kafka" {
-            self.astray.is_over();
-            self.look_ahead();
-        } else if self.astray.lasts() {
-            self.worker.producer.renew();
-            self.join_again();
-        }
         self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
-    }
-
-    /// Asks where the partitions end: paused ones bring no news of it, and the lag must show all the same.
-    fn look_ahead(&self) {
-        let marks = |&partition: &i32| self.source.watermarks(partition, Duration::from_millis(500));
-        if let Some(Err(e)) = self.positions.keys().map(marks).find(Result::is_err) {
-            tracing::debug!(error = %e, "the ends of partitions are not known");
+        if cause == "kafka" {
+            return self.check_served("only errors");
         }
+        self.unserved.is_over();
+        self.look_ahead();
+        Ok(())
     }
+}
+
+/// Asks the store, which must answer within the time of a batch.
+pub(super) fn ask<T>(
+    handle: &Handle,
+    question: impl Future<Output = Result<T, StageError>>,
+) -> Result<T, StageError> {
+    let too_late =
+        |elapsed: Elapsed| StageError::Transient { dependency: "the store", source: elapsed.into() };
+    handle.block_on(timeout(APPLY_TIMEOUT, question)).map_err(too_late)?
 }

@@ -20,8 +20,8 @@ use crate::kafka::Producer;
 
 /// Records by stream and outcome, one of [`OUTCOMES`].
 pub const EVENTS: &str = "strata_events_total";
-/// What becomes of a record; `duplicate` was applied before.
-const OUTCOMES: [&str; 3] = ["applied", "duplicate", "dead_letter"];
+/// What becomes of a record; `duplicate` was applied before, `parked` waits for reference data.
+const OUTCOMES: [&str; 4] = ["applied", "duplicate", "parked", "dead_letter"];
 /// Records per batch, by stream.
 pub const BATCH_ROWS: &str = "strata_batch_rows";
 /// Seconds from the first record of a batch to its commit and acknowledged outputs, by stream.
@@ -33,7 +33,10 @@ pub const DEAD_LETTERS: &str = "strata_dead_letters_total";
 /// Batches that had to be repeated, by stream and cause.
 pub const RETRIES: &str = "strata_batch_retries_total";
 /// Every cause of [`RETRIES`], so that each shows from the start.
-pub const RETRY_CAUSES: [&str; 7] = ["data", "fenced", "kafka", "lost", "operator", "silent", "transient"];
+pub const RETRY_CAUSES: [&str; 6] = ["data", "fenced", "kafka", "lost", "operator", "transient"];
+
+/// Records that wait for reference data, by stream.
+pub const PARKED: &str = "strata_parked_records";
 
 const BUILD_INFO: &str = "strata_build_info";
 const HEALTHY: &str = "strata_healthy";
@@ -108,7 +111,7 @@ impl Metrics {
 }
 
 fn describe() {
-    describe_counter!(EVENTS, "Records by stream and outcome: applied, duplicate or dead_letter");
+    describe_counter!(EVENTS, "Records by stream and outcome: applied, duplicate, parked or dead_letter");
     describe_counter!(DEAD_LETTERS, "Dead letters by stream and reason");
     describe_counter!(RETRIES, "Batches repeated, by stream and cause");
     describe_histogram!(BATCH_ROWS, Unit::Count, "Records per batch");
@@ -120,6 +123,7 @@ fn describe() {
     describe_gauge!(POOL, "Connections to Postgres that are open, by state: idle or used");
     describe_gauge!(POOL_MAX, "Most connections to Postgres that the service opens");
     describe_gauge!(PRODUCER_QUEUE, "Records that Kafka has not acknowledged yet");
+    describe_gauge!(PARKED, "Records that wait for reference data, as the table has them");
     http::describe();
 }
 

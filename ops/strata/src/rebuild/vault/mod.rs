@@ -16,14 +16,13 @@ use std::process::ExitCode;
 use sqlx::PgConnection;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{Origin, Reject, StageId, StreamSpec};
-use strata_runtime::{Settings, failpoint};
+use strata_runtime::{OperatorLock, Settings, failpoint};
 use strata_vault::models;
 
 use self::coming::Coming;
 use super::{begin, counters, hold, metrics, progress};
 use crate::fleet::Fleet;
 use crate::layers::grouped;
-use crate::lock::OperatorLock;
 
 /// Rows that are put through dds at once.
 const CHUNK: i64 = 500;

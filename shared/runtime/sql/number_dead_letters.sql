@@ -1,4 +1,4 @@
--- Gives chosen open dead letters their replay numbers, the oldest first, in the caller's transaction and under
+-- Gives chosen dead letters that are open or parked their replay numbers, the oldest first, in the caller's transaction and under
 -- its lock. $1 id bigint[]. A record that Kafka brought twice (same origin) is replayed once: the others are
 -- marked without a number. Returns how many were numbered and how many are copies.
 with chosen as (
@@ -19,7 +19,7 @@ with chosen as (
         ) as is_copy
     from ops.dead_letters as d
     where d.id = any($1)
-      and d.status = 'open'
+      and d.status in ('open', 'parked')
 ),
 numbered as (
     select

@@ -1,4 +1,5 @@
-//! One command at a time that changes dead letters or counts anew.
+//! One at a time changes the status of dead letters or counts a layer again: a command of the operator, or a stage that
+//! takes up what it had parked.
 
 use std::time::{Duration, Instant};
 
@@ -27,11 +28,21 @@ impl OperatorLock {
         while !take(&mut connection).await? {
             anyhow::ensure!(
                 Instant::now() < deadline,
-                "another strata dlq or strata rebuild is at work; wait for it to end"
+                "another strata dlq or strata rebuild, or a stage that takes up parked records, is at work; wait for it to end"
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(Self(connection))
+    }
+
+    /// Takes the lock where it is free.
+    pub async fn try_take(pool: &PgPool) -> sqlx::Result<Option<Self>> {
+        let mut connection = pool.acquire().await?;
+        if !take(&mut connection).await? {
+            return Ok(None);
+        }
+        connection.close_on_drop();
+        Ok(Some(Self(connection)))
     }
 
     /// Makes sure that the session, and so the lock, still stands.
