@@ -76,7 +76,7 @@ pub async fn run(
     for (stage, topic) in stream.topics(fleet) {
         fleet.stage_at_rest(stage, &topic, LOADED_WITHIN).await;
     }
-    if stream.ends_in_redis {
+    if stream.ends_in_redis() {
         fleet.searches_at_rest(LOADED_WITHIN).await;
     }
     let samples = sampler.stop().await?;
@@ -130,7 +130,7 @@ impl Sampler {
         let (stop, mut stopped) = oneshot::channel();
         let pool = fleet.pool().clone();
         let topics: Vec<String> = stream.topics(fleet).into_iter().map(|(_, topic)| topic).collect();
-        let mut in_redis = match stream.ends_in_redis {
+        let mut in_redis = match stream.ends_in_redis() {
             true => Some((fleet.redis().await, fleet.metrics_keys().offsets())),
             false => None,
         };

@@ -1,7 +1,7 @@
 //! The streams that can be measured: their topics by stage and the tables they fill.
 
-use strata_events::StreamSpec;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
+use strata_events::{StoreKind, StreamSpec};
 use strata_testkit::{Fleet, Service};
 
 /// A stream as the bench sees it.
@@ -9,10 +9,6 @@ use strata_testkit::{Fleet, Service};
 pub struct Measured {
     /// Topics and name.
     pub spec: StreamSpec,
-    /// Stages whose progress Postgres knows, in the order of the layers.
-    pub stages: &'static [Service],
-    /// True when the last layer keeps its data, and its progress, in Redis.
-    pub ends_in_redis: bool,
     /// Tables it fills, those of the data marts aside.
     pub tables: &'static [&'static str],
     /// Counters it adds to: table and key.
@@ -22,8 +18,6 @@ pub struct Measured {
 /// Orders, from `/push` to the counters.
 pub const ORDERS: Measured = Measured {
     spec: ORDER,
-    stages: &[Service::Stg, Service::Dds, Service::Cdm],
-    ends_in_redis: false,
     tables: &[
         "stg.order_events",
         "dds.h_order",
@@ -51,8 +45,6 @@ pub const ORDERS: Measured = Measured {
 /// Hotel searches, from `/push` to the metrics in Redis.
 pub const SEARCHES: Measured = Measured {
     spec: HOTEL_SEARCH,
-    stages: &[Service::Stg, Service::Dds],
-    ends_in_redis: true,
     tables: &[
         "stg.hotel_search_events",
         "dds.h_user",
@@ -65,16 +57,20 @@ pub const SEARCHES: Measured = Measured {
 };
 
 impl Measured {
-    /// The stages with the topics they read.
+    /// The stages whose progress Postgres knows, with the topics they read.
     pub fn topics(&self, fleet: &Fleet) -> Vec<(Service, String)> {
-        let topics = [self.spec.into_stg, self.spec.into_dds, self.spec.into_cdm];
-        self.stages.iter().zip(topics).map(|(&stage, topic)| (stage, fleet.topic(topic.env))).collect()
+        let in_postgres = self.spec.hops.iter().filter(|hop| hop.store == StoreKind::Postgres);
+        in_postgres.map(|hop| (Service::of(hop.stage), fleet.topic(hop.topic.env))).collect()
+    }
+
+    /// True when a layer keeps its data, and its progress, in Redis.
+    pub fn ends_in_redis(&self) -> bool {
+        self.spec.hops.iter().any(|hop| hop.store == StoreKind::Redis)
     }
 
     /// Names of all layers, in order.
     pub fn layers(&self) -> impl Iterator<Item = &'static str> {
-        let in_redis = self.ends_in_redis.then_some(Service::Cdm);
-        self.stages.iter().copied().chain(in_redis).map(Service::binary)
+        self.spec.hops.iter().map(|hop| hop.stage.as_str())
     }
 
     /// All tables.

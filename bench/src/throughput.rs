@@ -49,7 +49,7 @@ pub async fn run(options: &Options, servers: &Servers, stream: &Measured) -> any
             println!("{}", statements::longest(fleet.pool()).await?);
         }
         let stored = WARM_UP + load.events;
-        let (orders, searches) = if stream.ends_in_redis { (0, stored) } else { (stored, 0) };
+        let (orders, searches) = if stream.ends_in_redis() { (0, stored) } else { (stored, 0) };
         verify::all(&fleet, orders, searches).await?;
         loads.push(load);
         if options.has("ceiling") {

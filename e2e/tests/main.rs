@@ -35,5 +35,6 @@ mod statuses;
 mod support;
 mod traces;
 mod trimmed;
+mod upgrade;
 mod windows;
 mod writers;

@@ -140,7 +140,7 @@ async fn a_request_is_one_trace_through_all_services() {
     // WHEN generated searches are pushed by a caller without a trace
     fleet.push_searches(5).await;
     // THEN they are one trace of their own through all services
-    let raw = traceparents(&fleet, &fleet.topic(HOTEL_SEARCH.into_stg.env)).await;
+    let raw = traceparents(&fleet, &fleet.topic(HOTEL_SEARCH.source().env)).await;
     let places: BTreeSet<_> = raw.into_iter().flatten().collect();
     assert_eq!(places.len(), 1, "{places:?}");
     let place = places.first().expect("a place");

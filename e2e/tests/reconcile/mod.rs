@@ -48,9 +48,9 @@ async fn fill(fleet: &Fleet) {
     fleet.push(150).await;
     let searches: Vec<Value> = (0..200).map(|_| any_search(&mut random).build()).collect();
     fleet.ingest_searches(&searches).await;
-    let named: Vec<Value> =
-        (0..20).map(|n| any_search(&mut random).event_id(format!("search {n}")).build()).collect();
-    let twice = [named.clone(), named].concat();
+    // Each comes twice, with another user and hotel the second time.
+    let mut named = |n: usize| any_search(&mut random).event_id(format!("search {}", n % 20)).build();
+    let twice: Vec<Value> = (0..40).map(&mut named).collect();
     fleet.ingest_searches(&twice).await;
     fleet.ingest_searches(&[search(99, "6030").offer("Amoma", 6000).event_id("once").build()]).await;
     for topic in every_topic(fleet) {
@@ -102,6 +102,34 @@ async fn a_settled_fleet_is_clean_and_the_outcome_is_kept() {
     assert_eq!(kept.len(), 1);
     assert!(kept[0].0 > 0);
     assert_eq!((kept[0].1, kept[0].2, kept[0].3.as_str()), (checks, 0, "[]"));
+}
+
+#[tokio::test]
+async fn a_search_that_comes_again_with_another_hotel_leaves_no_difference() {
+    // GIVEN a search that is in the vault
+    let fleet = launch(&[]).await;
+    fleet.ingest_searches(&[search(1, "6030").offer("Amoma", 6000).event_id("twice").build()]).await;
+    at_rest(&fleet).await;
+    // WHEN it comes again for another hotel, of another user, with another advertiser
+    fleet.ingest_searches(&[search(2, "6031").offer("Expedia", 5000).event_id("twice").build()]).await;
+    at_rest(&fleet).await;
+    // THEN the vault knows nothing of these, and nothing differs
+    assert_clean(&fleet).await;
+    let strangers: i64 = sqlx::query_scalar(
+        "select (select count(*) from dds.h_hotel where hotel_id = '6031') \
+         + (select count(*) from dds.h_advertiser where advertiser_name = 'Expedia')",
+    )
+    .fetch_one(fleet.pool())
+    .await
+    .expect("a number");
+    assert_eq!(strangers, 0);
+    // WHEN the vault loses its hubs, and is rebuilt
+    for hub in ["h_user", "h_hotel", "h_advertiser"] {
+        sqlx::query(&format!("delete from dds.{hub}")).execute(fleet.pool()).await.expect("deleted");
+    }
+    fleet.strata_ok(&["rebuild", "vault"]).await;
+    // THEN they are those of the search again
+    assert_clean(&fleet).await;
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::future::ready;
 use std::time::Duration;
 
-use strata_events::StreamSpec;
 use strata_events::stream::{HOTEL_SEARCH, ORDER, dlq_topic};
+use strata_events::{StageId, StreamSpec};
 use strata_runtime::kafka::PgStage;
 use strata_runtime::kafka::worker::{Worker, WorkerSettings};
 use strata_runtime::redis::MetricsKeys;
@@ -20,7 +20,7 @@ pub const SPEC: ServiceSpec =
     ServiceSpec { name: "cdm_service", port_variable: "CDM_PORT", openapi: include_str!("../openapi.json") };
 
 /// Layer name in offsets, dead letters and consumer groups.
-pub(crate) const STAGE: &str = "cdm";
+pub(crate) const STAGE: &str = StageId::Cdm.as_str();
 
 /// Batches of orders are so many times larger than elsewhere: their messages are small, and a counter is
 /// written once a batch, however many orders it grows by.
@@ -59,7 +59,7 @@ pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
 
 /// What the loop of a stream reads.
 fn input(settings: &Settings, stream: &StreamSpec) -> WorkerSettings {
-    let [_, _, topic] = settings.topics.of(stream).map(str::to_owned);
+    let topic = settings.topics.name(stream.topic(StageId::Cdm)).to_owned();
     WorkerSettings {
         stage: STAGE,
         stream: stream.name,

@@ -14,6 +14,7 @@ pub struct OrderHandler;
 
 impl Handler for OrderHandler {
     type Event<'r> = CountedMessage<'r>;
+    type Prepared = ();
 
     fn decode<'r>(&self, record: &'r Record) -> Result<CountedMessage<'r>, Reject> {
         CountedMessage::decode(&record.payload)
@@ -23,6 +24,7 @@ impl Handler for OrderHandler {
         &mut self,
         tx: &mut PgConnection,
         inputs: &[Input<'r, CountedMessage<'r>>],
+        (): (),
     ) -> Result<Effects, StageError> {
         let Some(topic) = inputs.first().map(|input| &input.record.topic) else {
             return Ok(Effects::default());

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use metrics::{Unit, describe_gauge, gauge};
 use sqlx::PgPool;
-use strata_fleet::last_reconcile;
-use strata_fleet::snapshot::Reconcile;
+use strata_observe::last_reconcile;
+use strata_observe::snapshot::Reconcile;
 use tokio_util::sync::CancellationToken;
 
 /// Rows that differed in the newest run; 0 means that all layers agreed.

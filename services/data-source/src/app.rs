@@ -39,7 +39,7 @@ pub struct Context {
 impl Context {
     /// Where events of this kind go.
     pub fn topic(&self, stream: &Stream) -> String {
-        self.topics.name(stream.spec.into_stg).to_owned()
+        self.topics.name(stream.spec.source()).to_owned()
     }
 
     /// Reads a request's body, as long as its caller sends.
@@ -55,7 +55,7 @@ pub async fn build(app: App) -> anyhow::Result<Assembled> {
     let App { settings, redis, producer, shutdown, .. } = app;
     let reference = ReferenceStore::new(redis, &settings.redis_prefix);
     tokio::spawn(reference.clone().fill_until_done(shutdown.clone()));
-    let topics = STREAMS.iter().map(|stream| settings.topics.name(stream.spec.into_stg));
+    let topics = STREAMS.iter().map(|stream| settings.topics.name(stream.spec.source()));
     let topics = topics.flat_map(|topic| [topic.to_owned(), dlq_topic(topic)]).collect();
     tokio::spawn(create_topics(settings.kafka, topics, shutdown.clone()));
     let patience = settings.http_limits.read_timeout;

@@ -2,6 +2,7 @@
 
 use std::future::ready;
 
+use strata_events::StageId;
 use strata_events::StreamSpec;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_runtime::kafka::worker::Runnable;
@@ -14,9 +15,6 @@ use crate::search::handler::SearchHandler;
 pub const SPEC: ServiceSpec =
     ServiceSpec { name: "dds_service", port_variable: "DDS_PORT", openapi: include_str!("../openapi.json") };
 
-/// Layer name in offsets, dead letters and consumer groups.
-const STAGE: &str = "dds";
-
 /// Transactions side by side a stream: this layer computes and writes most, each as long as the other.
 const WRITERS: usize = 2;
 
@@ -24,18 +22,18 @@ const WRITERS: usize = 2;
 type Build = fn(&App, &Lane) -> Box<dyn Runnable>;
 
 /// What this layer does with each stream; a new one is one more line.
-const STREAMS: &[(StreamSpec, Build)] = &[
-    (ORDER, |app, lane| lane.worker(app, [(); WRITERS].map(|()| OrderHandler::new(lane.output.clone())))),
-    (HOTEL_SEARCH, |app, lane| {
+const STREAMS: &[(&StreamSpec, Build)] = &[
+    (&ORDER, |app, lane| lane.worker(app, [(); WRITERS].map(|()| OrderHandler::new(lane.output.clone())))),
+    (&HOTEL_SEARCH, |app, lane| {
         lane.worker(app, [(); WRITERS].map(|()| SearchHandler::new(lane.output.clone())))
     }),
 ];
 
 /// Builds the service: one loop a stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
-    let workers = STREAMS.iter().map(|&(stream, build)| {
-        let [_, input, output] = app.settings.topics.of(&stream).map(str::to_owned);
-        build(&app, &Lane { stage: STAGE, stream, input, output })
+    let topics = &app.settings.topics;
+    let workers = STREAMS.iter().filter_map(|&(stream, build)| {
+        Lane::new(topics, StageId::Dds, stream).map(|lane| build(&app, &lane))
     });
     ready(Ok(Assembled { workers: workers.collect(), needs_postgres: true, ..Assembled::default() }))
 }

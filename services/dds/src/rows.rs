@@ -66,11 +66,12 @@ pub fn put_link(pairs: &mut LinkPairs, hubs: [Uuid; 2], load: &Load) {
         .or_insert_with(|| load.clone());
 }
 
-/// The rows of a link, sorted by key: the key is computed once a pair, however often the pair came.
+/// The rows of a link, sorted by the hubs as its primary key is: the key is computed once per pair, however often
+/// the pair came.
 pub fn link_rows(pairs: LinkPairs) -> Vec<LinkRow> {
     let mut rows: Vec<LinkRow> =
         pairs.into_iter().map(|(hubs, load)| LinkRow { key: link_key(&hubs), hubs, load }).collect();
-    rows.sort_unstable_by_key(|row| row.key);
+    rows.sort_unstable_by_key(|row| row.hubs);
     rows
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::ready;
 
+use strata_events::StageId;
 use strata_events::StreamSpec;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_runtime::kafka::worker::Runnable;
@@ -16,14 +17,11 @@ use crate::search::handler::SearchHandler;
 pub const SPEC: ServiceSpec =
     ServiceSpec { name: "stg_service", port_variable: "STG_PORT", openapi: include_str!("../openapi.json") };
 
-/// Layer name in offsets, dead letters and consumer groups.
-const STAGE: &str = "stg";
-
 /// Makes the loop of one stream.
 type Build = fn(&App, &Lane) -> Box<dyn Runnable>;
 
 /// What this layer does with each stream; a new one is one more line.
-const STREAMS: &[(StreamSpec, Build)] = &[(ORDER, order), (HOTEL_SEARCH, search)];
+const STREAMS: &[(&StreamSpec, Build)] = &[(&ORDER, order), (&HOTEL_SEARCH, search)];
 
 fn order(app: &App, lane: &Lane) -> Box<dyn Runnable> {
     let keys = ReferenceKeys { prefix: app.settings.redis_prefix.clone() };
@@ -37,9 +35,9 @@ fn search(app: &App, lane: &Lane) -> Box<dyn Runnable> {
 
 /// Builds the service: one loop a stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
-    let workers = STREAMS.iter().map(|&(stream, build)| {
-        let [input, output, _] = app.settings.topics.of(&stream).map(str::to_owned);
-        build(&app, &Lane { stage: STAGE, stream, input, output })
+    let topics = &app.settings.topics;
+    let workers = STREAMS.iter().filter_map(|&(stream, build)| {
+        Lane::new(topics, StageId::Stg, stream).map(|lane| build(&app, &lane))
     });
     ready(Ok(Assembled {
         workers: workers.collect(),

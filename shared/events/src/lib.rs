@@ -25,7 +25,7 @@ pub use processed::{MinOffer, ProcessedSearch};
 pub use reference::{MenuItem, Restaurant, User};
 pub use reject::Reject;
 pub use search::{Offer, Search};
-pub use stream::{STREAMS, StreamSpec, TopicSpec};
+pub use stream::{Hop, STREAMS, StageId, StoreKind, StreamSpec, TopicSpec};
 pub use text::Text;
 
 /// Largest event that is accepted, in bytes; larger ones are dead letters.

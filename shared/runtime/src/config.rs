@@ -6,7 +6,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use strata_events::{STREAMS, StreamSpec, TopicSpec};
+use strata_events::stream;
+use strata_events::{StageId, StreamSpec, TopicSpec};
 
 /// A variable of the environment.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +26,7 @@ const fn optional(name: &'static str) -> Variable {
     Variable { name, default: None }
 }
 
-/// Every variable that the programs read, the topics of [`STREAMS`] aside.
+/// Every variable that the programs read, the topics of [`strata_events::STREAMS`] aside.
 pub const VARIABLES: &[Variable] = &[
     var("HTTP_HOST", "127.0.0.1"),
     var("HTTP_READ_TIMEOUT_SECS", "30"),
@@ -197,9 +198,9 @@ impl Topics {
         self.0.iter().find(|(known, _)| *known == spec).map_or(spec.default, |(_, name)| name)
     }
 
-    /// The three topics of a stream, in the order of the layers.
-    pub fn of(&self, stream: &StreamSpec) -> [&str; 3] {
-        [stream.into_stg, stream.into_dds, stream.into_cdm].map(|spec| self.name(spec))
+    /// The stages of a stream with the topics they read, in the order of its hops.
+    pub fn of(&self, stream: &StreamSpec) -> impl Iterator<Item = (StageId, &str)> {
+        stream.hops.iter().map(|hop| (hop.stage, self.name(hop.topic)))
     }
 }
 
@@ -220,9 +221,7 @@ impl Settings {
             name.map(|v| reader.text(v.name)).unwrap_or_default()
         });
         let [user, password, host, port, database] = postgres;
-        let topics = STREAMS
-            .iter()
-            .flat_map(|stream| [stream.into_stg, stream.into_dds, stream.into_cdm])
+        let topics = stream::topics()
             .map(|spec| (spec, reader.value(spec.env).unwrap_or_else(|| spec.default.to_owned())))
             .collect();
         Ok(Self {
@@ -328,11 +327,10 @@ mod tests {
             }
             listed.insert((name.to_owned(), value.trim().to_owned()));
         }
-        let topics = STREAMS.iter().flat_map(|s| [s.into_stg, s.into_dds, s.into_cdm]);
         let read: BTreeSet<_> = VARIABLES
             .iter()
             .map(|v| (v.name.to_owned(), v.default.unwrap_or_default().to_owned()))
-            .chain(topics.map(|t| (t.env.to_owned(), t.default.to_owned())))
+            .chain(stream::topics().map(|t| (t.env.to_owned(), t.default.to_owned())))
             .collect();
         assert_eq!(listed, read);
     }

@@ -1,19 +1,19 @@
 //! One stream's way through a layer that passes on what it reads.
 
-use strata_events::StreamSpec;
 use strata_events::stream::dlq_topic;
+use strata_events::{Hop, StageId, StreamSpec};
 
-use crate::App;
 use crate::kafka::worker::{Runnable, Worker, WorkerSettings};
 use crate::kafka::{Handler, PgStage};
+use crate::{App, Topics};
 
 /// Where one stream enters a layer and where it leaves it.
 #[derive(Debug, Clone)]
 pub struct Lane {
-    /// Layer name in offsets, dead letters and consumer groups.
-    pub stage: &'static str,
+    /// The layer.
+    pub stage: StageId,
     /// The stream.
-    pub stream: StreamSpec,
+    pub stream: &'static StreamSpec,
     /// Topic to read.
     pub input: String,
     /// Topic of the next layer.
@@ -21,14 +21,22 @@ pub struct Lane {
 }
 
 impl Lane {
+    /// The lane of a stage that reads a hop of the stream and writes the next; none where there is no next.
+    pub fn new(topics: &Topics, stage: StageId, stream: &'static StreamSpec) -> Option<Self> {
+        let name = |hop: &Hop| topics.name(hop.topic).to_owned();
+        let (input, output) = (stream.hop(stage).map(name)?, stream.after(stage).map(name)?);
+        Some(Self { stage, stream, input, output })
+    }
+
     /// Makes the loop between the two topics, its data in Postgres; it is not running yet.
     ///
     /// A large batch is written in as many transactions side by side as there are `handlers`.
     pub fn worker<H: Handler>(&self, app: &App, handlers: impl IntoIterator<Item = H>) -> Box<dyn Runnable> {
-        let stage =
-            |handler| PgStage::new(app.postgres.clone(), self.stage, self.stream.name, &self.input, handler);
+        let stage = |handler| {
+            PgStage::new(app.postgres.clone(), self.stage.as_str(), self.stream.name, &self.input, handler)
+        };
         let settings = WorkerSettings {
-            stage: self.stage,
+            stage: self.stage.as_str(),
             stream: self.stream.name,
             topic: self.input.clone(),
             topics: vec![dlq_topic(&self.input), self.input.clone(), self.output.clone()],

@@ -82,6 +82,11 @@ pub(crate) fn block_on_thread(work: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
+/// Runs the migrations that a database lacks.
+pub async fn migrate(pool: &PgPool) {
+    MIGRATOR.run(pool).await.expect("the migrations run");
+}
+
 fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
     PgPoolOptions::new().max_connections(connections).connect_lazy_with(options)
 }
@@ -108,7 +113,7 @@ async fn ensure_template(servers: &Servers, connection: &mut PgConnection) -> St
             connection.execute(statement.as_str()).await.expect("the draft of the template");
         }
         let migrating = pool(servers.postgres.clone().database(&draft), 1);
-        MIGRATOR.run(&migrating).await.expect("the migrations run");
+        migrate(&migrating).await;
         migrating.close().await;
         let rename = format!("alter database {draft} rename to {name}");
         connection.execute(rename.as_str()).await.expect("the template gets its name");

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use strata_events::stream::{ORDER, STREAMS, dlq_topic};
+use strata_events::StageId;
+use strata_events::stream::{self, ORDER, STREAMS, dlq_topic};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
@@ -47,13 +48,22 @@ impl Service {
     /// Those with a consumer loop, in the order of the layers.
     pub const STAGES: [Self; 3] = [Self::Stg, Self::Dds, Self::Cdm];
 
+    /// The service that is a stage.
+    pub const fn of(stage: StageId) -> Self {
+        match stage {
+            StageId::Stg => Self::Stg,
+            StageId::Dds => Self::Dds,
+            StageId::Cdm => Self::Cdm,
+        }
+    }
+
     /// Name of the binary.
     pub const fn binary(self) -> &'static str {
         match self {
             Self::DataSource => "data-source",
-            Self::Stg => "stg",
-            Self::Dds => "dds",
-            Self::Cdm => "cdm",
+            Self::Stg => StageId::Stg.as_str(),
+            Self::Dds => StageId::Dds.as_str(),
+            Self::Cdm => StageId::Cdm.as_str(),
         }
     }
 
@@ -127,8 +137,9 @@ impl Fleet {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec();
-        let topics = STREAMS.iter().flat_map(|stream| [stream.into_stg, stream.into_dds, stream.into_cdm]);
-        environment.extend(topics.map(|topic| (topic.env.to_owned(), format!("{}_{suffix}", topic.default))));
+        environment.extend(
+            stream::topics().map(|topic| (topic.env.to_owned(), format!("{}_{suffix}", topic.default))),
+        );
         // A service keeps its port when it is started again: the others, and the tool, know it.
         let ports = Service::ALL.map(|service| (service.port_variable().to_owned(), free_port().to_string()));
         environment.extend(ports);
@@ -310,17 +321,17 @@ impl Fleet {
 
     /// What stg reads.
     pub fn stg_topic(&self) -> String {
-        self.topic(ORDER.into_stg.env)
+        self.topic(ORDER.topic(StageId::Stg).env)
     }
 
     /// What dds reads.
     pub fn dds_topic(&self) -> String {
-        self.topic(ORDER.into_dds.env)
+        self.topic(ORDER.topic(StageId::Dds).env)
     }
 
     /// What cdm reads.
     pub fn cdm_topic(&self) -> String {
-        self.topic(ORDER.into_cdm.env)
+        self.topic(ORDER.topic(StageId::Cdm).env)
     }
 
     /// The topic that a stage reads.
@@ -368,12 +379,10 @@ impl Drop for Fleet {
             drop(std::fs::remove_dir_all(&self.log_dir));
         }
         let (mut topics, mut groups) = (Vec::new(), Vec::new());
-        for stream in STREAMS {
-            let inputs = [stream.into_stg, stream.into_dds, stream.into_cdm].map(|spec| self.topic(spec.env));
-            for (service, topic) in Service::STAGES.into_iter().zip(inputs) {
-                groups.push(self.group(service, &topic));
-                topics.extend([dlq_topic(&topic), topic]);
-            }
+        for hop in STREAMS.iter().flat_map(|stream| stream.hops) {
+            let topic = self.topic(hop.topic.env);
+            groups.push(self.group(Service::of(hop.stage), &topic));
+            topics.extend([dlq_topic(&topic), topic]);
         }
         let (kafka, servers, pattern) =
             (self.kafka.clone(), self.servers.clone(), format!("{}:*", self.suffix));

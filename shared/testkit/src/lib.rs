@@ -24,7 +24,7 @@ mod tool;
 
 pub use builders::{OrderBuilder, order};
 pub use compare::{assert_no_dead_letters, assert_warehouse_equals};
-pub use database::TestDatabase;
+pub use database::{TestDatabase, migrate};
 pub use eventually::eventually;
 pub use fleet::{Fleet, Service};
 pub use http::Answer;

@@ -1,4 +1,4 @@
-//! A TCP proxy between a service and a server, whose connections can be cut.
+//! A TCP proxy between a service and a server, whose connections can be cut, or hang.
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 
@@ -6,11 +6,22 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+/// What becomes of connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passage {
+    /// They go through.
+    Open,
+    /// They stay and bring nothing.
+    Hung,
+    /// They are closed.
+    Cut,
+}
+
 /// A proxy on a port of its own; it runs on a thread of its own and ends with the value.
 pub struct Proxy {
     port: u16,
-    /// True while connections go through; closed with the value.
-    open: watch::Sender<bool>,
+    /// Closed with the value.
+    passage: watch::Sender<Passage>,
 }
 
 impl Proxy {
@@ -19,12 +30,12 @@ impl Proxy {
         let listener = StdListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         listener.set_nonblocking(true).expect("a listener for tokio");
-        let (open, seen) = watch::channel(true);
+        let (passage, seen) = watch::channel(Passage::Open);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(serve(listener, target, seen));
         });
-        Self { port, open }
+        Self { port, passage }
     }
 
     /// Port to connect to.
@@ -34,33 +45,27 @@ impl Proxy {
 
     /// Cuts every connection in the middle of whatever it does, and closes new ones at once.
     pub fn cut(&self) {
-        self.open.send_replace(false);
+        self.passage.send_replace(Passage::Cut);
     }
 
-    /// Lets new connections through.
+    /// Has connections, new ones too, bring nothing any more, as if the server hung.
+    pub fn hang(&self) {
+        self.passage.send_replace(Passage::Hung);
+    }
+
+    /// Lets new connections through; those that hung are closed.
     pub fn resume(&self) {
-        self.open.send_replace(true);
+        self.passage.send_replace(Passage::Open);
     }
 }
 
-async fn serve(listener: StdListener, target: SocketAddr, seen: watch::Receiver<bool>) {
+async fn serve(listener: StdListener, target: SocketAddr, seen: watch::Receiver<Passage>) {
     let listener = TcpListener::from_std(listener).expect("a listener for tokio");
     let mut closed = seen.clone();
     let accepting = async {
         loop {
             let Ok((client, _)) = listener.accept().await else { continue };
-            let mut open = seen.clone();
-            // Dropping the client closes it.
-            if !*open.borrow_and_update() {
-                continue;
-            }
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = pass(client, target) => {}
-                    // Any change is a cut; so is the end of the proxy.
-                    _ = open.changed() => {}
-                }
-            });
+            tokio::spawn(carry(client, target, seen.clone()));
         }
     };
     tokio::select! {
@@ -69,9 +74,23 @@ async fn serve(listener: StdListener, target: SocketAddr, seen: watch::Receiver<
     }
 }
 
+/// Serves one connection; dropping it closes it.
+async fn carry(mut client: TcpStream, target: SocketAddr, mut passage: watch::Receiver<Passage>) {
+    if *passage.borrow_and_update() == Passage::Open {
+        tokio::select! {
+            () = pass(&mut client, target) => return,
+            // The end of the proxy is a cut, too.
+            changed = passage.changed() => if changed.is_err() { return },
+        }
+    }
+    if *passage.borrow_and_update() == Passage::Hung {
+        drop(passage.changed().await);
+    }
+}
+
 /// Copies both ways until one side ends.
-async fn pass(mut client: TcpStream, target: SocketAddr) {
+async fn pass(client: &mut TcpStream, target: SocketAddr) {
     let Ok(mut server) = TcpStream::connect(target).await else { return };
     drop((client.set_nodelay(true), server.set_nodelay(true)));
-    drop(copy_bidirectional(&mut client, &mut server).await);
+    drop(copy_bidirectional(client, &mut server).await);
 }

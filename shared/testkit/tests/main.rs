@@ -3,5 +3,6 @@
 mod database;
 mod kafka;
 mod searches;
+mod vault_model;
 mod waiting;
 mod warehouse;

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use strata_fleet::services::DATA_SOURCE;
+use strata_observe::services::DATA_SOURCE;
 use strata_runtime::http::ApiError;
 
 /// The header that data-source asks for where the fleet has a key.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
-use strata_fleet::{Observer, Snapshot};
+use strata_observe::{Observer, Snapshot};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 

@@ -46,6 +46,7 @@ impl OrderHandler {
 
 impl Handler for OrderHandler {
     type Event<'r> = FactMessage<'r>;
+    type Prepared = ();
 
     fn decode<'r>(&self, record: &'r Record) -> Result<FactMessage<'r>, Reject> {
         FactMessage::decode(&record.payload)
@@ -57,6 +58,7 @@ impl Handler for OrderHandler {
         &mut self,
         tx: &mut PgConnection,
         inputs: &[Input<'r, FactMessage<'r>>],
+        (): (),
     ) -> Result<Effects, StageError> {
         let mut keys = Keys::default();
         let facts: Vec<OrderFact<'_>> = inputs

@@ -96,7 +96,7 @@ pub struct VaultRows<'a> {
     pub order_status: Vec<SatelliteRecord<(&'static str, Load)>>,
 }
 
-/// Rows of the links, each link sorted by key.
+/// Rows of the links, each link sorted by its hubs.
 #[derive(Debug, Default)]
 pub struct Links {
     /// `l_order_user`.

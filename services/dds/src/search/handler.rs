@@ -9,7 +9,7 @@ use strata_events::{Contract, ProcessedSearch, Reject};
 use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError};
 
 use crate::rows::Load;
-use crate::search::rows::{SearchFact, SearchRows, offers};
+use crate::search::rows::{SearchFact, SearchHubs, earliest, fresh, offers};
 use crate::store::{hubs, searches};
 
 /// A cleaned search with its identity.
@@ -44,6 +44,7 @@ impl SearchHandler {
 
 impl Handler for SearchHandler {
     type Event<'r> = IdentifiedSearch;
+    type Prepared = ();
 
     /// Metrics count advertisers as the vault lists them, so a list written by hand is brought into the
     /// same form: each name once, in order, the winner among them.
@@ -63,6 +64,7 @@ impl Handler for SearchHandler {
         &mut self,
         tx: &mut PgConnection,
         inputs: &[Input<'r, IdentifiedSearch>],
+        (): (),
     ) -> Result<Effects, StageError> {
         let facts: Vec<SearchFact<'_>> = inputs
             .iter()
@@ -81,23 +83,29 @@ impl Handler for SearchHandler {
 
 /// Writes a batch and returns the searches that the vault did not know, by index.
 ///
-/// The order of the steps is the order of the locks: hubs of users, hotels and advertisers, then links,
-/// then satellites, each sorted by key. Users are the only table that the orders fill too, in the same
-/// order of keys. So writers wait for each other, never in a circle.
+/// The link comes first, and only what its unique key lets in brings its hubs and its offers: a search that comes
+/// again with another hotel would leave one without a search. Two partitions may bring one search at once: the
+/// second writer waits for the first and then finds the search known.
 ///
-/// Two partitions may bring one search at once. The link's unique key decides: the second writer waits
-/// for the first and then finds the search known.
+/// The order of the steps is the order of the locks: links, hubs of users, hotels and advertisers, satellites,
+/// each sorted by key. Users are the only table that the orders fill too, and who fills orders asks for no lock on
+/// a search while it holds users. So writers wait for each other, never in a circle.
 pub async fn write(tx: &mut PgConnection, facts: &[SearchFact<'_>]) -> Result<Vec<usize>, StageError> {
-    let rows = SearchRows::build(facts);
-    let hubs =
-        [(hubs::USER, &rows.users), (hubs::HOTEL, &rows.hotels), (hubs::ADVERTISER, &rows.advertisers)];
-    hubs::insert(tx, &hubs).await?;
-    let links: Vec<&SearchFact<'_>> = rows.searches.values().map(|&index| &facts[index]).collect();
+    let records = earliest(facts);
+    let links: Vec<&SearchFact<'_>> = records.values().map(|&index| &facts[index]).collect();
     let created = searches::insert_links(tx, &links).await?;
-    let fresh = rows.fresh(&created);
+    let fresh = fresh(&records, &created);
+    insert_hubs(tx, &SearchHubs::of(fresh.iter().map(|&index| &facts[index]))).await?;
     let satellites = fresh.iter().map(|&index| offers(&facts[index])).collect();
     searches::insert_offers(tx, satellites).await?;
     Ok(fresh)
+}
+
+/// Inserts the hubs that are not there yet, in the order of locks.
+pub async fn insert_hubs(tx: &mut PgConnection, rows: &SearchHubs) -> Result<(), StageError> {
+    let hubs =
+        [(hubs::USER, &rows.users), (hubs::HOTEL, &rows.hotels), (hubs::ADVERTISER, &rows.advertisers)];
+    hubs::insert(tx, &hubs).await
 }
 
 #[cfg(test)]

@@ -42,46 +42,49 @@ impl<'a> SearchFact<'a> {
 /// Attributes of `s_hotel_search_offers`: advertisers, lowest offer.
 pub type Offers<'a> = (&'a [String], Option<&'a MinOffer>);
 
-/// Everything a batch of searches brings to the vault.
+/// Of each search the index of its earliest record in the batch, by key. Only that one counts.
+pub fn earliest(facts: &[SearchFact<'_>]) -> BTreeMap<Uuid, usize> {
+    let mut searches = BTreeMap::new();
+    for (index, fact) in facts.iter().enumerate() {
+        let known = searches.entry(fact.search_pk).or_insert(index);
+        if fact.load < facts[*known].load {
+            *known = index;
+        }
+    }
+    searches
+}
+
+/// The searches that the vault did not know, by index, in the order of the batch.
+pub fn fresh(searches: &BTreeMap<Uuid, usize>, created: &BTreeSet<Uuid>) -> Vec<usize> {
+    let rows = searches.iter().filter(|(key, _)| created.contains(key));
+    let mut fresh: Vec<usize> = rows.map(|(_, &index)| index).collect();
+    fresh.sort_unstable();
+    fresh
+}
+
+/// Hub rows that searches bring to the vault.
 #[derive(Debug, Default)]
-pub struct SearchRows {
+pub struct SearchHubs {
     /// `h_user`.
     pub users: HubRows<String>,
     /// `h_hotel`.
     pub hotels: HubRows<String>,
     /// `h_advertiser`.
     pub advertisers: HubRows<String>,
-    /// `l_hotel_search`: by key, the index of the earliest record in the batch.
-    pub searches: BTreeMap<Uuid, usize>,
 }
 
-impl SearchRows {
-    /// Spreads a batch over the tables. Of several records of one search only the earliest counts.
-    pub fn build(facts: &[SearchFact<'_>]) -> Self {
+impl SearchHubs {
+    /// Spreads searches over the hubs.
+    pub fn of<'f>(facts: impl IntoIterator<Item = &'f SearchFact<'f>>) -> Self {
         let mut rows = Self::default();
-        for (index, fact) in facts.iter().enumerate() {
-            let known = rows.searches.entry(fact.search_pk).or_insert(index);
-            if fact.load < facts[*known].load {
-                *known = index;
-            }
-        }
-        for &index in rows.searches.values() {
-            let SearchFact { search, load, .. } = &facts[index];
-            put_hub(&mut rows.users, facts[index].user_pk, || search.user_id.to_string(), load);
-            put_hub(&mut rows.hotels, facts[index].hotel_pk, || search.hotel_id.clone(), load);
+        for SearchFact { search, load, user_pk, hotel_pk, .. } in facts {
+            put_hub(&mut rows.users, *user_pk, || search.user_id.to_string(), load);
+            put_hub(&mut rows.hotels, *hotel_pk, || search.hotel_id.clone(), load);
             for name in &search.advertisers {
                 put_hub(&mut rows.advertisers, hub_key(name), || name.clone(), load);
             }
         }
         rows
-    }
-
-    /// The searches that the vault did not know, by index, in the order of the batch.
-    pub fn fresh(&self, created: &BTreeSet<Uuid>) -> Vec<usize> {
-        let rows = self.searches.iter().filter(|(key, _)| created.contains(key));
-        let mut fresh: Vec<usize> = rows.map(|(_, &index)| index).collect();
-        fresh.sort_unstable();
-        fresh
     }
 }
 
@@ -141,13 +144,13 @@ mod tests {
     fn the_golden_search_brings_its_user_hotel_and_advertisers() {
         let batch = [sent("a-1", 1, "6033")];
         let facts = facts(&batch);
-        let rows = SearchRows::build(&facts);
+        let rows = SearchHubs::of(&facts);
         let names =
             |hub: &HubRows<String>| hub.values().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
         assert_eq!(names(&rows.users), ["001adddd-6a55-4cd0-a1a1-9ca20e20d488".to_owned()].into());
         assert_eq!(names(&rows.hotels), ["6033".to_owned()].into());
         assert_eq!(names(&rows.advertisers), ["Amoma".to_owned(), "Expedia".to_owned()].into());
-        assert_eq!(rows.searches, [(hub_key("a-1"), 0)].into());
+        assert_eq!(earliest(&facts), [(hub_key("a-1"), 0)].into());
         let row = offers(&facts[0]);
         assert_eq!((row.parent, &*row.value.1.src), (hub_key("a-1"), "raw_data_topic"));
         assert_eq!(row.value.0.1.map(|offer| offer.price), Some(13242));
@@ -158,12 +161,10 @@ mod tests {
         let batch =
             [sent("a", 3, "late"), sent("b", 4, "other"), sent("a", 2, "first"), sent("a", 5, "last")];
         let facts = facts(&batch);
-        let rows = SearchRows::build(&facts);
-        let created = rows.searches.keys().copied().collect();
-        assert_eq!(rows.fresh(&created), [1, 2]);
-        assert_eq!(rows.fresh(&[hub_key("b")].into()), [1]);
-        let hotels: BTreeSet<&str> = rows.hotels.values().map(|(hotel, _)| hotel.as_str()).collect();
-        assert_eq!(hotels, ["first", "other"].into());
+        let searches = earliest(&facts);
+        let created = searches.keys().copied().collect();
+        assert_eq!(fresh(&searches, &created), [1, 2]);
+        assert_eq!(fresh(&searches, &[hub_key("b")].into()), [1]);
     }
 
     #[test]
@@ -190,17 +191,16 @@ mod tests {
     impl Vault {
         fn load(&mut self, batch: &[Sent]) {
             let facts = facts(batch);
-            let rows = SearchRows::build(&facts);
-            for (stored, hub) in
-                self.hubs.iter_mut().zip([rows.users.clone(), rows.hotels.clone(), rows.advertisers.clone()])
-            {
+            let searches = earliest(&facts);
+            let created = searches.keys().filter(|key| !self.searches.contains_key(key)).copied().collect();
+            let fresh = fresh(&searches, &created);
+            let rows = SearchHubs::of(fresh.iter().map(|&index| &facts[index]));
+            for (stored, hub) in self.hubs.iter_mut().zip([rows.users, rows.hotels, rows.advertisers]) {
                 for (key, (name, _)) in hub {
                     stored.entry(key).or_insert(name);
                 }
             }
-            let created =
-                rows.searches.keys().filter(|key| !self.searches.contains_key(key)).copied().collect();
-            for index in rows.fresh(&created) {
+            for index in fresh {
                 let fact = &facts[index];
                 let link = (fact.event_id.to_owned(), fact.user_pk, fact.hotel_pk, fact.load.clone());
                 self.searches.insert(fact.search_pk, link);
@@ -216,6 +216,18 @@ mod tests {
             batches.for_each(|batch| vault.load(batch));
             vault.announced.sort_unstable();
             vault
+        }
+
+        /// Business keys of each hub, as the searches that were let in name them.
+        fn named(&self) -> [BTreeSet<String>; 3] {
+            let mut named: [BTreeSet<String>; 3] = Default::default();
+            for (_, body) in &self.announced {
+                let search = ProcessedSearch::decode(body).expect("valid");
+                named[0].insert(search.user_id.to_string());
+                named[1].insert(search.hotel_id);
+                named[2].extend(search.advertisers);
+            }
+            named
         }
     }
 
@@ -249,6 +261,21 @@ mod tests {
             let expected = Vault::of(std::iter::once(searches.as_slice()));
             prop_assert_eq!(expected.announced.len(), searches.len());
             prop_assert_eq!(Vault::of(shuffled.chunks(split)), expected);
+        }
+
+        /// Searches that come again with other content leave no trace in the hubs.
+        #[test]
+        fn hubs_hold_what_the_searches_that_were_let_in_name(
+            mut searches in searches(),
+            identities in 1usize..4,
+            split in 1usize..7,
+        ) {
+            for (at, search) in searches.iter_mut().enumerate() {
+                search.event_id = format!("event {}", at % identities);
+            }
+            let vault = Vault::of(searches.chunks(split));
+            let hubs = vault.hubs.clone().map(|hub| hub.into_values().collect::<BTreeSet<String>>());
+            prop_assert_eq!(hubs, vault.named());
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::rows::LinkRow;
 struct Link {
     /// Name of the table.
     table: &'static str,
-    /// Safe to repeat. `$1` key uuid[] (sorted, each once) · `$2`, `$3` hub keys uuid[] · `$4` load_dt · `$5` load_src.
+    /// Safe to repeat. `$1` key uuid[] · `$2`, `$3` hub keys uuid[] (sorted, each pair once) · `$4` load_dt · `$5` load_src.
     insert: &'static str,
     /// The same columns, for rows that cannot be there.
     copy: &'static str,
@@ -36,9 +36,7 @@ macro_rules! link {
                 $second,
                 ", load_dt, load_src) ",
                 "select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::text[]) ",
-                "on conflict (",
-                $key,
-                ") do nothing"
+                "on conflict do nothing"
             ),
             copy: concat!(
                 "copy dds.",

@@ -8,7 +8,7 @@ use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError}
 
 use crate::order::enrich::enrich;
 use crate::order::store::{OrderEventRows, upsert_order_events};
-use crate::reference::ReferenceCache;
+use crate::reference::{ReferenceCache, ReferenceData};
 
 /// Handles `stg_topic`.
 pub struct OrderHandler {
@@ -25,20 +25,24 @@ impl OrderHandler {
 
 impl Handler for OrderHandler {
     type Event<'r> = Order<'r>;
+    type Prepared = ReferenceData;
 
     fn decode<'r>(&self, record: &'r Record) -> Result<Order<'r>, Reject> {
         Order::decode(&record.payload)
+    }
+
+    async fn prepare<'r>(&mut self, inputs: &[Input<'r, Order<'r>>]) -> Result<ReferenceData, StageError> {
+        let users = inputs.iter().map(|input| &*input.event.payload.user.id);
+        let restaurants = inputs.iter().map(|input| &*input.event.payload.restaurant.id);
+        self.reference.fetch(users, restaurants).await
     }
 
     async fn apply<'r>(
         &mut self,
         transaction: &mut PgConnection,
         inputs: &[Input<'r, Order<'r>>],
+        reference: ReferenceData,
     ) -> Result<Effects, StageError> {
-        let users = inputs.iter().map(|input| &*input.event.payload.user.id);
-        let restaurants = inputs.iter().map(|input| &*input.event.payload.restaurant.id);
-        let reference = self.reference.fetch(users, restaurants).await?;
-
         let mut effects = Effects::default();
         let mut staged: Vec<&Input<'_, Order<'_>>> = Vec::with_capacity(inputs.len());
         for (index, input) in inputs.iter().enumerate() {

@@ -44,6 +44,7 @@ impl SearchHandler {
 
 impl Handler for SearchHandler {
     type Event<'r> = IdentifiedSearch;
+    type Prepared = ();
 
     /// The identity is the header's; a record that was written by hand may carry it in its body.
     fn decode(&self, record: &Record) -> Result<IdentifiedSearch, Reject> {
@@ -61,6 +62,7 @@ impl Handler for SearchHandler {
         &mut self,
         transaction: &mut PgConnection,
         inputs: &[Input<'r, IdentifiedSearch>],
+        (): (),
     ) -> Result<Effects, StageError> {
         let mut effects = Effects::default();
         for (index, input) in inputs.iter().enumerate() {

@@ -104,12 +104,18 @@ impl<H: Handler> PgStage<H> {
             }
         }
         phases.end("decode");
+        let prepared = match inputs.is_empty() {
+            true => H::Prepared::default(),
+            false => self.handler.prepare(&inputs).await?,
+        };
+        phases.end("prepare");
         let mut tx = connection.begin().await?;
         self.fence(&mut tx, span).await?;
         let (effects, written) = match inputs.is_empty() {
             true => Default::default(),
             false => {
-                let (effects, written) = written::collect(self.handler.apply(&mut tx, &inputs)).await;
+                let (effects, written) =
+                    written::collect(self.handler.apply(&mut tx, &inputs, prepared)).await;
                 (effects?, written)
             }
         };

@@ -151,9 +151,20 @@ impl Effects {
 pub trait Handler: Send + 'static {
     /// A decoded message; it may keep to the record for its text.
     type Event<'r>: Send + Sync;
+    /// What a batch needs of other servers than the stage's own, asked for before its transaction.
+    type Prepared: Default + Send;
 
     /// Reads one record; what cannot be used becomes a dead letter.
     fn decode<'r>(&self, record: &'r Record) -> Result<Self::Event<'r>, Reject>;
+
+    /// Asks other servers, while no transaction is open and no offset row is locked: a server that hangs must
+    /// hold nothing that another instance waits for.
+    fn prepare<'r>(
+        &mut self,
+        _inputs: &[Input<'r, Self::Event<'r>>],
+    ) -> impl Future<Output = Result<Self::Prepared, StageError>> {
+        ready(Ok(Self::Prepared::default()))
+    }
 
     /// Writes a batch within the transaction that also moves the offsets.
     ///
@@ -163,5 +174,6 @@ pub trait Handler: Send + 'static {
         &mut self,
         transaction: &mut PgConnection,
         inputs: &[Input<'r, Self::Event<'r>>],
+        prepared: Self::Prepared,
     ) -> impl Future<Output = Result<Effects, StageError>>;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use redis::AsyncCommands as _;
 use serde_json::{Value, json};
+use strata_events::StageId;
 use strata_events::stream::HOTEL_SEARCH;
 use strata_runtime::redis::MetricsKeys;
 
@@ -48,17 +49,17 @@ pub struct Metrics {
 impl Fleet {
     /// What stg reads of searches.
     pub fn raw_topic(&self) -> String {
-        self.topic(HOTEL_SEARCH.into_stg.env)
+        self.topic(HOTEL_SEARCH.topic(StageId::Stg).env)
     }
 
     /// What dds reads of searches.
     pub fn processed_topic(&self) -> String {
-        self.topic(HOTEL_SEARCH.into_dds.env)
+        self.topic(HOTEL_SEARCH.topic(StageId::Dds).env)
     }
 
     /// What cdm reads of searches.
     pub fn metrics_topic(&self) -> String {
-        self.topic(HOTEL_SEARCH.into_cdm.env)
+        self.topic(HOTEL_SEARCH.topic(StageId::Cdm).env)
     }
 
     /// Names of the metrics of this fleet in Redis.

@@ -112,18 +112,13 @@ impl SearchModel {
         self.searches.values().flatten().map(|version| version.at.timestamp_ms).collect()
     }
 
-    /// Rows of each hub: key and business key, those that must be there and those that a later record of
-    /// a known search may have left.
-    pub fn hubs(&self) -> BTreeMap<&'static str, (BTreeSet<Row>, BTreeSet<Row>)> {
-        let mut hubs: BTreeMap<&str, (BTreeSet<Row>, BTreeSet<Row>)> = BTreeMap::new();
-        for versions in self.searches.values() {
-            for (place, Version { fact, .. }) in versions.iter().enumerate() {
-                let own = [("h_user", &fact.user), ("h_hotel", &fact.hotel)].into_iter();
-                for (table, key) in own.chain(fact.advertisers.iter().map(|name| ("h_advertiser", name))) {
-                    let (wanted, possible) = hubs.entry(table).or_default();
-                    let rows = if place == 0 { wanted } else { possible };
-                    rows.insert(vec![hub(key).to_string(), key.clone()]);
-                }
+    /// Rows of each hub: key and business key. A record of a known search leaves none.
+    pub fn hubs(&self) -> BTreeMap<&'static str, BTreeSet<Row>> {
+        let mut hubs: BTreeMap<&str, BTreeSet<Row>> = BTreeMap::new();
+        for (_, fact) in self.facts() {
+            let own = [("h_user", &fact.user), ("h_hotel", &fact.hotel)].into_iter();
+            for (table, key) in own.chain(fact.advertisers.iter().map(|name| ("h_advertiser", name))) {
+                hubs.entry(table).or_default().insert(vec![hub(key).to_string(), key.clone()]);
             }
         }
         hubs

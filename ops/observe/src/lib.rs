@@ -1,0 +1,18 @@
+//! The fleet as seen from outside, for everything that shows it: `strata status`, `strata watch`, the dashboard.
+//!
+//! [`Observer::look`] takes one [`Snapshot`]: it asks all parts at once, and a part that does not answer is
+//! shown as down while the rest still shows. [`Fleet`] answers single questions, for tools that wait.
+
+pub mod fleet;
+mod kafka;
+mod observer;
+mod rows;
+pub mod services;
+pub mod snapshot;
+mod store;
+
+pub use fleet::{Fleet, StagePosition};
+pub use observer::Observer;
+pub use services::Service;
+pub use snapshot::Snapshot;
+pub use store::last_reconcile;

@@ -1,0 +1,336 @@
+//! Takes snapshots: all parts at once, none waited for longer than [`TIMEOUT`].
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, TryLockError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use redis::aio::ConnectionManager;
+use serde_json::Value;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use strata_events::STREAMS;
+use strata_runtime::redis::MetricsKeys;
+use strata_runtime::{Settings, pg, redis as redis_client};
+use tokio::time::timeout;
+
+use crate::fleet::in_redis;
+use crate::kafka::{Edges, Place, Timestamps, Topics};
+use crate::rows::Rows;
+use crate::services::SERVICES;
+use crate::snapshot::{
+    DeadLetters, Metrics, Part, Partition, Reconcile, Snapshot, Stage, State, Stream, Table,
+};
+use crate::store::{self, Offsets};
+
+/// A part that does not answer within this is down. Longer than a service takes to find that it is unhealthy.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time for reading the oldest records of all partitions that lag; those not read have no age.
+const READ_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What is wrong with a part that does not answer.
+const SILENT: &str = "does not answer";
+
+/// Asks the parts of the fleet. Connects when asked first and heals by itself.
+pub struct Observer {
+    http: reqwest::Client,
+    services: Vec<(&'static str, String)>,
+    pool: PgPool,
+    rows: tokio::sync::Mutex<Rows>,
+    redis: ConnectionManager,
+    keys: MetricsKeys,
+    topics: Arc<Mutex<Topics>>,
+    timestamps: Arc<Mutex<Timestamps>>,
+    /// Stage and topic, by stream, in the order of the layers.
+    stages: Vec<(&'static str, Vec<(&'static str, String)>)>,
+    /// Stages and topics whose offsets lie in Redis.
+    in_redis: Vec<(&'static str, String)>,
+}
+
+/// What Postgres answered; parts that failed by themselves are none.
+struct Warehouse {
+    offsets: Offsets,
+    dead_letters: Option<Vec<DeadLetters>>,
+    reconcile: Option<Reconcile>,
+}
+
+/// What Redis answered.
+struct Live {
+    offsets: BTreeMap<i32, i64>,
+    metrics: Metrics,
+}
+
+impl Observer {
+    /// Prepares the questions; nothing is connected yet. Call within the tokio runtime.
+    pub fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let services = SERVICES.iter().map(|service| Ok((service.name, service.url()?)));
+        let options = pg::pool(&settings.database_url, "strata-observer")?.connect_options();
+        // What is no longer waited for must not go on in the server.
+        let options = (*options).clone().options([("statement_timeout", TIMEOUT.as_millis().to_string())]);
+        let pool = PgPoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(TIMEOUT)
+            .idle_timeout(Duration::from_secs(10))
+            .connect_lazy_with(options);
+        let stages = STREAMS.iter().map(|stream| {
+            let stages = settings.topics.of(stream).map(|(stage, topic)| (stage.as_str(), topic.to_owned()));
+            (stream.name, stages.collect())
+        });
+        Ok(Self {
+            http: reqwest::Client::builder().timeout(TIMEOUT).build()?,
+            services: services.collect::<anyhow::Result<_>>()?,
+            pool,
+            rows: tokio::sync::Mutex::default(),
+            redis: redis_client::connect(&settings.redis_url)?,
+            keys: MetricsKeys::new(&settings.redis_prefix),
+            topics: Arc::new(Mutex::new(Topics::new(&settings.kafka)?)),
+            timestamps: Arc::new(Mutex::new(Timestamps::new(&settings.kafka)?)),
+            stages: stages.collect(),
+            in_redis: in_redis(settings),
+        })
+    }
+
+    /// Takes a snapshot; what does not answer shows as down.
+    pub async fn look(&self) -> Snapshot {
+        let (services, (warehouse, live, edges)) = tokio::join!(self.ask_services(), async {
+            // The stores first: an end that is asked later never lies before what was applied.
+            let (warehouse, live) = tokio::join!(self.ask_postgres(), self.ask_redis());
+            (warehouse, live, self.ask_kafka().await)
+        });
+        let at = Utc::now();
+        let servers = vec![part("postgres", &warehouse), part("redis", &live), part("kafka", &edges)];
+        let (mut warehouse, live, edges) = (warehouse.ok(), live.ok(), edges.ok());
+        let mut streams = self.streams(warehouse.as_ref(), live.as_ref(), edges.as_ref());
+        let tables = async {
+            warehouse.as_ref()?;
+            self.tables(at_rest(&streams)).await
+        };
+        let tables = tables.await;
+        self.fill_ages(&mut streams, at).await;
+        Snapshot {
+            at,
+            healthy: services.iter().chain(&servers).all(|part| part.state == State::Ok),
+            services,
+            servers,
+            streams,
+            tables,
+            metrics: live.map(|live| live.metrics),
+            dead_letters: warehouse.as_mut().and_then(|warehouse| warehouse.dead_letters.take()),
+            reconcile: warehouse.and_then(|warehouse| warehouse.reconcile),
+        }
+    }
+
+    async fn ask_services(&self) -> Vec<Part> {
+        let mut asked = tokio::task::JoinSet::new();
+        for (index, (name, url)) in self.services.iter().enumerate() {
+            let (http, name, url) = (self.http.clone(), *name, format!("{url}/health"));
+            asked.spawn(async move { (index, ask_service(&http, name, &url).await) });
+        }
+        let mut parts = asked.join_all().await;
+        parts.sort_by_key(|(index, _)| *index);
+        parts.into_iter().map(|(_, part)| part).collect()
+    }
+
+    async fn ask_postgres(&self) -> anyhow::Result<Warehouse> {
+        let asking = async {
+            let offsets = store::offsets(&self.pool).await?;
+            let dead_letters = store::dead_letters(&self.pool).await;
+            let reconcile = store::last_reconcile(&self.pool).await;
+            anyhow::Ok(Warehouse {
+                offsets,
+                dead_letters: dead_letters.ok(),
+                reconcile: reconcile.ok().flatten(),
+            })
+        };
+        timeout(TIMEOUT, asking).await.context(SILENT)?
+    }
+
+    async fn tables(&self, at_rest: Option<Vec<i64>>) -> Option<Vec<Table>> {
+        let mut rows = self.rows.lock().await;
+        timeout(TIMEOUT, rows.look(&self.pool, at_rest)).await.ok()?.ok()
+    }
+
+    async fn ask_redis(&self) -> anyhow::Result<Live> {
+        let mut redis = self.redis.clone();
+        let asking = async {
+            let offsets = store::metrics_offsets(&mut redis, &self.keys.offsets()).await?;
+            let metrics = store::metrics(&mut redis, &self.keys).await?;
+            anyhow::Ok(Live { offsets, metrics })
+        };
+        timeout(TIMEOUT, asking).await.context(SILENT)?
+    }
+
+    async fn ask_kafka(&self) -> anyhow::Result<BTreeMap<String, Edges>> {
+        let names: Vec<String> =
+            self.stages.iter().flat_map(|(_, stages)| stages).map(|(_, topic)| topic.clone()).collect();
+        let asking = blocking(&self.topics, move |topics| {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            topics.edges(&names, TIMEOUT)
+        });
+        timeout(TIMEOUT, asking).await.context(SILENT)?
+    }
+
+    fn streams(
+        &self,
+        warehouse: Option<&Warehouse>,
+        live: Option<&Live>,
+        edges: Option<&BTreeMap<String, Edges>>,
+    ) -> Vec<Stream> {
+        let stage = |(stage, topic): &(&'static str, String)| {
+            let stored = if self.in_redis.iter().any(|(known, of)| known == stage && of == topic) {
+                live.map(|live| live.offsets.clone())
+            } else {
+                let key = ((*stage).to_owned(), topic.clone());
+                warehouse.map(|warehouse| warehouse.offsets.get(&key).cloned().unwrap_or_default())
+            };
+            Stage::of(stage, topic, partitions(stored.as_ref(), edges.and_then(|edges| edges.get(topic))))
+        };
+        let stream = |(name, stages): &(&'static str, Vec<_>)| Stream {
+            name: (*name).to_owned(),
+            stages: stages.iter().map(stage).collect(),
+        };
+        self.stages.iter().map(stream).collect()
+    }
+
+    /// Reads the oldest unapplied record of every partition that lags.
+    async fn fill_ages(&self, streams: &mut [Stream], at: DateTime<Utc>) {
+        let late = |stage: &Stage| -> Vec<Place> {
+            let late = stage.partitions.iter().filter(|partition| partition.lag.is_some_and(|lag| lag > 0));
+            late.filter_map(|p| Some((stage.topic.clone(), p.partition, p.next_offset?))).collect()
+        };
+        let places: Vec<Place> = streams.iter().flat_map(|stream| &stream.stages).flat_map(late).collect();
+        if places.is_empty() {
+            return;
+        }
+        let reading = blocking(&self.timestamps, move |timestamps| timestamps.read(places, READ_TIMEOUT));
+        let Ok(Ok(read)) = timeout(READ_TIMEOUT * 2, reading).await else { return };
+        for stage in streams.iter_mut().flat_map(|stream| &mut stream.stages) {
+            let mut partitions = std::mem::take(&mut stage.partitions);
+            for partition in partitions.iter_mut().filter(|partition| partition.lag_seconds.is_none()) {
+                let Some(next) = partition.next_offset else { continue };
+                let written = read.get(&(stage.topic.clone(), partition.partition, next));
+                // A clock that is ahead of ours must not make a record younger than new.
+                let age = written.map(|ms| (at.timestamp_millis() - ms).max(1) as f64 / 1000.0);
+                partition.lag_seconds = age;
+            }
+            *stage = Stage::of(&stage.stage, &stage.topic, partitions);
+        }
+    }
+}
+
+/// What every stage has applied, where nothing is left to apply.
+fn at_rest(streams: &[Stream]) -> Option<Vec<i64>> {
+    let stages = streams.iter().flat_map(|stream| &stream.stages);
+    stages.map(|stage| stage.applied.filter(|_| stage.lag == Some(0))).collect()
+}
+
+/// Joins what the store and Kafka say of the partitions of a topic.
+fn partitions(stored: Option<&BTreeMap<i32, i64>>, edges: Option<&Edges>) -> Vec<Partition> {
+    let mut numbers: Vec<i32> = edges.into_iter().flat_map(|edges| edges.keys().copied()).collect();
+    if edges.is_none() {
+        numbers.extend(stored.into_iter().flat_map(|stored| stored.keys().copied()));
+    }
+    let partition = |number: i32| {
+        let edge = edges.and_then(|edges| edges.get(&number));
+        let next_offset = stored.and_then(|stored| {
+            let never_read = edge.map(|(low, _)| *low);
+            stored.get(&number).copied().or(never_read)
+        });
+        let end = edge.map(|(_, high)| *high);
+        let lag = next_offset.zip(end).map(|(next, end)| (end - next).max(0));
+        let lag_seconds = (lag == Some(0)).then_some(0.0);
+        Partition { partition: number, next_offset, end, lag, lag_seconds }
+    };
+    numbers.into_iter().map(partition).collect()
+}
+
+/// Runs a question that blocks on a thread of its own; one that still waits for an answer is not asked again.
+async fn blocking<T: Send + 'static, R: Send + 'static>(
+    client: &Arc<Mutex<T>>,
+    ask: impl FnOnce(&mut T) -> rdkafka::error::KafkaResult<R> + Send + 'static,
+) -> anyhow::Result<R> {
+    let client = Arc::clone(client);
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut client = match client.try_lock() {
+            Ok(client) => client,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => anyhow::bail!(SILENT),
+        };
+        Ok(ask(&mut client)?)
+    });
+    asked.await?
+}
+
+/// A server by what it answered.
+fn part<T>(name: &str, answer: &anyhow::Result<T>) -> Part {
+    match answer {
+        Ok(_) => Part::ok(name),
+        Err(_) => Part::not_ok(name, State::Down, SILENT),
+    }
+}
+
+/// Asks a service for its health.
+async fn ask_service(http: &reqwest::Client, name: &str, url: &str) -> Part {
+    let Ok(answer) = http.get(url).send().await else {
+        return Part::not_ok(name, State::Down, SILENT);
+    };
+    if answer.status().is_success() {
+        return Part::ok(name);
+    }
+    let report: Value = answer.json().await.unwrap_or_default();
+    Part::not_ok(name, State::Unhealthy, complaint(&report))
+}
+
+/// What a health report complains about.
+fn complaint(report: &Value) -> String {
+    let worker = report["worker"].as_str().filter(|worker| *worker != "ok").map(str::to_owned);
+    let checks = report["checks"].as_object().into_iter().flatten();
+    let checks = checks.filter_map(|(name, state)| {
+        let state = state.as_str().filter(|state| *state != "ok")?;
+        Some(format!("{name} {state}"))
+    });
+    let complaints: Vec<String> = worker.into_iter().chain(checks).collect();
+    if complaints.is_empty() { "unhealthy without saying why".to_owned() } else { complaints.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_report_is_told_in_one_line() {
+        let report =
+            json!({"worker": "waiting for postgres", "checks": {"kafka": "ok", "postgres": "unreachable"}});
+        assert_eq!(complaint(&report), "waiting for postgres; postgres unreachable");
+        assert_eq!(complaint(&json!({"worker": "ok"})), "unhealthy without saying why");
+    }
+
+    #[test]
+    fn a_partition_that_was_never_read_lags_by_all_there_is() {
+        let edges = Edges::from([(0, (5, 9)), (1, (0, 4))]);
+        let stored = BTreeMap::from([(1, 4)]);
+        let found = partitions(Some(&stored), Some(&edges));
+        let seen: Vec<_> = found.iter().map(|p| (p.next_offset, p.lag, p.lag_seconds)).collect();
+        assert_eq!(seen, [(Some(5), Some(4), None), (Some(4), Some(0), Some(0.0))]);
+    }
+
+    #[test]
+    fn a_side_that_is_down_leaves_the_other() {
+        let edges = Edges::from([(0, (0, 9))]);
+        let without_store = partitions(None, Some(&edges));
+        assert_eq!(
+            (without_store[0].next_offset, without_store[0].end, without_store[0].lag),
+            (None, Some(9), None)
+        );
+        let stored = BTreeMap::from([(0, 4)]);
+        let without_kafka = partitions(Some(&stored), None);
+        assert_eq!(
+            (without_kafka[0].next_offset, without_kafka[0].end, without_kafka[0].lag),
+            (Some(4), None, None)
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! One progress bar a stage, until every stage has applied all there is.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use strata_events::StreamSpec;
+use strata_runtime::Settings;
+use tokio::task::JoinHandle;
+
+use crate::fleet::{Fleet, StagePosition};
+
+/// Time between two looks at the fleet.
+const REFRESH: Duration = Duration::from_millis(200);
+
+/// A fleet that applies nothing for this long does not work.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Follows the stages of these streams until `sending` has ended and nothing is left to apply.
+pub async fn follow<T>(
+    settings: &Settings,
+    fleet: &Fleet,
+    streams: &[(&StreamSpec, u64)],
+    sending: &JoinHandle<T>,
+) -> anyhow::Result<()> {
+    let look = async || {
+        let mut positions = Vec::new();
+        for (stream, _) in streams {
+            positions.extend(fleet.positions(settings, stream).await?);
+        }
+        anyhow::Ok(positions)
+    };
+    let start = look().await?;
+    let bars = bars(streams)?;
+    let (mut last, mut moved) = (start.clone(), Instant::now());
+    loop {
+        let sent = sending.is_finished();
+        let now = look().await?;
+        show(&bars, &start, &now);
+        // A stage that was empty-handed a moment ago may have been handed something since.
+        if sent && now.iter().all(|stage| stage.lag() == 0) && look().await? == now {
+            break;
+        }
+        if now != last {
+            (last, moved) = (now.clone(), Instant::now());
+        }
+        let stalled = bars.iter().zip(&now).find(|(_, stage)| stage.lag() > 0);
+        if let Some((bar, position)) = stalled.filter(|_| moved.elapsed() > STALL) {
+            anyhow::bail!(
+                "{} has applied nothing for {} s and lags by {}; its /health says why",
+                bar.prefix().trim_end(),
+                STALL.as_secs(),
+                position.lag()
+            );
+        }
+        tokio::time::sleep(REFRESH).await;
+    }
+    for bar in &bars {
+        bar.abandon();
+    }
+    Ok(())
+}
+
+/// A bar for each stage of each stream, in their order.
+fn bars(streams: &[(&StreamSpec, u64)]) -> anyhow::Result<Vec<ProgressBar>> {
+    let style = ProgressStyle::with_template(
+        "  {prefix:<17}{bar:40} {human_pos:>10}/{human_len} {per_sec:>16} {msg}",
+    )?;
+    let all = MultiProgress::new();
+    let add = |stream: &StreamSpec, expected, stage| {
+        let bar = all.add(ProgressBar::new(expected).with_style(style.clone()));
+        bar.set_prefix(format!("{} {stage}", stream.name));
+        bar
+    };
+    Ok(streams
+        .iter()
+        .flat_map(|(stream, expected)| stream.hops.iter().map(|hop| add(stream, *expected, hop.stage)))
+        .collect())
+}
+
+fn show(bars: &[ProgressBar], start: &[StagePosition], now: &[StagePosition]) {
+    for ((bar, start), now) in bars.iter().zip(start).zip(now) {
+        let done = u64::try_from(now.applied - start.applied).unwrap_or(0);
+        bar.set_length(bar.length().unwrap_or(0).max(done));
+        bar.set_position(done);
+    }
+}

@@ -1,0 +1,101 @@
+//! `strata rebuild counters`: `cdm.*` anew from the vault, in one transaction, while the fleet runs.
+//!
+//! cdm is kept from committing, not from running: its offsets stay where they are. The fold and dds' offsets
+//! are read in one statement, and the watermarks are set to what the fold holds: cdm goes on reading where it
+//! stood, skips announcements of what was counted, sent or still to be sent, and applies later ones.
+//!
+//! Killed at any moment, nothing has happened.
+
+use std::process::ExitCode;
+
+use cdm::store::write_watermarks;
+use cdm::watermark::Watermarks;
+use sqlx::PgConnection;
+use strata_events::StageId;
+use strata_events::stream::ORDER;
+use strata_runtime::{Settings, failpoint};
+
+use super::counted::Counted;
+use super::{begin, expect_whole_tables, hold, progress};
+use crate::fleet::Fleet;
+use crate::layers::grouped;
+use crate::lock::OperatorLock;
+
+/// What was found.
+#[derive(Debug)]
+pub struct Recounted {
+    /// Counters by product, and how many of them were wrong, missing or too many.
+    products: (i64, i64),
+    /// The same by category.
+    categories: (i64, i64),
+    /// Dead letters that are settled by it.
+    letters: u64,
+}
+
+/// Rebuilds the counters.
+pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let fleet = Fleet::connect(settings)?;
+    let partitions = partitions(settings, &fleet)?;
+    let _lock = OperatorLock::take(&fleet.pool).await?;
+    let bar = progress("counting")?;
+    let mut tx = begin(&fleet.pool).await?;
+    let recounted = recount(&mut tx, settings, &partitions).await?;
+    failpoint::pass("rebuild_in_transaction")?;
+    tx.commit().await?;
+    bar.finish_and_clear();
+    recounted.print();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The partitions of cdm's topic.
+pub fn partitions(settings: &Settings, fleet: &Fleet) -> anyhow::Result<Vec<(i32, i64, i64)>> {
+    let topic = settings.topics.name(ORDER.topic(StageId::Cdm));
+    let partitions = fleet.watermarks(topic)?;
+    anyhow::ensure!(!partitions.is_empty(), "Kafka has no topic {topic}; start the fleet first");
+    Ok(partitions)
+}
+
+/// Counts anew within the caller's transaction.
+///
+/// **Idempotent**: counters that are right stay as they are.
+pub async fn recount(
+    tx: &mut PgConnection,
+    settings: &Settings,
+    partitions: &[(i32, i64, i64)],
+) -> anyhow::Result<Recounted> {
+    let [dds_topic, cdm_topic] =
+        [StageId::Dds, StageId::Cdm].map(|stage| settings.topics.name(ORDER.topic(stage)));
+    expect_whole_tables(tx).await?;
+    hold(tx, StageId::Cdm.as_str(), cdm_topic, partitions).await?;
+    type Found = (i64, i64, i64, i64, Vec<i32>, Vec<i64>);
+    let recount = sqlx::query_as(include_str!("../../sql/recount.sql")).bind(dds_topic);
+    let (products, wrong_products, categories, wrong_categories, read, next): Found =
+        recount.fetch_one(&mut *tx).await?;
+    let counted = Counted::new(tx, [dds_topic, cdm_topic], read.into_iter().zip(next)).await?;
+    let mut watermarks = Watermarks::default();
+    for origin in counted.origins() {
+        for (partition, ..) in partitions {
+            watermarks.advance(*partition, &origin);
+        }
+    }
+    write_watermarks(tx, cdm_topic, &watermarks).await?;
+    Ok(Recounted {
+        products: (products, wrong_products),
+        categories: (categories, wrong_categories),
+        letters: counted.mark(tx).await?,
+    })
+}
+
+impl Recounted {
+    /// Says what was found.
+    pub fn print(&self) {
+        for (table, (rows, wrong)) in
+            [("cdm.user_product_counters", self.products), ("cdm.user_category_counters", self.categories)]
+        {
+            println!("{table}: {} rows, {} of them set right", grouped(rows), grouped(wrong));
+        }
+        if self.letters > 0 {
+            println!("{} dead letters of cdm are counted by this and need no replay", self.letters);
+        }
+    }
+}

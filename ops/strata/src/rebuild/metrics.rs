@@ -1,0 +1,189 @@
+//! `strata rebuild metrics`: Redis anew from the vault, exactly, while the fleet runs.
+//!
+//! One snapshot of Postgres holds the searches and dds' `next_offset` of each partition p, which moves in the
+//! transaction that stores the searches. So a search whose origin in p lies below it is in the snapshot, and
+//! any other is not. The sums of the snapshot are put in place together with the watermark `next_offset - 1`
+//! of every (partition of the metrics topic, p) and with the first offsets that Kafka holds: cdm, fenced by
+//! the moved offsets, reads the topic again, skips what the snapshot has and adds what came later. Every such
+//! message is still in Kafka, since it was sent after the snapshot.
+//!
+//! Messages sent to the metrics topic by hand are not in the vault; those that Kafka still holds count again.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::TryStreamExt as _;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Script};
+use sqlx::{PgPool, Postgres, Transaction};
+use strata_events::StageId;
+use strata_events::stream::HOTEL_SEARCH;
+use strata_runtime::redis::MetricsKeys;
+use strata_runtime::{Settings, failpoint};
+
+use super::counted::Counted;
+use super::{begin, expect_whole_tables, progress};
+use crate::fleet::Fleet;
+use crate::layers::grouped;
+use crate::lock::OperatorLock;
+
+/// Rows that go to Redis in one request.
+const CHUNK: usize = 1000;
+
+/// Longest answer of Redis: putting a million hotels in place takes it seconds.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(60);
+
+const USERS: &str = "select u.user_id, count(*) from dds.l_hotel_search as l \
+     join dds.h_user as u using (h_user_pk) group by u.user_id";
+const HOTELS: &str = "select h.hotel_id, count(*) from dds.l_hotel_search as l \
+     join dds.h_hotel as h using (h_hotel_pk) group by h.hotel_id";
+const ADVERTISERS: &str = "select a.name, count(*) from dds.s_hotel_search_offers as s, \
+     unnest(s.advertisers) as a (name) group by a.name";
+const OFFERS: &str = "select h.hotel_id, s.min_advertiser, min(s.min_price) from dds.l_hotel_search as l \
+     join dds.s_hotel_search_offers as s using (hk_hotel_search_pk) join dds.h_hotel as h using (h_hotel_pk) \
+     where s.min_advertiser is not null group by h.hotel_id, s.min_advertiser";
+
+/// Rebuilds the metrics.
+pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let fleet = Fleet::connect(settings)?;
+    let _lock = OperatorLock::take(&fleet.pool).await?;
+    rebuild(settings, &fleet).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Rebuilds the metrics, under the lock that the caller holds.
+pub async fn rebuild(settings: &Settings, fleet: &Fleet) -> anyhow::Result<()> {
+    let [origin_topic, topic] =
+        [StageId::Dds, StageId::Cdm].map(|stage| settings.topics.name(HOTEL_SEARCH.topic(stage)));
+    anyhow::ensure!(
+        !fleet.watermarks(topic)?.is_empty(),
+        "Kafka has no topic {topic}; start the fleet first"
+    );
+    let mut rebuild = Rebuild::connect(settings).await?;
+    let mut snapshot = take_snapshot(&fleet.pool).await?;
+    let read: Vec<(i32, i64)> = sqlx::query_as(
+        "select partition, next_offset from ops.consumer_offsets where stage = 'dds' and topic = $1",
+    )
+    .bind(origin_topic)
+    .fetch_all(&mut *snapshot)
+    .await?;
+    let counted = Counted::new(&mut snapshot, [origin_topic, topic], read.into_iter()).await?;
+    rebuild.fill(&mut snapshot).await?;
+    snapshot.rollback().await?;
+    make_durable(&fleet.pool).await?;
+    // As late as possible: retention may delete records while this runs.
+    let first: Vec<(i32, i64)> = fleet.watermarks(topic)?.iter().map(|&(q, low, _)| (q, low)).collect();
+    failpoint::pass("rebuild_before_swap")?;
+    let hotels = rebuild.swap(&first, &counted).await?;
+    let mut tx = begin(&fleet.pool).await?;
+    let letters = counted.mark(&mut tx).await?;
+    tx.commit().await?;
+    println!("metrics rebuilt: {} hotels; cdm goes on from here by itself", grouped(hotels));
+    if letters > 0 {
+        println!("{letters} dead letters of cdm are counted by this and need no replay");
+    }
+    Ok(())
+}
+
+/// Begins the transaction that sees searches and offsets of one moment.
+async fn take_snapshot(pool: &PgPool) -> anyhow::Result<Transaction<'static, Postgres>> {
+    let mut tx = begin(pool).await?;
+    sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *tx).await?;
+    expect_whole_tables(&mut tx).await?;
+    Ok(tx)
+}
+
+/// Has Postgres write everything that the snapshot saw to disk.
+///
+/// The services commit asynchronously. Were such a commit taken back by a crash after its searches went to
+/// Redis, dds could announce the same search with another origin.
+async fn make_durable(pool: &PgPool) -> anyhow::Result<()> {
+    let mut connection = pool.acquire().await?;
+    sqlx::query("set synchronous_commit = on").execute(&mut *connection).await?;
+    sqlx::query("select pg_current_xact_id()").execute(&mut *connection).await?;
+    Ok(())
+}
+
+/// The metrics under construction.
+struct Rebuild {
+    redis: MultiplexedConnection,
+    keys: MetricsKeys,
+    new: MetricsKeys,
+}
+
+impl Rebuild {
+    async fn connect(settings: &Settings) -> anyhow::Result<Self> {
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(REDIS_TIMEOUT));
+        let redis = Client::open(settings.redis_url.expose())?
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .context("Redis does not answer; is it up? (make servers)")?;
+        let keys = MetricsKeys::new(&settings.redis_prefix);
+        Ok(Self { redis, new: keys.rebuilt(), keys })
+    }
+
+    /// Sums the snapshot up beside the metrics in use.
+    async fn fill(&mut self, snapshot: &mut Transaction<'static, Postgres>) -> anyhow::Result<()> {
+        let Self { redis, new, .. } = self;
+        Script::new(include_str!("../../lua/clear_metrics.lua"))
+            .key(&[new.users(), new.hotels(), new.advertisers(), new.offers_prefix()])
+            .invoke_async::<()>(redis)
+            .await?;
+        // Hotels before their offers: whatever is interrupted, they list what is to be cleared.
+        for (name, statement, key) in [
+            ("users", USERS, new.users()),
+            ("hotels", HOTELS, new.hotels()),
+            ("advertisers", ADVERTISERS, new.advertisers()),
+        ] {
+            let bar = progress(name)?;
+            let mut rows =
+                sqlx::query_as::<_, (String, i64)>(statement).fetch(&mut **snapshot).try_chunks(CHUNK);
+            while let Some(chunk) = rows.try_next().await? {
+                let mut add = redis::cmd("ZADD");
+                add.arg(&key);
+                for (member, times) in &chunk {
+                    add.arg(times).arg(member);
+                }
+                add.exec_async(redis).await?;
+                bar.inc(chunk.len() as u64);
+            }
+            bar.abandon();
+        }
+        let bar = progress("prices")?;
+        let rows = sqlx::query_as::<_, (String, String, i64)>(OFFERS).fetch(&mut **snapshot);
+        let mut rows = rows.try_chunks(CHUNK);
+        while let Some(chunk) = rows.try_next().await? {
+            let mut pipeline = redis::pipe();
+            for (hotel, advertiser, price) in &chunk {
+                pipeline.hset(new.offers(hotel), advertiser, price).ignore();
+            }
+            pipeline.exec_async(redis).await?;
+            bar.inc(chunk.len() as u64);
+        }
+        bar.abandon();
+        Ok(())
+    }
+
+    /// Puts the rebuilt metrics in place, at the positions that they stand for.
+    async fn swap(&mut self, first: &[(i32, i64)], counted: &Counted) -> anyhow::Result<i64> {
+        let Self { redis, keys, new } = self;
+        let script = Script::new(include_str!("../../lua/swap_metrics.lua"));
+        let mut call = script.prepare_invoke();
+        let places = [keys.offsets(), keys.watermarks(), keys.users(), keys.hotels(), keys.advertisers()];
+        let rebuilt = [new.users(), new.hotels(), new.advertisers()];
+        for key in places.iter().chain(&rebuilt).chain([&keys.offers_prefix(), &new.offers_prefix()]) {
+            call.key(key);
+        }
+        call.arg(first.len());
+        for (partition, offset) in first {
+            call.arg(partition).arg(offset);
+        }
+        for origin in counted.origins() {
+            for (partition, _) in first {
+                call.arg(MetricsKeys::lane(*partition, &origin.topic, origin.partition)).arg(origin.offset);
+            }
+        }
+        Ok(call.invoke_async(redis).await?)
+    }
+}

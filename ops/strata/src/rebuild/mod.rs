@@ -1,0 +1,107 @@
+//! `strata rebuild`: a layer anew from the one before it, exactly, while the fleet runs.
+//!
+//! Decisions and limits: docs/adr/0008. One rebuild or replay of dead letters runs at a time.
+
+mod counted;
+mod counters;
+mod metrics;
+mod vault;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use strata_runtime::Settings;
+
+/// What to rebuild.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    target: Target,
+}
+
+#[derive(clap::Subcommand)]
+enum Target {
+    /// Counts the hotel metrics in Redis anew from the vault.
+    Metrics,
+    /// Counts the orders of users anew from the vault.
+    Counters,
+    /// Adds what the vault lacks of what is staged, then counts counters and metrics anew.
+    Vault(vault::Args),
+}
+
+/// Rebuilds the target.
+pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
+    match args.target {
+        Target::Metrics => metrics::run(settings).await,
+        Target::Counters => counters::run(settings).await,
+        Target::Vault(args) => vault::run(settings, &args).await,
+    }
+}
+
+/// Begins a transaction that may take long; its commit survives a crash of Postgres.
+///
+/// Everything that it read is on disk then, too: the services commit asynchronously, but in the same log.
+async fn begin(pool: &PgPool) -> anyhow::Result<Transaction<'static, Postgres>> {
+    let mut tx = pool.begin().await.context("Postgres does not answer; is the fleet up? (make up)")?;
+    for statement in [
+        "set local synchronous_commit = on",
+        "set local statement_timeout = 0",
+        "set local idle_in_transaction_session_timeout = '5min'",
+        // A stage that hangs in its transaction is freed of it earlier.
+        "set local lock_timeout = '60s'",
+        // Locks of a rebuild that was killed in the middle of a statement are free within a second.
+        "set local client_connection_check_interval = '1s'",
+        "set local work_mem = '256MB'",
+        "set local jit = off",
+    ] {
+        sqlx::query(statement).execute(&mut *tx).await?;
+    }
+    Ok(tx)
+}
+
+/// Has whole tables be read as a whole: statistics that lag behind must not lead to lookups row by row.
+async fn expect_whole_tables(tx: &mut PgConnection) -> anyhow::Result<()> {
+    sqlx::query("set local enable_nestloop = off").execute(tx).await?;
+    Ok(())
+}
+
+/// Keeps every instance of a stage from committing in these partitions until the transaction ends.
+///
+/// Each batch locks its offset rows before anything else, so what is in the middle is waited for and what
+/// comes next waits. A partition that was never read gets its row here, else there would be nothing to lock.
+async fn hold(
+    tx: &mut PgConnection,
+    stage: &str,
+    topic: &str,
+    partitions: &[(i32, i64, i64)],
+) -> anyhow::Result<()> {
+    let numbers: Vec<i32> = partitions.iter().map(|(partition, ..)| *partition).collect();
+    let first: Vec<i64> = partitions.iter().map(|(_, low, _)| *low).collect();
+    sqlx::query(include_str!("../../../../shared/runtime/sql/insert_consumer_offsets.sql"))
+        .bind(stage)
+        .bind(topic)
+        .bind(&numbers)
+        .bind(&first)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(include_str!("../../../../shared/runtime/sql/lock_consumer_offsets.sql"))
+        .bind(stage)
+        .bind(topic)
+        .bind(&numbers)
+        .execute(&mut *tx)
+        .await
+        .with_context(|| format!("{stage} does not come to the end of a batch; try again"))?;
+    Ok(())
+}
+
+/// A line that counts the rows of one kind.
+fn progress(name: &'static str) -> anyhow::Result<ProgressBar> {
+    let style =
+        ProgressStyle::with_template("  {spinner} {prefix:<12}{human_pos:>12} {per_sec:>16} {elapsed}")?;
+    let bar = ProgressBar::new_spinner().with_style(style).with_prefix(name);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    Ok(bar)
+}

@@ -1,0 +1,195 @@
+//! `strata rebuild vault`: `dds.*` anew from `stg.*`, in one transaction, while the fleet runs.
+//!
+//! dds is kept from committing, not from running: what it is sent waits in Kafka. What is staged and dds has
+//! applied is put through dds' own functions, which add what is missing and leave what is there. What dds has
+//! still to read is left to it, since it must announce that itself; see [`coming`]. The counters are counted anew
+//! in the same transaction, the metrics after it: an interrupted run has changed nothing, or left the metrics as
+//! exact as they were.
+
+mod coming;
+mod orders;
+mod searches;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use sqlx::PgConnection;
+use strata_events::stream::{HOTEL_SEARCH, ORDER};
+use strata_events::{Origin, Reject, StageId, StreamSpec};
+use strata_runtime::{Settings, failpoint};
+
+use self::coming::Coming;
+use super::{begin, counters, hold, metrics, progress};
+use crate::fleet::Fleet;
+use crate::layers::grouped;
+use crate::lock::OperatorLock;
+
+/// Rows that are put through dds at once.
+const CHUNK: i64 = 500;
+
+/// How to rebuild the vault.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Empties the vault first, and makes all of it anew. History that staging does not hold is lost: earlier
+    /// versions of orders with the users, products, categories and states that only they had, and the former
+    /// names and categories in the reference data. The counters follow.
+    #[arg(long, requires = "confirm")]
+    truncate: bool,
+    /// The name of the database, to confirm that its history may go.
+    #[arg(long, value_name = "DATABASE", requires = "truncate")]
+    confirm: Option<String>,
+}
+
+/// What was left out, by reason: how often, and the first.
+type LeftOut = BTreeMap<&'static str, (u64, String)>;
+
+/// Rebuilds the vault.
+pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
+    let fleet = Fleet::connect(settings)?;
+    let partitions = counters::partitions(settings, &fleet)?;
+    let _lock = OperatorLock::take(&fleet.pool).await?;
+    let mut tx = begin(&fleet.pool).await?;
+    if let Some(confirmed) = &args.confirm {
+        let database: String = sqlx::query_scalar("select current_database()").fetch_one(&mut *tx).await?;
+        anyhow::ensure!(*confirmed == database, "--confirm says {confirmed:?}, but this is {database:?}");
+    }
+    for stream in [ORDER, HOTEL_SEARCH] {
+        let topic = settings.topics.name(stream.topic(StageId::Dds));
+        hold(&mut tx, StageId::Dds.as_str(), topic, &fleet.watermarks(topic)?).await?;
+    }
+    let before = sizes(&mut tx).await?;
+    if args.truncate {
+        let tables = before.keys().cloned().collect::<Vec<_>>().join(", ");
+        sqlx::query(&format!("truncate {tables}")).execute(&mut *tx).await?;
+    }
+    let left_out = fill(&mut tx, settings, &fleet).await?;
+    let lost: u64 = left_out.values().map(|(count, _)| count).sum();
+    if args.truncate && lost > 0 {
+        report_left_out(&left_out);
+        anyhow::bail!(
+            "{} orders cannot be made anew without their reference data, so nothing was changed; PUT /reference/users \
+             and /reference/restaurants first",
+            grouped(lost.cast_signed())
+        );
+    }
+    let recounted = counters::recount(&mut tx, settings, &partitions).await?;
+    let after = sizes(&mut tx).await?;
+    failpoint::pass("rebuild_in_transaction")?;
+    tx.commit().await?;
+    failpoint::pass("rebuild_committed")?;
+    report(&before, &after);
+    report_left_out(&left_out);
+    recounted.print();
+    metrics::rebuild(settings, &fleet).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts what is staged into the vault, both streams.
+async fn fill(tx: &mut PgConnection, settings: &Settings, fleet: &Fleet) -> anyhow::Result<LeftOut> {
+    // Within the lock dds does not move, so this is what it has not read.
+    let staged_orders = place(tx, "stg.order_events", "coalesce(load_dt, sent_dttm)").await?;
+    let coming = Coming::find(tx, settings, fleet, &ORDER).await?;
+    let bar = progress("orders")?;
+    let left_out = orders::fill(tx, settings, &coming, staged_orders, &bar).await?;
+    bar.abandon();
+    let staged_searches = place(tx, "stg.hotel_search_events", "sent_dttm").await?;
+    let coming = Coming::find(tx, settings, fleet, &HOTEL_SEARCH).await?;
+    let bar = progress("searches")?;
+    searches::fill(tx, settings, &coming, staged_searches, &bar).await?;
+    bar.abandon();
+    Ok(left_out)
+}
+
+/// Reads the staged rows that stand in the list after `$1`, `$2` places.
+macro_rules! staged {
+    ($table:literal, $columns:literal) => {
+        concat!(
+            "select ",
+            $columns,
+            ", e.load_src, e.load_partition, e.load_offset from places as p join ",
+            $table,
+            " as e using (id) where p.place > $1 and p.place <= $1 + $2 \
+             and (e.load_partition, e.load_offset) is not distinct from (p.load_partition, p.load_offset) order by p.place"
+        )
+    };
+}
+use staged;
+
+/// Lists what is staged at this moment, in the order in which it came, in a table `places`; returns how many.
+///
+/// In that order the first sighting of a key comes first, and a satellite's versions follow each other. A row that
+/// is a newer version by the time it is read came after the list, and dds will bring it.
+async fn place(tx: &mut PgConnection, table: &str, time: &str) -> anyhow::Result<i64> {
+    let list = format!(
+        "create temporary table places on commit drop as \
+         select row_number() over (order by {time}, load_offset, load_partition, id) as place, id, \
+         load_partition, load_offset from {table}"
+    );
+    for statement in [
+        "drop table if exists places".to_owned(),
+        list,
+        "alter table places add primary key (place)".to_owned(),
+        "analyze places".to_owned(),
+    ] {
+        sqlx::query(&statement).execute(&mut *tx).await?;
+    }
+    Ok(sqlx::query_scalar("select count(*) from places").fetch_one(tx).await?)
+}
+
+/// Rows of each table of the vault.
+async fn sizes(tx: &mut PgConnection) -> anyhow::Result<BTreeMap<String, i64>> {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname = 'dds'",
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let mut sizes = BTreeMap::new();
+    for table in tables {
+        let count = format!("select count(*) from {table}");
+        sizes.insert(table, sqlx::query_scalar(&count).fetch_one(&mut *tx).await?);
+    }
+    Ok(sizes)
+}
+
+fn report(before: &BTreeMap<String, i64>, after: &BTreeMap<String, i64>) {
+    for (table, rows) in after {
+        let more = rows - before.get(table).copied().unwrap_or_default();
+        println!(
+            "{table}: {} rows, {}{} than before",
+            grouped(*rows),
+            grouped(more.abs()),
+            more_or_fewer(more)
+        );
+    }
+}
+
+fn more_or_fewer(difference: i64) -> &'static str {
+    if difference < 0 { " fewer" } else { " more" }
+}
+
+fn note(left_out: &mut LeftOut, reject: &Reject) {
+    let (count, _) = left_out.entry(reject.code).or_insert_with(|| (0, reject.detail.clone()));
+    *count += 1;
+}
+
+fn report_left_out(left_out: &LeftOut) {
+    for (reason, (count, first)) in left_out {
+        println!(
+            "{} orders were left as they are: {reason} (the first: {first})",
+            grouped(count.cast_signed())
+        );
+    }
+}
+
+/// Where a staged record lies, as its columns have it.
+type Coordinates = (Option<String>, Option<i32>, Option<i64>);
+
+/// The record that a staged row came with; rows that are older than these columns have no coordinates.
+fn start_of(settings: &Settings, stream: &StreamSpec, (topic, partition, offset): Coordinates) -> Origin {
+    let stg_topic = settings.topics.name(stream.topic(StageId::Stg));
+    Origin {
+        topic: topic.as_deref().unwrap_or(stg_topic).into(),
+        partition: partition.unwrap_or_default(),
+        offset: offset.unwrap_or_default(),
+    }
+}
