@@ -22,6 +22,7 @@ mod openapi;
 mod orders;
 mod outage;
 mod partitions;
+mod push;
 mod queries;
 mod rebalance;
 mod rebuild;
