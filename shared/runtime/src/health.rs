@@ -1,20 +1,32 @@
 //! `/health`: what works, what does not, and whether the service can do its job.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::ConnectionManager;
 use serde::Serialize;
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
 use crate::kafka::producer::Producer;
+use crate::kafka::worker::APPLY_TIMEOUT;
+use crate::{failpoint, pg};
 
 /// A dependency that answers slower than this is down.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// A worker that has not turned its loop for this long is stalled.
-const STALL_AFTER: Duration = Duration::from_secs(60);
+/// A loop that has not reported for this long hangs: longer than any one step of it may take. Waiting for a
+/// server is no such step, since the loop reports all the while.
+pub const STALL_AFTER: Duration = APPLY_TIMEOUT.saturating_add(Duration::from_secs(30));
+
+/// What `/health` says of a dependency that does not answer.
+const UNREACHABLE: &str = "unreachable";
+
+/// What a loop says that got no connection out of its pool; whether that is the pool's fault or that of a
+/// server which does not answer, [`Health`] knows.
+pub(crate) const NO_CONNECTION: &str = "waiting for a connection to postgres";
 
 /// What `/health` answers.
 #[derive(Debug, Clone, Serialize)]
@@ -47,11 +59,23 @@ impl Report {
 
 /// State of one consumer loop, shared with `/health`.
 #[derive(Debug)]
-pub struct WorkerStatus(Mutex<(Result<(), String>, Instant)>);
+pub struct WorkerStatus(Mutex<State>);
+
+/// What a loop and who looks after it have said.
+#[derive(Debug)]
+struct State {
+    /// Whether the loop can do its work.
+    work: Result<(), String>,
+    /// When the loop reported last.
+    reported: Instant,
+    /// What of its topics loses or changes events.
+    topics: Vec<String>,
+}
 
 impl Default for WorkerStatus {
     fn default() -> Self {
-        Self(Mutex::new((Err("starting".to_owned()), Instant::now())))
+        let work = Err("starting".to_owned());
+        Self(Mutex::new(State { work, reported: Instant::now(), topics: Vec::new() }))
     }
 }
 
@@ -66,19 +90,43 @@ impl WorkerStatus {
         self.set(Err(why.into()));
     }
 
-    fn set(&self, state: Result<(), String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (state, Instant::now());
+    /// The loop turns, whatever it has last said of itself.
+    pub fn alive(&self) {
+        self.lock().reported = Instant::now();
+    }
+
+    /// What of its topics loses or changes events, though the loop works; none when all fit.
+    pub fn topics(&self, misfits: Vec<String>) {
+        self.lock().topics = misfits;
+    }
+
+    /// Time since the loop reported.
+    pub fn last_turn(&self) -> Duration {
+        self.lock().reported.elapsed()
+    }
+
+    /// Whether the loop hangs in a call that does not return.
+    pub fn is_stalled(&self) -> bool {
+        self.last_turn() > failpoint::stall_after(STALL_AFTER)
+    }
+
+    fn set(&self, work: Result<(), String>) {
+        let mut state = self.lock();
+        (state.work, state.reported) = (work, Instant::now());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn problem(&self) -> Option<String> {
-        let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &guard.0 {
-            Err(why) => Some(why.clone()),
-            Ok(()) if guard.1.elapsed() > STALL_AFTER => {
-                Some(format!("stalled for {} s", guard.1.elapsed().as_secs()))
-            }
-            Ok(()) => None,
+        if self.is_stalled() {
+            return Some(format!("stalled: the loop hangs for {} s", self.last_turn().as_secs()));
         }
+        let State { work, topics, .. } = &*self.lock();
+        let work = work.as_ref().err().map(String::as_str);
+        let said: Vec<&str> = work.into_iter().chain(topics.iter().map(String::as_str)).collect();
+        (!said.is_empty()).then(|| said.join(" | "))
     }
 }
 
@@ -105,9 +153,11 @@ impl Health {
         let checks: BTreeMap<String, String> = [("postgres", postgres), ("redis", redis), ("kafka", kafka)]
             .into_iter()
             .filter_map(|(name, result)| Some((name.to_owned(), result?)))
-            .map(|(name, ok)| (name, if ok { "ok" } else { "unreachable" }.to_owned()))
+            .map(|(name, result)| (name, result.err().unwrap_or_else(|| "ok".to_owned())))
             .collect();
-        let problems: Vec<String> = self.workers.iter().filter_map(|worker| worker.problem()).collect();
+        let postgres = checks.get("postgres").map(String::as_str);
+        let problems = self.workers.iter().filter_map(|worker| worker.problem());
+        let problems: Vec<String> = problems.map(|problem| of_pool(problem, postgres)).collect();
         let healthy = problems.is_empty() && checks.values().all(|check| check == "ok");
         Report {
             service: self.service,
@@ -120,22 +170,84 @@ impl Health {
         }
     }
 
-    async fn check_postgres(&self) -> Option<bool> {
+    /// Whether a loop hangs: the process is of no use any more, and starting it again helps.
+    pub fn is_stalled(&self) -> bool {
+        self.workers.iter().any(|worker| worker.is_stalled())
+    }
+
+    async fn check_postgres(&self) -> Option<Result<(), String>> {
         let pool = self.postgres.as_ref()?;
         let query = sqlx::query("select 1").execute(pool);
-        Some(tokio::time::timeout(CHECK_TIMEOUT, query).await.is_ok_and(|result| result.is_ok()))
+        if timeout(CHECK_TIMEOUT, query).await.is_ok_and(|result| result.is_ok()) {
+            return Some(Ok(()));
+        }
+        // The pool keeps to itself why it gets no connection; one beside it tells.
+        let options = pool.connect_options();
+        let connect = async { PgConnection::connect_with(&options).await.map(drop) };
+        Some(told(timeout(CHECK_TIMEOUT, connect).await, pg::refusal))
     }
 
-    async fn check_redis(&self) -> Option<bool> {
+    async fn check_redis(&self) -> Option<Result<(), String>> {
         let mut connection = self.redis.clone()?;
         let ping = redis::cmd("PING");
-        let ping = ping.query_async::<String>(&mut connection);
-        Some(tokio::time::timeout(CHECK_TIMEOUT, ping).await.is_ok_and(|result| result.is_ok()))
+        let ping = ping.query_async::<()>(&mut connection);
+        Some(told(timeout(CHECK_TIMEOUT, ping).await, crate::redis::refusal))
     }
 
-    async fn check_kafka(&self) -> Option<bool> {
+    async fn check_kafka(&self) -> Option<Result<(), String>> {
         let producer = self.kafka.clone()?;
         let asked = tokio::task::spawn_blocking(move || producer.is_reachable(CHECK_TIMEOUT));
-        Some(asked.await.unwrap_or(false))
+        Some(asked.await.unwrap_or(false).then_some(()).ok_or_else(|| UNREACHABLE.to_owned()))
+    }
+}
+
+/// What a dependency answered, in words for `/health`.
+fn told<E>(asked: Result<Result<(), E>, Elapsed>, refusal: fn(&E) -> Option<String>) -> Result<(), String> {
+    let unreachable = || UNREACHABLE.to_owned();
+    asked.map_err(|_| unreachable())?.map_err(|error| refusal(&error).unwrap_or_else(unreachable))
+}
+
+/// Says why a loop gets no connection: a server that answers others has nothing to do with it.
+fn of_pool(problem: String, postgres: Option<&str>) -> String {
+    match postgres {
+        _ if problem != NO_CONNECTION => problem,
+        Some("ok") => "all connections of this service to postgres are in use".to_owned(),
+        Some(refusal) if refusal != UNREACHABLE => format!("postgres {refusal}"),
+        _ => "waiting for postgres".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A loop that said this so long ago.
+    fn said(work: Result<(), String>, ago: Duration) -> WorkerStatus {
+        let reported = Instant::now().checked_sub(ago).expect("uptime");
+        WorkerStatus(Mutex::new(State { work, reported, topics: Vec::new() }))
+    }
+
+    #[test]
+    fn a_loop_that_hangs_is_stalled_whatever_it_said_and_one_that_waits_is_not() {
+        let long = STALL_AFTER + Duration::from_secs(1);
+        for state in [Ok(()), Err("waiting for postgres".to_owned())] {
+            let hanging = said(state.clone(), long);
+            assert!(hanging.is_stalled());
+            assert!(hanging.problem().is_some_and(|problem| problem.starts_with("stalled")));
+            let slow = said(state.clone(), APPLY_TIMEOUT + Duration::from_secs(5));
+            assert!(!slow.is_stalled());
+            assert_eq!(slow.problem(), state.clone().err());
+            hanging.alive();
+            assert_eq!(hanging.problem(), state.err());
+        }
+    }
+
+    #[test]
+    fn an_exhausted_pool_is_not_taken_for_a_server_that_is_away() {
+        let told = |problem: &str, postgres| of_pool(problem.to_owned(), Some(postgres));
+        assert!(told(NO_CONNECTION, "ok").contains("in use"));
+        assert_eq!(told(NO_CONNECTION, UNREACHABLE), "waiting for postgres");
+        assert_eq!(told(NO_CONNECTION, "takes no more connections"), "postgres takes no more connections");
+        assert_eq!(told("waiting for redis", "ok"), "waiting for redis");
     }
 }

@@ -16,6 +16,7 @@ pub mod redis;
 mod same_origin;
 pub mod server;
 pub mod service;
+mod sqlstate;
 pub mod telemetry;
 pub mod trace;
 

@@ -6,6 +6,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgConnection};
 
 use crate::config::Secret;
+use crate::sqlstate;
 
 /// SQLSTATE: a lock was not given within `lock_timeout`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -63,6 +64,12 @@ pub async fn end_hung_copies(connection: &mut PgConnection) -> Result<(), sqlx::
         tracing::warn!(sessions = ended, "ended sessions of a hanging instance that kept locks");
     }
     Ok(())
+}
+
+/// What Postgres refuses us, as a predicate of it; none where waiting may help.
+pub fn refusal(error: &sqlx::Error) -> Option<String> {
+    let sqlx::Error::Database(database) = error else { return None };
+    sqlstate::refusal(&database.code()?).map(str::to_owned)
 }
 
 /// True when Postgres refused the values themselves, so that repeating the statement cannot help.

@@ -19,6 +19,20 @@ pub fn connect(url: &Secret) -> redis::RedisResult<ConnectionManager> {
     ConnectionManager::new_lazy_with_config(Client::open(url.expose())?, config)
 }
 
+/// What Redis refuses us, as a predicate of it; none where waiting may help.
+pub fn refusal(error: &redis::RedisError) -> Option<String> {
+    let words = match error.code()? {
+        "NOAUTH" | "WRONGPASS" => "refuses our user or password: see REDIS_USERNAME and REDIS_PASSWORD",
+        "NOPERM" => "does not let our user do this: see its ACL and REDIS_PREFIX",
+        "READONLY" => "takes no writes, as a replica does: see REDIS_HOST",
+        "OOM" => "is full: raise its maxmemory, or free some; nothing may be evicted",
+        "MISCONF" => "cannot write its data to its disk: see its log, and free some space",
+        "LOADING" => "is loading its data, and goes on by itself",
+        _ => return None,
+    };
+    Some(words.to_owned())
+}
+
 /// The keys of users and restaurants, shared by data-source, which writes them, and stg, which reads.
 ///
 /// A value is the JSON of [`strata_events::User`] or [`strata_events::Restaurant`].

@@ -20,6 +20,7 @@ use rdkafka::types::RDKafkaRespErr;
 use serde::Deserialize;
 
 use super::record::Record;
+use super::trouble::kafka_refusal;
 use crate::config::{BatchSettings, KafkaSettings};
 use crate::metrics::lag::Lag;
 
@@ -46,6 +47,8 @@ struct Context {
     lag: Lag,
     /// Another consumer has taken its place.
     retired: AtomicBool,
+    /// What Kafka denies us, until it gives partitions.
+    denied: Mutex<Option<&'static str>>,
 }
 
 /// The part of librdkafka's statistics that is used here.
@@ -71,16 +74,23 @@ struct PartitionStatistics {
 impl Context {
     fn new(lag: Lag, epoch: u64) -> Self {
         let assignment = Mutex::new(Assignment { epoch, partitions: None });
-        Self { assignment, lag, retired: AtomicBool::new(false) }
+        Self { assignment, lag, retired: AtomicBool::new(false), denied: Mutex::default() }
     }
 
     fn change(&self, partitions: Option<Vec<i32>>) {
         if partitions.is_none() && !self.is_retired() {
             self.lag.revoked();
         }
+        if partitions.is_some() {
+            *self.denied() = None;
+        }
         let mut assignment = self.lock();
         assignment.epoch += 1;
         assignment.partitions = partitions;
+    }
+
+    fn denied(&self) -> MutexGuard<'_, Option<&'static str>> {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_retired(&self) -> bool {
@@ -127,6 +137,8 @@ pub enum Collected {
     Records(Vec<Record>),
     /// Kafka does not hold the offset that was asked for.
     OutOfRange,
+    /// Kafka does not let us read.
+    Denied(KafkaError),
 }
 
 /// Whether a batch follows.
@@ -190,11 +202,21 @@ impl Source {
     pub fn idle(&self, duration: Duration) {
         let end = Instant::now() + duration;
         loop {
-            drop(self.consumer.poll(end.saturating_duration_since(Instant::now()).min(IDLE_POLL)));
+            let wait = end.saturating_duration_since(Instant::now()).min(IDLE_POLL);
+            if let Some(Err(error)) = self.consumer.poll(wait)
+                && let Some(denied) = denial(&error)
+            {
+                *self.consumer.context().denied() = Some(denied);
+            }
             if Instant::now() >= end {
                 return;
             }
         }
+    }
+
+    /// What Kafka denies us while it gives no partitions, as a predicate of it.
+    pub fn denied(&self) -> Option<&'static str> {
+        *self.consumer.context().denied()
     }
 
     /// Starts the assigned partitions at these offsets.
@@ -282,6 +304,7 @@ impl Source {
                     deadline.get_or_insert_with(|| Instant::now() + limits.linger);
                 }
                 Some(Err(error)) if is_out_of_range(&error) => return Collected::OutOfRange,
+                Some(Err(error)) if denial(&error).is_some() => return Collected::Denied(error),
                 Some(Err(error)) => tracing::debug!(error = %error, "kafka consumer"),
                 None if deadline.is_some_and(|end| Instant::now() < end) => {}
                 None if !patience.is_zero() && records.len() >= large => {
@@ -315,9 +338,20 @@ fn connect(settings: &KafkaSettings, group: &str, context: Context) -> KafkaResu
         .set("fetch.message.max.bytes", "131072")
         .set("queued.max.messages.kbytes", "1024")
         .set("reconnect.backoff.max.ms", "1000")
-        .set("topic.metadata.refresh.interval.ms", "30000")
+        // Soon, for the leaders of a failover, and for partitions that are added.
+        .set("topic.metadata.refresh.interval.ms", "5000")
         .set("statistics.interval.ms", "1000")
         .create_with_context(context)
+}
+
+/// What an error denies us; a topic that is not there yet is no denial.
+fn denial(error: &KafkaError) -> Option<&'static str> {
+    let code = error.rdkafka_error_code()?;
+    let is_denial = matches!(
+        code,
+        RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed
+    );
+    is_denial.then(|| kafka_refusal(error)).flatten()
 }
 
 fn is_out_of_range(error: &KafkaError) -> bool {
@@ -333,9 +367,34 @@ mod tests {
     use rdkafka::client::DefaultClientContext;
     use uuid::Uuid;
 
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaApiKey;
+
     use super::super::admin::ensure_topics;
     use super::*;
     use crate::config::Settings;
+
+    #[test]
+    fn a_group_that_kafka_denies_is_told_instead_of_waited_for() {
+        // GIVEN a Kafka that denies our user the group; a real one would need users
+        let kafka = MockCluster::new(1).expect("a mock of Kafka");
+        kafka.create_topic("denied", 1, 1).expect("a topic");
+        let denied = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED; 100];
+        kafka.request_errors(RDKafkaApiKey::FindCoordinator, &denied);
+        kafka.request_errors(RDKafkaApiKey::JoinGroup, &denied);
+        let brokers = kafka.bootstrap_servers();
+        let lookup = |name: &str| (name == "KAFKA_BROKERS").then(|| brokers.clone());
+        let settings = Settings::from_lookup("STG_PORT", lookup).expect("settings fit").kafka;
+        // WHEN a consumer joins it
+        let source = Source::subscribe(&settings, "denied", "denied").expect("a consumer");
+        // THEN it hears so
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while source.denied().is_none() {
+            assert!(Instant::now() < deadline, "nothing was denied");
+            source.idle(IDLE_POLL);
+        }
+        assert!(source.denied().is_some_and(|words| words.contains("consumer group")));
+    }
 
     /// Without the question after an assignment, librdkafka aborts within a few hundred of these.
     const ROUNDS: usize = 2000;

@@ -35,7 +35,7 @@ use crate::metrics::{self as names, Phases};
 use crate::trace::BatchTrace;
 
 /// A transaction that takes longer is given up; well below Kafka's limit between two polls.
-const APPLY_TIMEOUT: Duration = Duration::from_secs(90);
+pub const APPLY_TIMEOUT: Duration = Duration::from_secs(90);
 /// Acknowledgements that take longer let the loop poll in between, to stay in the group.
 const ACK_SLICE: Duration = Duration::from_millis(500);
 /// An end of a partition before the stored offset is a loss when it lasts this long.
@@ -103,7 +103,7 @@ impl<S: Stage> Runnable for Worker<S> {
         let _entered = handle.enter();
         while let Err(e) = handle.block_on(ensure_topics(&worker.settings.kafka, &worker.settings.topics)) {
             tracing::warn!(error = %e, "waiting for kafka to create topics");
-            worker.status.waiting("waiting for kafka");
+            worker.status.waiting(kafka_trouble(e).describe().map_or_else(String::new, |said| said.message));
             if handle.block_on(timeout(BACKOFF_MAX, token.cancelled())).is_ok() {
                 return Ok(());
             }
@@ -200,10 +200,10 @@ impl<S: Stage> Loop<'_, S> {
     /// Serves the group until it gives partitions.
     fn await_partitions(&mut self) {
         // A rebalance is no trouble, but a loop that has never had an assignment is not well yet.
-        if self.has_started {
-            self.worker.status.ok();
-        } else {
-            self.worker.status.waiting("joining the consumer group");
+        match self.source.denied() {
+            Some(denied) => self.worker.status.waiting(format!("kafka {denied}")),
+            None if self.has_started => self.worker.status.ok(),
+            None => self.worker.status.waiting("joining the consumer group"),
         }
         self.source.idle(Duration::from_millis(100));
         if self.source.assignment().partitions.is_none() && self.astray.lasts() {
@@ -229,6 +229,7 @@ impl<S: Stage> Loop<'_, S> {
         let mut records = match self.source.collect(&self.worker.settings.batch, self.epoch) {
             Collected::Records(records) => records,
             Collected::OutOfRange => return Err(Trouble::Interrupted),
+            Collected::Denied(error) => return Err(kafka_trouble(error)),
         };
         let BatchSettings { max_rows, max_bytes, .. } = self.worker.settings.batch;
         let bytes: usize = records.iter().map(|record| record.payload.len()).sum();
@@ -300,6 +301,7 @@ impl<S: Stage> Loop<'_, S> {
         verified
             .map_err(|elapsed| StageError::Transient { dependency: "the store", source: elapsed.into() })??;
         self.verified = Instant::now();
+        self.worker.status.alive();
         Ok(())
     }
 
@@ -328,6 +330,7 @@ impl<S: Stage> Loop<'_, S> {
     ) -> Result<Vec<(&'r [Record], anyhow::Error)>, Trouble> {
         let parts: Vec<(&[Record], Span)> =
             parts.iter().map(|records| (*records, self.span(records))).collect();
+        self.worker.status.alive();
         let applying = self.worker.writers.apply(&parts, condemned);
         let applied = self.handle.block_on(timeout(APPLY_TIMEOUT, applying));
         let applied = applied
@@ -433,6 +436,7 @@ impl<S: Stage> Loop<'_, S> {
         let (mut fresh, mut kept, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         let mut unsent = BTreeSet::new();
         for Position { partition, next_offset, pending } in found {
+            self.worker.status.alive();
             let marks = self.source.watermarks(partition, MARKS_WITHIN).map_err(kafka_trouble)?;
             let next = next_offset.unwrap_or_else(|| {
                 fresh.push((partition, marks.0));
@@ -446,7 +450,12 @@ impl<S: Stage> Loop<'_, S> {
             }
         }
         if !fresh.is_empty() {
-            self.handle.block_on(self.worker.writers.stage().initialize(&fresh))?;
+            let initialized =
+                self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.writers.stage().initialize(&fresh)));
+            initialized.map_err(|elapsed| StageError::Transient {
+                dependency: "the store",
+                source: elapsed.into(),
+            })??;
         }
         // Also when records are lost: what was made of those before them must not be.
         if !kept.is_empty() {
@@ -507,7 +516,7 @@ impl<S: Stage> Loop<'_, S> {
         metrics::counter!(names::RETRIES, "stream" => self.worker.settings.stream, "cause" => cause)
             .increment(1);
         if matches!(cause, "lost" | "operator" | "silent") {
-            tracing::error!("{message}");
+            tracing::error!(error, "{message}");
         } else {
             tracing::warn!(error, retry_ms = self.backoff.as_millis(), "{message}");
         }
