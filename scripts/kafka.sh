@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Kafka's command line tools on the Kafka of the settings:
 #   scripts/kafka.sh topics --list
+#   scripts/kafka.sh configs --entity-type topics --entity-name cdm_topic --describe
 #   scripts/kafka.sh groups --all-groups --describe
 #   scripts/kafka.sh consume --topic cdm_topic --from-beginning
 #   scripts/kafka.sh produce --topic stg_topic
@@ -16,11 +17,12 @@ set -euo pipefail
 tools=org.apache.kafka.tools
 case ${1-} in
 topics) class=$tools.TopicCommand ;;
+configs) class=kafka.admin.ConfigCommand ;;
 groups) class=$tools.consumer.group.ConsumerGroupCommand ;;
 consume) class=$tools.consumer.ConsoleConsumer ;;
 produce) class=$tools.ConsoleProducer ;;
 *)
-    sed -n 's/^# \?//;2,6p' "$0" >&2
+    sed -n 's/^# \?//;2,7p' "$0" >&2
     exit 2
     ;;
 esac

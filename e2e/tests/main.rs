@@ -36,6 +36,7 @@ mod stalled;
 mod status;
 mod statuses;
 mod support;
+mod topics;
 mod traces;
 mod trimmed;
 mod upgrade;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -142,7 +142,16 @@ impl Kafka {
 
     /// Creates a topic that is not there yet.
     pub async fn create(&self, topic: &str, partitions: i32) {
-        let wanted = [NewTopic::new(topic, partitions, TopicReplication::Fixed(1))];
+        self.create_with(topic, partitions, &[]).await;
+    }
+
+    /// Creates a topic that is not there yet, with settings of its own.
+    pub async fn create_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let mut wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        for (name, value) in settings {
+            wanted = wanted.set(name, value);
+        }
+        let wanted = [wanted];
         for created in self.admin().create_topics(&wanted, &options()).await.expect("kafka answers") {
             created.unwrap_or_else(|(topic, code)| panic!("{topic} cannot be created: {code}"));
         }
@@ -199,6 +208,17 @@ impl Kafka {
         let deleted = self.admin().delete_records(&list, &options()).await.expect("kafka deletes records");
         for element in deleted.elements() {
             element.error().unwrap_or_else(|e| panic!("{topic}/{partition} keeps its records: {e}"));
+        }
+    }
+
+    /// Gives a topic these settings, and the defaults for the rest.
+    pub async fn configure(&self, topic: &str, settings: &[(&str, &str)]) {
+        let mut wanted = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        for (name, value) in settings {
+            wanted = wanted.set(name, value);
+        }
+        for altered in self.admin().alter_configs([&wanted], &options()).await.expect("kafka answers") {
+            altered.unwrap_or_else(|(_, code)| panic!("{topic} cannot be configured: {code}"));
         }
     }
 

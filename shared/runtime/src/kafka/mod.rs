@@ -16,6 +16,7 @@ pub mod record;
 mod silence;
 pub mod stage;
 mod starts;
+mod topic_check;
 mod trouble;
 pub mod worker;
 mod writers;

@@ -212,6 +212,8 @@ fn create(settings: &KafkaSettings) -> Result<Arc<Inner>, KafkaError> {
         .set("message.max.bytes", MAX_RECORD_BYTES.to_string())
         .set("queue.buffering.max.kbytes", QUEUE_KBYTES)
         .set("reconnect.backoff.max.ms", "1000")
+        // Soon, for the leaders of a failover: the default is five minutes.
+        .set("topic.metadata.refresh.interval.ms", "5000")
         // librdkafka warns at every start that the gapless guarantee is young; its errors still show.
         .set_log_level(RDKafkaLogLevel::Error)
         .create_with_context(Context)?;

@@ -25,6 +25,7 @@ use super::record::{Output, Record};
 use super::silence::Silence;
 use super::stage::{Position, Span, Stage, StageError};
 use super::starts::Starts;
+use super::topic_check;
 use super::trouble::{Described, Trouble, kafka_trouble};
 use super::writers::Writers;
 use crate::config::{BatchSettings, KafkaSettings};
@@ -108,7 +109,8 @@ impl<S: Stage> Runnable for Worker<S> {
                 return Ok(());
             }
         }
-        let WorkerSettings { stage, topic, kafka, .. } = &worker.settings;
+        let WorkerSettings { stage, topic, topics, kafka, .. } = &worker.settings;
+        handle.spawn(topic_check::watch(kafka.clone(), topics.clone(), worker.status(), token.clone()));
         let group = format!("{}{stage}-{topic}", kafka.group_prefix);
         let source = Source::subscribe(kafka, &group, topic)?;
         let astray = Astray::new(kafka);
