@@ -3,6 +3,7 @@
 //! Every test has a fleet of its own; at most two run at once. Build the binaries first:
 //! `cargo build --workspace --bins`.
 
+mod added_partitions;
 mod bad_input;
 mod callers;
 mod chaos;
@@ -20,8 +21,10 @@ mod metrics;
 mod observability;
 mod openapi;
 mod orders;
+mod origins;
 mod outage;
 mod partitions;
+mod pools;
 mod push;
 mod queries;
 mod rebalance;
@@ -30,12 +33,14 @@ mod reconcile;
 mod refusals;
 mod replay;
 mod searches;
+mod secure;
 mod shutdown;
 mod silent;
 mod stalled;
 mod status;
 mod statuses;
 mod support;
+mod times;
 mod topics;
 mod traces;
 mod trimmed;

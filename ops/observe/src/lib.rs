@@ -6,6 +6,7 @@
 pub mod fleet;
 mod kafka;
 mod observer;
+mod range;
 mod rows;
 pub mod services;
 pub mod snapshot;
@@ -13,6 +14,7 @@ mod store;
 
 pub use fleet::{Fleet, StagePosition};
 pub use observer::Observer;
+pub use range::{Ranges, read_ranges};
 pub use services::Service;
 pub use snapshot::Snapshot;
 pub use store::last_reconcile;

@@ -2,13 +2,13 @@
 
 mod dlq;
 mod ingest;
-mod kafka;
 mod layers;
 mod lock;
 mod progress;
 mod push;
 mod rebuild;
 mod reconcile;
+mod stage;
 mod status;
 mod table;
 mod top;
@@ -20,7 +20,7 @@ use std::process::{self, ExitCode};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use strata_observe::{fleet, services};
-use strata_runtime::Settings;
+use strata_runtime::{Settings, tls};
 
 /// Pushes events through the fleet and shows where they are.
 ///
@@ -42,6 +42,8 @@ enum Command {
     Rebuild(rebuild::Args),
     /// Looks at dead letters, replays and discards them.
     Dlq(dlq::Args),
+    /// Shows which stages have stopped and lets them go on.
+    Stage(stage::Args),
     /// Compares all layers at one moment, while the fleet runs; fails on any difference.
     Reconcile(reconcile::Args),
     /// Shows health, lag, rows and dead letters; fails when a part is not well.
@@ -70,6 +72,7 @@ fn end_with_the_reader() {
 async fn main() -> ExitCode {
     end_with_the_reader();
     let cli = Cli::parse();
+    tls::install();
     let outcome = async {
         let settings = Settings::from_env("DATA_SOURCE_PORT").context("see .env_template")?;
         match cli.command {
@@ -77,6 +80,7 @@ async fn main() -> ExitCode {
             Command::Ingest(args) => ingest::run(&settings, &args).await,
             Command::Rebuild(args) => rebuild::run(&settings, args).await,
             Command::Dlq(args) => dlq::run(&settings, args).await,
+            Command::Stage(args) => stage::run(&settings, &args).await,
             Command::Reconcile(args) => reconcile::run(&settings, &args).await,
             Command::Status(args) => status::run(&settings, &args).await,
             Command::Watch => watch::run(&settings).await,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use strata_events::stream::{HOTEL_SEARCH, ORDER, dlq_topic};
 use strata_events::{StageId, StreamSpec};
-use strata_runtime::kafka::PgStage;
 use strata_runtime::kafka::worker::{Worker, WorkerSettings};
+use strata_runtime::kafka::{Partitions, PgStage};
 use strata_runtime::redis::MetricsKeys;
 use strata_runtime::{App, Assembled, ServiceSpec, Settings};
 
@@ -32,24 +32,30 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Builds the service: one loop a stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
     let dashboard = dashboard::routes(&app);
-    let App { settings, postgres, redis, producer, shutdown } = app;
-    tokio::spawn(reconciliation::watch(postgres.clone(), shutdown));
+    let App { settings, postgres, http_postgres, redis, http_redis, producer, shutdown } = app;
+    tokio::spawn(reconciliation::watch(http_postgres.clone(), shutdown));
     let (mut orders, searches) = (input(&settings, &ORDER), input(&settings, &HOTEL_SEARCH));
     orders.batch.max_rows *= BATCHES;
     orders.batch.max_bytes *= BATCHES;
     orders.batch.patience = PATIENCE;
-    let order_stage = PgStage::new(postgres.clone(), STAGE, ORDER.name, &orders.topic, OrderHandler);
+    let order_stage = PgStage::new(
+        postgres.clone(),
+        [STAGE, ORDER.name],
+        &orders.topic,
+        Partitions::of(producer.clone(), vec![dlq_topic(&orders.topic)]),
+        OrderHandler,
+    );
     let keys = MetricsKeys::new(&settings.redis_prefix);
-    let store = MetricsStore::new(redis.clone(), keys.clone());
+    let store = MetricsStore::new(redis, keys.clone());
     let search_stage = MetricsStage::new(store, postgres.clone(), &searches.topic);
     ready(dashboard.map(|dashboard| {
         Assembled {
-            routes: api::routes(postgres, settings.api_key.clone())
-                .merge(metrics::api::routes(redis, keys, settings.api_key))
+            routes: api::routes(http_postgres, settings.api_key.clone())
+                .merge(metrics::api::routes(http_redis, keys, settings.api_key))
                 .merge(dashboard),
             workers: vec![
-                Box::new(Worker::new(orders, vec![order_stage], producer.clone())),
-                Box::new(Worker::new(searches, vec![search_stage], producer)),
+                Box::new(Worker::new(orders, postgres.clone(), vec![order_stage], producer.clone())),
+                Box::new(Worker::new(searches, postgres, vec![search_stage], producer)),
             ],
             needs_postgres: true,
             needs_redis: true,
@@ -63,6 +69,7 @@ fn input(settings: &Settings, stream: &StreamSpec) -> WorkerSettings {
     WorkerSettings {
         stage: STAGE,
         stream: stream.name,
+        upstream: settings.topics.upstream(stream, StageId::Cdm),
         topics: vec![dlq_topic(&topic), topic.clone()],
         topic,
         kafka: settings.kafka.clone(),

@@ -11,7 +11,7 @@ use stg::reference::ReferenceCache;
 use strata_runtime::Settings;
 use strata_runtime::config::DeadLetterLimits;
 use strata_runtime::kafka::stage::{Span, Stage as _};
-use strata_runtime::kafka::{DeadLetterGuard, PgStage, Record, StageError};
+use strata_runtime::kafka::{DeadLetterGuard, Partitions, PgStage, Record, StageError};
 use strata_runtime::redis::{ReferenceKeys, connect};
 use strata_testkit::{Proxy, Servers, TestDatabase};
 use uuid::Uuid;
@@ -20,7 +20,7 @@ const ORDER: &[u8] = include_bytes!("../../../shared/events/examples/stg_topic.j
 
 /// Where the Redis of the environment is.
 fn redis_address(servers: &Servers) -> SocketAddr {
-    let client = redis::Client::open(servers.redis_url.as_str()).expect("a redis url");
+    let client = servers.redis();
     let ConnectionAddr::Tcp(host, port) = client.get_connection_info().addr() else {
         panic!("redis over TCP")
     };
@@ -32,10 +32,11 @@ async fn stage_behind(proxy: &Proxy, pool: &PgPool) -> PgStage<OrderHandler> {
     let url = format!("redis://127.0.0.1:{}", proxy.port());
     let variable = |name: &str| (name == "REDIS_URL").then(|| url.clone());
     let settings = Settings::from_lookup("STG_PORT", variable).expect("settings fit");
-    let redis = connect(&settings.redis_url).expect("a redis url");
+    let redis = connect(&settings.redis);
     let reference = ReferenceCache::new(redis, ReferenceKeys { prefix: format!("test-{}:", Uuid::new_v4()) });
     let handler = OrderHandler::new(reference, "dds_topic".to_owned());
-    let mut stage = PgStage::new(pool.clone(), "stg", "order", "stg_topic", handler);
+    let partitions = Partitions::told_by(|| Ok([("stg_topic.dlq".to_owned(), 6)].into()));
+    let mut stage = PgStage::new(pool.clone(), ["stg", "order"], "stg_topic", partitions, handler);
     stage.initialize(&[(0, 0)]).await.expect("an offset row");
     stage
 }

@@ -4,25 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::aio::ConnectionManager;
 use serde::Serialize;
-use sqlx::{Connection as _, PgConnection, PgPool};
-use tokio::time::error::Elapsed;
-use tokio::time::timeout;
 
 use crate::kafka::producer::Producer;
 use crate::kafka::worker::APPLY_TIMEOUT;
-use crate::{failpoint, pg};
+use crate::pg::Probe;
+use crate::{failpoint, redis as redis_client};
 
 /// A dependency that answers slower than this is down.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// All who ask within this get the same answer: a flood of questions is one question to the servers.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// A loop that has not reported for this long hangs: longer than any one step of it may take. Waiting for a
 /// server is no such step, since the loop reports all the while.
 pub const STALL_AFTER: Duration = APPLY_TIMEOUT.saturating_add(Duration::from_secs(30));
 
-/// What `/health` says of a dependency that does not answer.
-const UNREACHABLE: &str = "unreachable";
+/// What a check says of a dependency that nobody answers for.
+pub(crate) const UNREACHABLE: &str = "unreachable";
 
 /// What a loop says that got no connection out of its pool; whether that is the pool's fault or that of a
 /// server which does not answer, [`Health`] knows.
@@ -130,31 +130,30 @@ impl WorkerStatus {
     }
 }
 
+/// What the dependencies answered, by name, and when.
+type Checks = (Instant, BTreeMap<String, String>);
+
 /// What a service depends on.
 #[derive(Clone, Default)]
 pub struct Health {
     /// Name of the service in the answer.
     pub service: &'static str,
     /// Postgres, where used.
-    pub postgres: Option<PgPool>,
+    pub postgres: Option<Arc<Probe>>,
     /// Redis, where used.
-    pub redis: Option<ConnectionManager>,
+    pub redis: Option<redis_client::Connection>,
     /// Kafka, where used.
     pub kafka: Option<Producer>,
     /// The consumer loops.
     pub workers: Vec<Arc<WorkerStatus>>,
+    /// The newest answers.
+    pub checks: Arc<tokio::sync::Mutex<Option<Checks>>>,
 }
 
 impl Health {
-    /// Asks every dependency at once.
+    /// What the dependencies say, not older than [`ASK_EVERY`], and what the loops do now.
     pub async fn report(&self) -> Report {
-        let (postgres, redis, kafka) =
-            tokio::join!(self.check_postgres(), self.check_redis(), self.check_kafka());
-        let checks: BTreeMap<String, String> = [("postgres", postgres), ("redis", redis), ("kafka", kafka)]
-            .into_iter()
-            .filter_map(|(name, result)| Some((name.to_owned(), result?)))
-            .map(|(name, result)| (name, result.err().unwrap_or_else(|| "ok".to_owned())))
-            .collect();
+        let checks = self.checks().await;
         let postgres = checks.get("postgres").map(String::as_str);
         let problems = self.workers.iter().filter_map(|worker| worker.problem());
         let problems: Vec<String> = problems.map(|problem| of_pool(problem, postgres)).collect();
@@ -175,44 +174,53 @@ impl Health {
         self.workers.iter().any(|worker| worker.is_stalled())
     }
 
-    async fn check_postgres(&self) -> Option<Result<(), String>> {
-        let pool = self.postgres.as_ref()?;
-        let query = sqlx::query("select 1").execute(pool);
-        if timeout(CHECK_TIMEOUT, query).await.is_ok_and(|result| result.is_ok()) {
-            return Some(Ok(()));
+    /// Asks every dependency at once, for all who wait.
+    async fn checks(&self) -> BTreeMap<String, String> {
+        let mut newest = self.checks.lock().await;
+        if let Some((at, checks)) = &*newest
+            && at.elapsed() < ASK_EVERY
+        {
+            return checks.clone();
         }
-        // The pool keeps to itself why it gets no connection; one beside it tells.
-        let options = pool.connect_options();
-        let connect = async { PgConnection::connect_with(&options).await.map(drop) };
-        Some(told(timeout(CHECK_TIMEOUT, connect).await, pg::refusal))
+        let (postgres, redis, kafka) =
+            tokio::join!(self.check_postgres(), self.check_redis(), self.check_kafka());
+        let checks: BTreeMap<String, String> = [("postgres", postgres), ("redis", redis), ("kafka", kafka)]
+            .into_iter()
+            .filter_map(|(name, result)| Some((name.to_owned(), result?)))
+            .map(|(name, result)| (name, result.err().unwrap_or_else(|| "ok".to_owned())))
+            .collect();
+        *newest = Some((Instant::now(), checks.clone()));
+        checks
+    }
+
+    async fn check_postgres(&self) -> Option<Result<(), String>> {
+        let asked = tokio::time::timeout(CHECK_TIMEOUT, self.postgres.as_ref()?.ask()).await;
+        Some(asked.unwrap_or_else(|_| Err(silent())))
     }
 
     async fn check_redis(&self) -> Option<Result<(), String>> {
-        let mut connection = self.redis.clone()?;
-        let ping = redis::cmd("PING");
-        let ping = ping.query_async::<()>(&mut connection);
-        Some(told(timeout(CHECK_TIMEOUT, ping).await, crate::redis::refusal))
+        let asked = tokio::time::timeout(CHECK_TIMEOUT, self.redis.as_ref()?.ask()).await;
+        Some(asked.unwrap_or_else(|_| Err(silent())))
     }
 
     async fn check_kafka(&self) -> Option<Result<(), String>> {
         let producer = self.kafka.clone()?;
-        let asked = tokio::task::spawn_blocking(move || producer.is_reachable(CHECK_TIMEOUT));
-        Some(asked.await.unwrap_or(false).then_some(()).ok_or_else(|| UNREACHABLE.to_owned()))
+        let asked = tokio::task::spawn_blocking(move || producer.ask(CHECK_TIMEOUT));
+        Some(asked.await.unwrap_or_else(|e| Err(e.to_string())))
     }
 }
 
-/// What a dependency answered, in words for `/health`.
-fn told<E>(asked: Result<Result<(), E>, Elapsed>, refusal: fn(&E) -> Option<String>) -> Result<(), String> {
-    let unreachable = || UNREACHABLE.to_owned();
-    asked.map_err(|_| unreachable())?.map_err(|error| refusal(&error).unwrap_or_else(unreachable))
+/// What is wrong with a dependency that takes too long.
+fn silent() -> String {
+    format!("does not answer within {CHECK_TIMEOUT:?}")
 }
 
 /// Says why a loop gets no connection: a server that answers others has nothing to do with it.
 fn of_pool(problem: String, postgres: Option<&str>) -> String {
     match postgres {
         _ if problem != NO_CONNECTION => problem,
-        Some("ok") => "all connections of this service to postgres are in use".to_owned(),
-        Some(refusal) if refusal != UNREACHABLE => format!("postgres {refusal}"),
+        Some("ok") => "all connections of this service are in use (POSTGRES_WORKER_CONNECTIONS)".to_owned(),
+        Some(refusal) if refusal != UNREACHABLE && refusal != silent() => format!("postgres {refusal}"),
         _ => "waiting for postgres".to_owned(),
     }
 }
@@ -246,7 +254,10 @@ mod tests {
     fn an_exhausted_pool_is_not_taken_for_a_server_that_is_away() {
         let told = |problem: &str, postgres| of_pool(problem.to_owned(), Some(postgres));
         assert!(told(NO_CONNECTION, "ok").contains("in use"));
-        assert_eq!(told(NO_CONNECTION, UNREACHABLE), "waiting for postgres");
+        for away in [UNREACHABLE.to_owned(), silent()] {
+            let said = of_pool(NO_CONNECTION.to_owned(), Some(&away));
+            assert_eq!(said, "waiting for postgres");
+        }
         assert_eq!(told(NO_CONNECTION, "takes no more connections"), "postgres takes no more connections");
         assert_eq!(told("waiting for redis", "ok"), "waiting for redis");
     }

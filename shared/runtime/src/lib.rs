@@ -18,6 +18,7 @@ pub mod server;
 pub mod service;
 mod sqlstate;
 pub mod telemetry;
+pub mod tls;
 pub mod trace;
 
 pub use config::{Settings, Topics};

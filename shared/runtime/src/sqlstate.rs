@@ -5,8 +5,6 @@
 /// What waiting does not repair, as a predicate of Postgres; none where it may.
 pub fn refusal(code: &str) -> Option<&'static str> {
     Some(match code {
-        "28P01" => "refuses our user or password: see POSTGRES_USER and POSTGRES_PASSWORD",
-        "28000" => "refuses our user: see POSTGRES_USER, and its pg_hba.conf",
         "3D000" => "has no such database: see POSTGRES_DB; create it, then run the migrations (stg migrate)",
         // Tables, columns, schemas, functions.
         "42P01" | "42703" | "3F000" | "42883" => {
@@ -32,8 +30,6 @@ mod tests {
     #[test]
     fn what_an_operator_has_to_do_is_told_and_what_waiting_repairs_is_not() {
         for (code, told) in [
-            ("28P01", "POSTGRES_PASSWORD"),
-            ("28000", "POSTGRES_USER"),
             ("3D000", "POSTGRES_DB"),
             ("42P01", "stg migrate"),
             ("42703", "stg migrate"),

@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod reference;
 mod rest;
 pub mod search;
+pub mod secure;
 pub mod servers;
 mod tool;
 
@@ -33,6 +34,7 @@ pub use local::{LocalServers, Server};
 pub use model::{Arrival, Model};
 pub use process::Stopped;
 pub use proxy::Proxy;
-pub use reference::Reference;
+pub use reference::{Reference, golden_order};
 pub use search::{SearchBuilder, SearchModel, assert_searches_equal, search};
+pub use secure::{Identity, Mechanism, SecureServers};
 pub use servers::Servers;

@@ -49,6 +49,13 @@ impl Fleet {
         tokio::task::spawn_blocking(run).await.expect("the tool is run")
     }
 
+    /// Runs the health check of a service, as a container does.
+    pub async fn healthcheck(&self, service: Service) -> Output {
+        let (arguments, environment) = (vec!["healthcheck".to_owned()], self.environment.clone());
+        let run = move || process::run(service.binary(), &arguments, &environment, &[]);
+        tokio::task::spawn_blocking(run).await.expect("the check is run")
+    }
+
     /// What the tool is told: where data-source is, besides what everybody is.
     fn tool_environment(&self) -> Vec<(String, String)> {
         let mut environment = self.environment.clone();

@@ -1,9 +1,17 @@
 //! Which records become satellite rows: only changes, each in its place in time.
 //!
-//! A record is stored when its hashdiff differs from the version just before it, stored or in the same
-//! batch. A late record is compared with its own past, not with the newest version. A value that was
-//! repeated is not stored a second time, so a late record that contradicts it holds until the next
-//! stored change.
+//! A parent has two orders of time: the one in which its records reached Kafka (their load position), and the one in
+//! which their source sent them, where it says so. The version in force is the one that was sent last; among those
+//! sent at the same time, or without a word of it, the one that was loaded last.
+//!
+//! A record is stored when its hashdiff differs from the version just before it in either order, of those that were
+//! loaded before it. So a late, older version neither hides a newer one nor is hidden by it, and both questions have
+//! an answer: what was known at a moment, and what was true. What comes later never changes the decision, so reading
+//! records again, in whatever batches, stores nothing more.
+//!
+//! A value that both orders repeat is not stored a second time. So a late record that contradicts it holds until the
+//! next stored change: of A, A again, and B which was sent between them and came last, B is in force. Only a row for
+//! every record would tell, and a satellite keeps changes.
 
 use std::collections::HashMap;
 
@@ -36,6 +44,9 @@ impl LoadPosition {
     }
 }
 
+/// When the source sent a version; none where it does not say, which counts as before all others.
+pub type Sent = Option<DateTime<Utc>>;
+
 /// A record that may become a satellite row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SatelliteRecord<T> {
@@ -43,6 +54,8 @@ pub struct SatelliteRecord<T> {
     pub parent: Uuid,
     /// Its place in time.
     pub at: LoadPosition,
+    /// When it was sent.
+    pub sent: Sent,
     /// Fingerprint of the attributes.
     pub hashdiff: Uuid,
     /// The attributes.
@@ -56,51 +69,57 @@ pub struct StoredVersion {
     pub parent: Uuid,
     /// Its place in time.
     pub at: LoadPosition,
+    /// When it was sent.
+    pub sent: Sent,
     /// Fingerprint of the attributes.
     pub hashdiff: Uuid,
 }
 
 /// Keeps the records that change their parent, sorted by parent and time.
 ///
-/// **Shape**: `stored` must hold, for every parent, the version in force at its earliest record and
+/// **Shape**: `stored` must hold, for every parent, the version just before its earliest record in both orders, and
 /// all later ones; order does not matter. **Idempotent**: a record that is stored is not kept again.
 pub fn changes<T>(mut records: Vec<SatelliteRecord<T>>, stored: &[StoredVersion]) -> Vec<SatelliteRecord<T>> {
-    let mut history: HashMap<Uuid, Vec<(LoadPosition, Uuid)>> = HashMap::new();
+    let mut known: HashMap<Uuid, Vec<Version>> = HashMap::new();
     for version in stored {
-        history.entry(version.parent).or_default().push((version.at, version.hashdiff));
-    }
-    for versions in history.values_mut() {
-        versions.sort_unstable();
+        let StoredVersion { parent, at, sent, hashdiff } = *version;
+        known.entry(parent).or_default().push(Version { at, sent, hashdiff });
     }
     records.sort_by_key(|record| (record.parent, record.at));
-    let mut last: Option<(Uuid, LoadPosition, Uuid)> = None;
+    let (mut of, mut versions): (Option<Uuid>, Vec<Version>) = (None, Vec::new());
     records.retain(|record| {
-        let in_batch = last.filter(|(parent, ..)| *parent == record.parent).map(|(_, at, diff)| (at, diff));
-        let in_store = history.get(&record.parent).and_then(|versions| {
-            let after = versions.partition_point(|(at, _)| *at <= record.at);
-            versions[..after].last().copied()
-        });
-        // On a tie the store wins: that very record is there already.
-        let before = in_batch.max_by_position(in_store);
-        if before.is_some_and(|(at, diff)| at == record.at || diff == record.hashdiff) {
-            return false;
+        if of != Some(record.parent) {
+            of = Some(record.parent);
+            versions = known.remove(&record.parent).unwrap_or_default();
         }
-        last = Some((record.parent, record.at, record.hashdiff));
-        true
+        let version = Version { at: record.at, sent: record.sent, hashdiff: record.hashdiff };
+        let is_change = version.changes(&versions);
+        if is_change {
+            versions.push(version);
+        }
+        is_change
     });
     records
 }
 
-trait MaxByPosition {
-    fn max_by_position(self, other: Self) -> Self;
+/// A version of a parent.
+struct Version {
+    at: LoadPosition,
+    sent: Sent,
+    hashdiff: Uuid,
 }
 
-impl MaxByPosition for Option<(LoadPosition, Uuid)> {
-    fn max_by_position(self, other: Self) -> Self {
-        match (self, other) {
-            (Some(a), Some(b)) => Some(if a.0 > b.0 { a } else { b }),
-            (a, b) => a.or(b),
+impl Version {
+    /// True when it says something new after those of `versions` that were loaded before it.
+    fn changes(&self, versions: &[Self]) -> bool {
+        // Where the store has the place, that very record is there already.
+        if versions.iter().any(|version| version.at == self.at) {
+            return false;
         }
+        let before = || versions.iter().filter(|version| version.at < self.at);
+        let Some(loaded) = before().max_by_key(|version| version.at) else { return true };
+        let sent = before().filter(|version| version.sent <= self.sent).max_by_key(|v| (v.sent, v.at));
+        loaded.hashdiff != self.hashdiff || sent.is_some_and(|version| version.hashdiff != self.hashdiff)
     }
 }
 
@@ -111,13 +130,28 @@ mod tests {
     use super::*;
     use crate::{hashdiff, hub_key};
 
+    fn time(millis: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(millis).expect("in range")
+    }
+
     fn record(parent: u8, millis: i64, offset: i64, value: &str) -> SatelliteRecord<String> {
         SatelliteRecord {
             parent: hub_key(&parent.to_string()),
-            at: LoadPosition::new(DateTime::from_timestamp_millis(millis).expect("in range"), 0, offset),
+            at: LoadPosition::new(time(millis), 0, offset),
+            sent: None,
             hashdiff: hashdiff(&[value]),
             value: value.to_owned(),
         }
+    }
+
+    /// A record of parent 1 that reached Kafka at one time and was sent at another.
+    fn sent(loaded: i64, sent: i64, value: &str) -> SatelliteRecord<String> {
+        SatelliteRecord { sent: Some(time(sent)), ..record(1, loaded, loaded, value) }
+    }
+
+    /// The hashdiff in force: of what was sent last.
+    fn in_force(stored: &[StoredVersion]) -> Option<Uuid> {
+        stored.iter().max_by_key(|version| (version.sent, version.at)).map(|version| version.hashdiff)
     }
 
     fn store(stored: &mut Vec<StoredVersion>, records: Vec<SatelliteRecord<String>>) {
@@ -125,6 +159,7 @@ mod tests {
         stored.extend(fresh.iter().map(|r| StoredVersion {
             parent: r.parent,
             at: r.at,
+            sent: r.sent,
             hashdiff: r.hashdiff,
         }));
         stored.sort_by_key(|version| (version.parent, version.at));
@@ -164,7 +199,86 @@ mod tests {
         assert_eq!(values(changes(records, &[])), ["a", "b"]);
     }
 
+    #[test]
+    fn a_late_older_version_does_not_hide_a_newer_one() {
+        let mut stored = Vec::new();
+        store(&mut stored, vec![sent(1, 10, "OPEN"), sent(2, 30, "CLOSED")]);
+        assert_eq!(values(changes(vec![sent(3, 20, "COOKING")], &stored)), ["COOKING"]);
+        store(&mut stored, vec![sent(3, 20, "COOKING")]);
+        assert_eq!(in_force(&stored), Some(hashdiff(&["CLOSED"])));
+        // It is no news that the order was being cooked before, nor that it was closed.
+        assert_eq!(values(changes(vec![sent(4, 25, "COOKING")], &stored)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_newer_version_that_repeats_the_last_loaded_one_is_kept() {
+        // COOKING came last, but CLOSED is in force.
+        let mut stored = Vec::new();
+        store(&mut stored, vec![sent(1, 30, "CLOSED"), sent(2, 20, "COOKING")]);
+        store(&mut stored, vec![sent(3, 40, "COOKING")]);
+        assert_eq!(stored.len(), 3);
+        assert_eq!(in_force(&stored), Some(hashdiff(&["COOKING"])));
+    }
+
+    #[test]
+    fn versions_that_do_not_say_when_they_were_sent_are_the_oldest() {
+        let mut stored = Vec::new();
+        store(&mut stored, vec![sent(1, 10, "CLOSED"), record(1, 2, 2, "OPEN")]);
+        assert_eq!((stored.len(), in_force(&stored)), (2, Some(hashdiff(&["CLOSED"]))));
+    }
+
     proptest! {
+        /// Whatever came before, what is known at the moment of a record is what it says, and so is what is true
+        /// where nothing was sent after it. Reading all of it again, in other batches, stores nothing more.
+        #[test]
+        fn both_orders_of_time_are_kept_and_reading_again_changes_nothing(
+            picks in prop::collection::vec((0i64..6, 0u8..3), 1..20),
+            split in 1usize..7,
+        ) {
+            let records: Vec<_> = picks
+                .iter()
+                .zip(0i64..)
+                .map(|(&(at, value), loaded)| SatelliteRecord {
+                    sent: (at > 0).then(|| time(at)),
+                    ..record(1, loaded, loaded, &value.to_string())
+                })
+                .collect();
+            let mut stored = Vec::new();
+            for (index, record) in records.iter().enumerate() {
+                store(&mut stored, vec![record.clone()]);
+                prop_assert_eq!(stored.last().map(|version| version.hashdiff), Some(record.hashdiff));
+                if records[..index].iter().all(|earlier| earlier.sent <= record.sent) {
+                    prop_assert_eq!(in_force(&stored), Some(record.hashdiff));
+                }
+            }
+            let mut batched = Vec::new();
+            for chunk in records.chunks(split) {
+                store(&mut batched, chunk.to_vec());
+            }
+            prop_assert_eq!(&batched, &stored);
+            for chunk in records.chunks(split) {
+                prop_assert_eq!(values(changes(chunk.to_vec(), &stored)), Vec::<String>::new());
+            }
+        }
+
+        /// In whatever order distinct versions come, and however often, the one in force was sent last.
+        #[test]
+        fn the_version_in_force_was_sent_last(
+            shuffled in (1i64..15).prop_flat_map(|n| {
+                let twice: Vec<(i64, i64)> = (0..n).chain(0..n).map(|i| (i, (i * 7 + 3) % n)).collect();
+                Just(twice).prop_shuffle()
+            }),
+            split in 1usize..7,
+        ) {
+            let make = |&(loaded, at): &(i64, i64)| sent(loaded, at / 2, &format!("value {loaded}"));
+            let mut stored = Vec::new();
+            for chunk in shuffled.chunks(split) {
+                store(&mut stored, chunk.iter().map(make).collect());
+            }
+            let newest = shuffled.iter().map(make).max_by_key(|r| (r.sent, r.at)).expect("some");
+            prop_assert_eq!(in_force(&stored), Some(newest.hashdiff));
+        }
+
         /// Every record of a parent differs from the one before it, so nothing is compacted away.
         #[test]
         fn order_duplicates_and_splits_of_the_input_do_not_matter(

@@ -16,10 +16,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use redis::aio::ConnectionManager;
 use sqlx::PgPool;
 use strata_runtime::http::require_api_key;
-use strata_runtime::redis::MetricsKeys;
+use strata_runtime::redis::{Connection, MetricsKeys};
 use strata_runtime::{App, Settings};
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +31,7 @@ struct Sources {
     settings: Settings,
     postgres: PgPool,
     ranking: Ranking,
-    redis: ConnectionManager,
+    redis: Connection,
     keys: MetricsKeys,
 }
 
@@ -40,9 +39,9 @@ struct Sources {
 pub fn routes(app: &App) -> anyhow::Result<Router> {
     let sources = Sources {
         settings: app.settings.clone(),
-        postgres: app.postgres.clone(),
-        ranking: Ranking::new(app.redis.clone()),
-        redis: app.redis.clone(),
+        postgres: app.http_postgres.clone(),
+        ranking: Ranking::new(app.http_redis.clone()),
+        redis: app.http_redis.clone(),
         keys: MetricsKeys::new(&app.settings.redis_prefix),
     };
     let history = latency::History::keep(app.shutdown.clone());

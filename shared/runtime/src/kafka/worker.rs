@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use sqlx::PgPool;
 use strata_events::Reject;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -19,14 +20,15 @@ use tokio_util::sync::CancellationToken;
 use super::admin::ensure_topics;
 use super::astray::Astray;
 use super::consumer::{Collected, Pace, Source};
+use super::entrance::{Entrance, Upstream};
 use super::loss::{self, Gone};
-use super::producer::Producer;
+use super::producer::{ProduceError, Producer};
 use super::record::{Output, Record};
 use super::silence::Silence;
 use super::stage::{Position, Span, Stage, StageError};
 use super::starts::Starts;
 use super::topic_check;
-use super::trouble::{Described, Trouble, kafka_trouble};
+use super::trouble::{Described, Trouble, kafka_refusal, kafka_trouble};
 use super::writers::Writers;
 use crate::config::{BatchSettings, KafkaSettings};
 use crate::failpoint;
@@ -69,6 +71,8 @@ pub struct WorkerSettings {
     pub stream: &'static str,
     /// Topic to read.
     pub topic: String,
+    /// Who writes the topic; none for a stream's first.
+    pub upstream: Option<Upstream>,
     /// Topics to create where missing: inputs, outputs, dead letters.
     pub topics: Vec<String>,
     /// Kafka.
@@ -81,15 +85,30 @@ pub struct WorkerSettings {
 pub struct Worker<S> {
     settings: WorkerSettings,
     writers: Writers<S>,
+    entrance: Entrance,
     producer: Producer,
     status: Arc<WorkerStatus>,
 }
 
+impl<S> Worker<S> {
+    /// What the loop waits for while Kafka is of no use.
+    fn waiting_for_kafka(&self) -> String {
+        match self.producer.refusal() {
+            Some(refusal) => format!("kafka: {refusal}"),
+            None => "waiting for kafka".to_owned(),
+        }
+    }
+}
+
 impl<S: Stage> Worker<S> {
     /// Makes a loop that is not running yet; large batches are written by all `stages` side by side.
-    pub fn new(settings: WorkerSettings, stages: Vec<S>, producer: Producer) -> Self {
+    ///
+    /// `pool` leads to the Postgres that keeps the offsets of the stage before.
+    pub fn new(settings: WorkerSettings, pool: PgPool, stages: Vec<S>, producer: Producer) -> Self {
         let writers = Writers::new(stages, &settings.batch);
-        Self { settings, writers, producer, status: Arc::default() }
+        let WorkerSettings { stage, topic, upstream, .. } = &settings;
+        let entrance = Entrance::new(pool, stage, topic, upstream.clone());
+        Self { settings, writers, entrance, producer, status: Arc::default() }
     }
 }
 
@@ -104,7 +123,11 @@ impl<S: Stage> Runnable for Worker<S> {
         let _entered = handle.enter();
         while let Err(e) = handle.block_on(ensure_topics(&worker.settings.kafka, &worker.settings.topics)) {
             tracing::warn!(error = %e, "waiting for kafka to create topics");
-            worker.status.waiting(kafka_trouble(e).describe().map_or_else(String::new, |said| said.message));
+            let waiting = match kafka_refusal(&e) {
+                Some(refusal) => format!("kafka {refusal}"),
+                None => worker.waiting_for_kafka(),
+            };
+            worker.status.waiting(waiting);
             if handle.block_on(timeout(BACKOFF_MAX, token.cancelled())).is_ok() {
                 return Ok(());
             }
@@ -112,7 +135,7 @@ impl<S: Stage> Runnable for Worker<S> {
         let WorkerSettings { stage, topic, topics, kafka, .. } = &worker.settings;
         handle.spawn(topic_check::watch(kafka.clone(), topics.clone(), worker.status(), token.clone()));
         let group = format!("{}{stage}-{topic}", kafka.group_prefix);
-        let source = Source::subscribe(kafka, &group, topic)?;
+        let source = Source::subscribe(kafka, &group, topic, worker.producer.refusals().clone())?;
         let astray = Astray::new(kafka);
         let latency = Latency::of(worker.settings.stream);
         names::announce_stream(worker.settings.stream);
@@ -254,6 +277,7 @@ impl<S: Stage> Loop<'_, S> {
         let traced = BatchTrace::start(stage, topic, &records);
         let logged = traced.as_ref().map(BatchTrace::log);
         let rows = records.len();
+        self.examine(&mut records)?;
         let parts = self.worker.writers.deal(records);
         let parts: Vec<&[Record]> = parts.iter().map(Vec::as_slice).collect();
         let processed = self.process(&parts);
@@ -267,6 +291,14 @@ impl<S: Stage> Loop<'_, S> {
         tracing::debug!(batch.rows = rows, duration_ms = started.elapsed().as_millis(), "batch applied");
         self.source.commit(&self.positions, Pace::Busy);
         Ok(())
+    }
+
+    /// Finds records that are refused whatever their bodies say.
+    fn examine(&mut self, records: &mut [Record]) -> Result<(), Trouble> {
+        let examined = self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.entrance.examine(records)));
+        let examined = examined
+            .map_err(|elapsed| StageError::Transient { dependency: "postgres", source: elapsed.into() })?;
+        Ok(examined?)
     }
 
     /// Starts anew when a partition brings nothing though Kafka holds more.
@@ -311,7 +343,7 @@ impl<S: Stage> Loop<'_, S> {
     fn process(&mut self, parts: &[&[Record]]) -> Result<(), Trouble> {
         for (records, cause) in self.apply(parts, None)? {
             if let [_] = records {
-                let reject = Reject::new("refused_by_store", format!("{cause:#}"));
+                let reject = Reject::new("refused_by_store", format!("{cause:#}")).suspicious();
                 if let Some((_, cause)) = self.apply(&[records], Some(&reject))?.pop() {
                     return Err(Trouble::Stage(StageError::Data(cause)));
                 }
@@ -382,9 +414,9 @@ impl<S: Stage> Loop<'_, S> {
     /// Notes how old the records of a committed batch are, and how far the loop has come.
     fn measure(&self, records: &[Record]) {
         let now_ms = Utc::now().timestamp_millis();
-        self.latency.observe(records.iter().map(|record| now_ms - record.timestamp_ms));
+        self.latency.observe(records.iter().map(|record| now_ms - record.clamped_timestamp_ms()));
         let newest: BTreeMap<i32, i64> =
-            records.iter().map(|record| (record.partition, record.timestamp_ms)).collect();
+            records.iter().map(|record| (record.partition, record.timestamp_ms.min(now_ms))).collect();
         for (partition, timestamp_ms) in newest {
             let next = self.positions.get(&partition).copied().unwrap_or_default();
             self.source.lag().applied(partition, next, timestamp_ms);
@@ -404,6 +436,9 @@ impl<S: Stage> Loop<'_, S> {
                     self.unsettled.extend(self.positions.keys());
                     self.settle();
                     return Err(Trouble::Interrupted);
+                }
+                Ok(Err(missing @ ProduceError::NoPartition { .. })) => {
+                    return Err(StageError::NeedsOperator(missing.to_string()).into());
                 }
                 Ok(result) => return result.map_err(|e| Trouble::Kafka(e.into())),
                 Err(_) => {
@@ -514,7 +549,10 @@ impl<S: Stage> Loop<'_, S> {
     /// Reports the trouble, waits a little while serving the group, and has the position found again.
     fn recover(&mut self, trouble: Trouble) {
         self.epoch = 0;
-        let Some(Described { cause, message, error }) = trouble.describe() else { return };
+        let Some(Described { cause, mut message, error }) = trouble.describe() else { return };
+        if cause == "kafka" {
+            message = self.worker.waiting_for_kafka();
+        }
         metrics::counter!(names::RETRIES, "stream" => self.worker.settings.stream, "cause" => cause)
             .increment(1);
         if matches!(cause, "lost" | "operator" | "silent") {

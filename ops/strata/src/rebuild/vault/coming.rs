@@ -13,8 +13,8 @@ use strata_events::{Origin, StageId, StreamSpec, origin};
 use strata_runtime::Settings;
 use strata_runtime::kafka::{Output, pending};
 
-use crate::fleet::Fleet;
-use crate::kafka::read_ranges;
+use strata_observe::Fleet;
+use strata_observe::read_ranges;
 
 /// The records that start what is still to come.
 pub struct Coming(HashSet<Origin>);

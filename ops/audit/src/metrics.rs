@@ -1,0 +1,302 @@
+//! The metrics in Redis, read while cdm goes on counting, each value at a position that is known.
+//!
+//! All values are read between two positions. Whatever was not touched by a message between them is as it
+//! was at the second. The rest, which is little, is read once more together with a third position in one
+//! transaction of Redis. The messages up to that are in Kafka, so it is known for each value which searches
+//! it counts.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cdm::watermark::Watermarks;
+use redis::Connection;
+use strata_events::search::{EVENT_ID_HEADER, event_id};
+use strata_events::stream::HOTEL_SEARCH;
+use strata_events::{Contract as _, Origin, ProcessedSearch, StageId};
+use strata_runtime::Settings;
+use strata_runtime::redis::MetricsKeys;
+use strata_vault::hub_key;
+use uuid::Uuid;
+
+use super::letters;
+use super::outputs::{header, origin_of};
+use super::snapshot::{Lane, Offsets, Snapshot};
+use strata_observe::read_ranges;
+
+/// Longest wait for Redis.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Members or hotels of one request.
+const CHUNK: usize = 1000;
+
+/// A rebuild may put other metrics in place meanwhile, but not again and again.
+const ATTEMPTS: usize = 3;
+
+/// How far the metrics have counted.
+#[derive(Debug, Clone, Default)]
+pub struct Position {
+    /// Next offset by partition of their topic.
+    pub offsets: Offsets,
+    /// Last origins applied.
+    pub watermarks: BTreeMap<Lane, i64>,
+}
+
+/// Members that messages touched while the rest was read.
+#[derive(Debug, Default)]
+pub struct Touched {
+    /// Users by their id.
+    pub users: HashSet<String>,
+    /// Hotels by their id; their prices with them.
+    pub hotels: HashSet<String>,
+    /// Advertisers by their name.
+    pub advertisers: HashSet<String>,
+}
+
+/// Member → times; no whole number where somebody wrote none.
+pub type Counts = HashMap<String, f64>;
+
+/// Everything the metrics hold.
+#[derive(Debug, Default)]
+pub struct RedisMetrics {
+    topic: String,
+    /// Where all but the touched values were read.
+    pub position: Position,
+    /// Where the touched ones were read.
+    later: Option<Position>,
+    /// The touched ones.
+    pub touched: Touched,
+    /// User → searches.
+    pub users: Counts,
+    /// Hotel → searches.
+    pub hotels: Counts,
+    /// Advertiser → searches.
+    pub advertisers: Counts,
+    /// Hotel → advertiser → lowest price; -1 where there is no number.
+    pub prices: HashMap<String, HashMap<String, i64>>,
+}
+
+impl RedisMetrics {
+    /// Reads the metrics.
+    pub fn read(settings: &Settings) -> anyhow::Result<Self> {
+        let topic = settings.topics.name(HOTEL_SEARCH.topic(StageId::Cdm));
+        let mut store = Store::connect(settings)?;
+        for _ in 0..ATTEMPTS {
+            let before = store.position()?;
+            let mut metrics = store.all()?;
+            metrics.position = store.position()?;
+            topic.clone_into(&mut metrics.topic);
+            let Some(ranges) = passed(&before.offsets, &metrics.position.offsets) else { continue };
+            read_ranges(&settings.kafka, topic, &ranges, |record| {
+                if let Ok(search) = ProcessedSearch::decode(&record.payload) {
+                    metrics.touched.add(search);
+                }
+                Ok(())
+            })?;
+            if !metrics.touched.users.is_empty() {
+                metrics.later = Some(store.again(&mut metrics)?);
+            }
+            return Ok(metrics);
+        }
+        anyhow::bail!("the metrics in Redis are put in place anew again and again; try later")
+    }
+
+    /// True of the topic whose offsets lie beside the metrics.
+    pub fn holds(&self, topic: &str) -> bool {
+        self.topic == topic
+    }
+}
+
+impl Touched {
+    fn add(&mut self, search: ProcessedSearch) {
+        self.users.insert(search.user_id.to_string());
+        self.hotels.insert(search.hotel_id);
+        self.advertisers.extend(search.advertisers);
+    }
+}
+
+/// What was read from one position to the next; none where it does not lie before it.
+fn passed(before: &Offsets, after: &Offsets) -> Option<BTreeMap<i32, (i64, i64)>> {
+    let same = before.keys().eq(after.keys());
+    let ranges: BTreeMap<i32, (i64, i64)> =
+        before.iter().zip(after.values()).map(|((&p, &from), &to)| (p, (from, to))).collect();
+    (same && ranges.values().all(|(from, to)| from <= to)).then_some(ranges)
+}
+
+/// Redis as the metrics lie in it.
+struct Store {
+    redis: Connection,
+    keys: MetricsKeys,
+}
+
+impl Store {
+    fn connect(settings: &Settings) -> anyhow::Result<Self> {
+        let client = settings.redis.client();
+        let redis = client
+            .get_connection_with_timeout(Duration::from_secs(3))
+            .context("Redis does not answer; is the fleet up? (make up)")?;
+        redis.set_read_timeout(Some(REDIS_TIMEOUT))?;
+        Ok(Self { redis, keys: MetricsKeys::new(&settings.redis_prefix) })
+    }
+
+    fn position(&mut self) -> anyhow::Result<Position> {
+        let (offsets, watermarks) = redis::pipe()
+            .atomic()
+            .hgetall(self.keys.offsets())
+            .hgetall(self.keys.watermarks())
+            .query(&mut self.redis)?;
+        to_position(offsets, watermarks)
+    }
+
+    fn all(&mut self) -> anyhow::Result<RedisMetrics> {
+        let mut metrics = RedisMetrics {
+            users: self.scan(&self.keys.users())?,
+            hotels: self.scan(&self.keys.hotels())?,
+            advertisers: self.scan(&self.keys.advertisers())?,
+            ..RedisMetrics::default()
+        };
+        let hotels: Vec<&String> = metrics.hotels.keys().collect();
+        for chunk in hotels.chunks(CHUNK) {
+            let mut pipe = redis::pipe();
+            for hotel in chunk {
+                pipe.hgetall(self.keys.offers(hotel));
+            }
+            let prices: Vec<HashMap<String, String>> = pipe.query(&mut self.redis)?;
+            for (hotel, prices) in chunk.iter().zip(prices) {
+                metrics.prices.insert((*hotel).clone(), to_prices(prices));
+            }
+        }
+        Ok(metrics)
+    }
+
+    fn scan(&mut self, key: &str) -> anyhow::Result<Counts> {
+        let (mut counts, mut cursor) = (Counts::new(), 0_u64);
+        loop {
+            let mut scan = redis::cmd("ZSCAN");
+            scan.arg(key).arg(cursor).arg("COUNT").arg(CHUNK);
+            let (next, members): (u64, Vec<(String, f64)>) = scan.query(&mut self.redis)?;
+            counts.extend(members);
+            if next == 0 {
+                return Ok(counts);
+            }
+            cursor = next;
+        }
+    }
+
+    /// Reads the touched values again, together with the position at which they are read.
+    fn again(&mut self, metrics: &mut RedisMetrics) -> anyhow::Result<Position> {
+        let Self { redis, keys } = self;
+        let Touched { users, hotels, advertisers } = &metrics.touched;
+        let lists = [users, hotels, advertisers].map(|set| set.iter().cloned().collect::<Vec<_>>());
+        let mut pipe = redis::pipe();
+        pipe.atomic().hgetall(keys.offsets()).hgetall(keys.watermarks());
+        let sets = [keys.users(), keys.hotels(), keys.advertisers()];
+        for (key, members) in sets.iter().zip(&lists).filter(|(_, members)| !members.is_empty()) {
+            pipe.cmd("ZMSCORE").arg(key).arg(members);
+        }
+        for hotel in &lists[1] {
+            pipe.hgetall(keys.offers(hotel));
+        }
+        let answers: Vec<redis::Value> = pipe.query(redis)?;
+        let mut answers = answers.into_iter();
+        let mut next = || answers.next().context("Redis answered less than it was asked");
+        let position = to_position(from_redis(next()?)?, from_redis(next()?)?)?;
+        let counts = [&mut metrics.users, &mut metrics.hotels, &mut metrics.advertisers];
+        for (counts, members) in counts.into_iter().zip(&lists).filter(|(_, members)| !members.is_empty()) {
+            let scores: Vec<Option<f64>> = from_redis(next()?)?;
+            for (member, score) in members.iter().zip(scores) {
+                match score {
+                    Some(score) => drop(counts.insert(member.clone(), score)),
+                    None => drop(counts.remove(member)),
+                }
+            }
+        }
+        for hotel in &lists[1] {
+            metrics.prices.insert(hotel.clone(), to_prices(from_redis(next()?)?));
+        }
+        Ok(position)
+    }
+}
+
+fn from_redis<T: redis::FromRedisValue>(value: redis::Value) -> anyhow::Result<T> {
+    redis::from_redis_value(value).map_err(|e| anyhow::anyhow!("Redis answered in another form: {e}"))
+}
+
+fn to_prices(prices: HashMap<String, String>) -> HashMap<String, i64> {
+    prices.into_iter().map(|(advertiser, price)| (advertiser, price.parse().unwrap_or(-1))).collect()
+}
+
+fn to_position(offsets: BTreeMap<i32, i64>, watermarks: BTreeMap<String, i64>) -> anyhow::Result<Position> {
+    let lane = |field: &str| {
+        let (read, origin) = field.split_once('/')?;
+        let (topic, partition) = origin.rsplit_once('/')?;
+        Some((read.parse().ok()?, topic.into(), partition.parse().ok()?))
+    };
+    let watermarks = watermarks.into_iter().map(|(field, last)| {
+        let lane = lane(&field).with_context(|| format!("watermark {field:?} in Redis names no lane"))?;
+        Ok((lane, last))
+    });
+    Ok(Position { offsets, watermarks: watermarks.collect::<anyhow::Result<_>>()? })
+}
+
+/// Searches of the vault that the metrics do not count yet, by key: true where the touched values do.
+pub type Withheld = HashMap<Uuid, bool>;
+
+/// Finds what the metrics have not applied, as cdm would find it.
+pub fn withheld(snapshot: &Snapshot<'_>) -> anyhow::Result<Withheld> {
+    let [processed_topic, topic] =
+        [StageId::Dds, StageId::Cdm].map(|stage| snapshot.settings.topics.name(HOTEL_SEARCH.topic(stage)));
+    let RedisMetrics { position, later, .. } = &snapshot.redis;
+    let mut marks = Watermarks::new(position.watermarks.clone());
+    let mut withheld = Withheld::new();
+    read_ranges(&snapshot.settings.kafka, topic, &snapshot.unread(StageId::Cdm.as_str(), topic), |record| {
+        let known = ProcessedSearch::decode(&record.payload).is_ok();
+        if known && marks.advance(record.partition, &record.source()) {
+            let next = later.as_ref().and_then(|later| later.offsets.get(&record.partition));
+            let applied = next.is_some_and(|next| record.offset < *next);
+            withheld.extend(key_of(record.event_id.as_deref(), &record.start()).map(|key| (key, applied)));
+        }
+        Ok(())
+    })?;
+    for output in snapshot.kept_for(StageId::Dds.as_str(), processed_topic, topic) {
+        let Some(origin) = origin_of(output) else { continue };
+        let partition = output.partition_among(snapshot.partitions(topic));
+        if marks.advance(partition, &origin) {
+            withheld.extend(key_of(header(output, EVENT_ID_HEADER), &origin).map(|key| (key, false)));
+        }
+    }
+    for letter in letters::unapplied(snapshot, topic, &position.watermarks) {
+        let start = letter.start();
+        if let Some(key) = start.and_then(|start| key_of(letter.event_id.as_deref(), &start)) {
+            withheld.entry(key).or_insert(false);
+        }
+    }
+    Ok(withheld)
+}
+
+/// The vault key of a search.
+pub fn key_of(given: Option<&str>, start: &Origin) -> Option<Uuid> {
+    event_id(given, start).ok().map(|id| hub_key(&id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_that_does_not_follow_the_one_before_is_seen() {
+        let at = |offsets: &[(i32, i64)]| offsets.iter().copied().collect::<Offsets>();
+        let ranges = passed(&at(&[(0, 5), (1, 7)]), &at(&[(0, 6), (1, 7)])).expect("later");
+        assert_eq!(ranges, [(0, (5, 6)), (1, (7, 7))].into());
+        assert!(passed(&at(&[(0, 5)]), &at(&[(0, 4)])).is_none());
+        assert!(passed(&at(&[(0, 5)]), &at(&[(0, 5), (1, 0)])).is_none());
+    }
+
+    #[test]
+    fn lanes_are_read_whatever_the_topic_is_called() {
+        let field = MetricsKeys::lane(3, "a/b.dlq", 4);
+        let position = to_position(BTreeMap::new(), [(field, 9)].into()).expect("a lane");
+        assert_eq!(position.watermarks, [((3, "a/b.dlq".into(), 4), 9)].into());
+        assert!(to_position(BTreeMap::new(), [("3".to_owned(), 9)].into()).is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! One moment of Postgres, and what Kafka and Redis held around it.
+//!
+//! What Kafka holds only grows at its end and shrinks at its beginning. So the beginnings are asked before
+//! the snapshot is taken and the ends after it: an offset of the snapshot lies between them, or is wrong.
+//! Redis is read before the snapshot, so that the snapshot holds every search that the metrics have counted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use strata_events::StageId;
+use strata_events::stream::{self, HOTEL_SEARCH};
+use strata_runtime::Settings;
+use strata_runtime::kafka::Output;
+
+use super::letters::{self, Letter};
+use super::metrics::RedisMetrics;
+use super::outputs::{self, Kept};
+use super::reader::Reader;
+use strata_observe::Fleet;
+use strata_observe::read_ranges;
+
+/// Where a stage stands in a topic: partition → next offset.
+pub type Offsets = BTreeMap<i32, i64>;
+
+/// A watermark's place: partition read, topic and partition of the origin.
+pub type Lane = (i32, Arc<str>, i32);
+
+/// A partition as Kafka holds it.
+#[derive(Debug, Clone, Copy)]
+pub struct Edge {
+    /// First offset, before the snapshot.
+    pub low: i64,
+    /// The one after the last, after the snapshot.
+    pub high: i64,
+    /// Kafka time of the first record, in milliseconds, where there is one.
+    pub begins: Option<i64>,
+}
+
+/// The moment that all checks look at.
+pub struct Snapshot<'a> {
+    /// Names of topics, and how servers are reached.
+    pub settings: &'a Settings,
+    name: String,
+    /// Next offsets by stage and topic, those of the metrics included.
+    pub offsets: BTreeMap<(String, String), Offsets>,
+    /// What Kafka held, by topic.
+    pub edges: BTreeMap<String, BTreeMap<i32, Edge>>,
+    /// Outputs that may not have been sent.
+    pub kept: Vec<Kept>,
+    /// All dead letters.
+    pub letters: Vec<Letter>,
+    /// Watermarks by stage and topic, those of the metrics not included.
+    watermarks: BTreeMap<(String, String), BTreeMap<Lane, i64>>,
+    /// Last replay numbers by stage and topic.
+    pub replays: BTreeMap<(String, String), i64>,
+    /// The metrics.
+    pub redis: RedisMetrics,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Takes the snapshot; it lasts while the reader lives.
+    pub fn take(settings: &'a Settings, fleet: &Fleet) -> anyhow::Result<(Self, Reader)> {
+        let topics: Vec<&str> = stream::topics().map(|topic| settings.topics.name(topic)).collect();
+        let before: Vec<_> = topics.iter().map(|topic| fleet.watermarks(topic)).collect::<Result<_, _>>()?;
+        let redis = RedisMetrics::read(settings)?;
+        let (mut reader, name) = Reader::export(&settings.postgres)?;
+        let mut edges = BTreeMap::new();
+        for (topic, before) in topics.iter().zip(before) {
+            edges.insert((*topic).to_owned(), look_around(settings, fleet, topic, &before)?);
+        }
+        let metrics_topic = settings.topics.name(HOTEL_SEARCH.topic(StageId::Cdm));
+        let mut offsets = read_offsets(&mut reader)?;
+        offsets.insert(
+            (StageId::Cdm.as_str().to_owned(), metrics_topic.to_owned()),
+            redis.position.offsets.clone(),
+        );
+        let snapshot = Self {
+            settings,
+            name,
+            offsets,
+            edges,
+            kept: outputs::read(&mut reader)?,
+            letters: letters::read(&mut reader)?,
+            watermarks: read_watermarks(&mut reader)?,
+            replays: read_replays(&mut reader)?,
+            redis,
+        };
+        Ok((snapshot, reader))
+    }
+
+    /// One more reader of the same moment.
+    pub fn reader(&self) -> anyhow::Result<Reader> {
+        Reader::import(&self.settings.postgres, &self.name)
+    }
+
+    /// Where a stage stood.
+    pub fn offsets_of(&self, stage: &str, topic: &str) -> Offsets {
+        self.offsets.get(&(stage.to_owned(), topic.to_owned())).cloned().unwrap_or_default()
+    }
+
+    /// The watermarks of a stage in a topic.
+    pub fn watermarks_of(&self, stage: &str, topic: &str) -> BTreeMap<Lane, i64> {
+        self.watermarks.get(&(stage.to_owned(), topic.to_owned())).cloned().unwrap_or_default()
+    }
+
+    /// What a stage had still to read: from its offset to the end after the snapshot.
+    pub fn unread(&self, stage: &str, topic: &str) -> BTreeMap<i32, (i64, i64)> {
+        let offsets = self.offsets_of(stage, topic);
+        let edges = self.edges.get(topic).into_iter().flatten();
+        edges
+            .map(|(&partition, edge)| {
+                let next = offsets.get(&partition).copied().unwrap_or(edge.low);
+                // What is lost is said by the check of the offsets.
+                (partition, (next.max(edge.low), edge.high))
+            })
+            .collect()
+    }
+
+    /// Outputs that a stage keeps for a topic.
+    pub fn kept_for(&self, stage: &str, read: &str, sent_to: &str) -> impl Iterator<Item = &Output> {
+        let own = self.kept.iter().filter(move |kept| kept.stage == stage && kept.topic == read);
+        own.flat_map(|kept| &kept.outputs).filter(move |output| *output.topic == *sent_to)
+    }
+
+    /// Partitions of a topic.
+    pub fn partitions(&self, topic: &str) -> i32 {
+        self.edges.get(topic).map_or(0, |edges| i32::try_from(edges.len()).unwrap_or(i32::MAX))
+    }
+}
+
+fn look_around(
+    settings: &Settings,
+    fleet: &Fleet,
+    topic: &str,
+    before: &[(i32, i64, i64)],
+) -> anyhow::Result<BTreeMap<i32, Edge>> {
+    let lows: BTreeMap<i32, i64> = before.iter().map(|&(p, low, _)| (p, low)).collect();
+    let now = fleet.watermarks(topic)?;
+    let firsts = now.iter().map(|&(p, low, high)| (p, (low, high.min(low + 1)))).collect();
+    let mut begins = BTreeMap::new();
+    read_ranges(&settings.kafka, topic, &firsts, |record| {
+        begins.insert(record.partition, record.timestamp_ms);
+        Ok(())
+    })?;
+    let edge = |(p, low, high)| {
+        let low = lows.get(&p).copied().unwrap_or(low);
+        (p, Edge { low, high, begins: begins.get(&p).copied() })
+    };
+    Ok(now.into_iter().map(edge).collect())
+}
+
+fn read_offsets(reader: &mut Reader) -> anyhow::Result<BTreeMap<(String, String), Offsets>> {
+    let rows: Vec<(String, String, i32, i64)> = reader
+        .rows(sqlx::query_as("select stage, topic, partition, next_offset from ops.consumer_offsets"))?;
+    let mut offsets: BTreeMap<_, Offsets> = BTreeMap::new();
+    for (stage, topic, partition, next) in rows {
+        offsets.entry((stage, topic)).or_default().insert(partition, next);
+    }
+    Ok(offsets)
+}
+
+fn read_watermarks(reader: &mut Reader) -> anyhow::Result<BTreeMap<(String, String), BTreeMap<Lane, i64>>> {
+    let rows: Vec<(String, String, i32, String, i32, i64)> = reader.rows(sqlx::query_as(
+        "select stage, topic, partition, origin_topic, origin_partition, last_offset from ops.origin_watermarks",
+    ))?;
+    let mut watermarks: BTreeMap<_, BTreeMap<Lane, i64>> = BTreeMap::new();
+    for (stage, topic, read, origin_topic, origin_partition, last) in rows {
+        let lane = (read, origin_topic.into(), origin_partition);
+        watermarks.entry((stage, topic)).or_default().insert(lane, last);
+    }
+    Ok(watermarks)
+}
+
+fn read_replays(reader: &mut Reader) -> anyhow::Result<BTreeMap<(String, String), i64>> {
+    let rows: Vec<(String, String, i64)> =
+        reader.rows(sqlx::query_as("select stage, topic, last_seq from ops.replay_sequences"))?;
+    Ok(rows.into_iter().map(|(stage, topic, last)| ((stage, topic), last)).collect())
+}

@@ -1,0 +1,71 @@
+//! `strata reconcile`: has the layers compared and prints what was found.
+
+use std::process::ExitCode;
+
+use strata_audit::Report;
+use strata_runtime::{Settings, pg};
+
+use crate::layers::grouped;
+use crate::table::{Align, Table};
+
+/// How to report.
+#[derive(clap::Args)]
+pub struct Args {
+    /// One JSON object, for scripts.
+    #[arg(long)]
+    json: bool,
+    /// Rows that are named of each check that fails.
+    #[arg(long, default_value_t = 5)]
+    rows: usize,
+}
+
+/// Compares the layers; fails when they differ.
+pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
+    let report = strata_audit::reconcile(settings).await?;
+    if args.json {
+        println!("{}", report.json(args.rows));
+    } else {
+        print(&report, args.rows);
+    }
+    if let Err(e) = report.store(&pg::pool(&settings.postgres, "strata", 1)).await {
+        eprintln!("strata: the outcome is not in ops.reconciliations: {e}");
+    }
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints a line per check and names the first `rows` that differ of each.
+fn print(report: &Report, rows: usize) {
+    let mut table = Table::new(&[
+        ("check", Align::Left),
+        ("rows", Align::Right),
+        ("differences", Align::Right),
+        ("result", Align::Left),
+    ]);
+    for check in &report.checks {
+        table.push([
+            check.name.clone(),
+            grouped(check.compared),
+            grouped(check.differences),
+            check.result().to_owned(),
+        ]);
+    }
+    table.print();
+    for check in report.failed() {
+        println!("\n{}", check.name);
+        let named = check.named.iter().take(rows);
+        let more = check.differences - named.len() as i64;
+        named.for_each(|row| println!("  {row}"));
+        if more > 0 {
+            println!("  and {} more", grouped(more));
+        }
+    }
+    for note in &report.notes {
+        println!("\nnote: {note}");
+    }
+    let verdict = match report.differences() {
+        0 => "all layers agree".to_owned(),
+        1 => "1 difference".to_owned(),
+        n => format!("{} differences", grouped(n)),
+    };
+    println!("\n{verdict}; {} checks in {:.1} s", report.checks.len(), report.took.as_secs_f64());
+}
