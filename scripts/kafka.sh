@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Kafka's command line tools on the Kafka of the settings:
 #   scripts/kafka.sh topics --list
+#   scripts/kafka.sh configs --entity-type topics --entity-name cdm_topic --describe
 #   scripts/kafka.sh groups --all-groups --describe
 #   scripts/kafka.sh consume --topic cdm_topic --from-beginning
 #   scripts/kafka.sh produce --topic stg_topic
@@ -17,6 +18,7 @@ set -euo pipefail
 tools=org.apache.kafka.tools
 case ${1-} in
 topics) class=$tools.TopicCommand ;;
+configs) class=kafka.admin.ConfigCommand ;;
 groups) class=$tools.consumer.group.ConsumerGroupCommand ;;
 consume) class=$tools.consumer.ConsoleConsumer ;;
 produce) class=$tools.ConsoleProducer ;;

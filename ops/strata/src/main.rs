@@ -13,7 +13,8 @@ mod table;
 mod top;
 mod watch;
 
-use std::process::ExitCode;
+use std::panic;
+use std::process::{self, ExitCode};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -50,8 +51,25 @@ enum Command {
     Watch,
 }
 
+/// Ends the program when whoever reads its output has left, as in `strata status | head`.
+///
+/// Rust ignores SIGPIPE and panics in `println!` instead; to take the signal back would be unsafe code.
+fn end_with_the_reader() {
+    /// What a shell says of a program that SIGPIPE has ended.
+    const SIGPIPE_STATUS: i32 = 128 + 13;
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let words = info.payload_as_str().unwrap_or_default();
+        if words.starts_with("failed printing to std") && words.contains("Broken pipe") {
+            process::exit(SIGPIPE_STATUS);
+        }
+        usual(info);
+    }));
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
+    end_with_the_reader();
     let cli = Cli::parse();
     tls::install();
     let outcome = async {

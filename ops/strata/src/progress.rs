@@ -29,15 +29,31 @@ pub async fn follow<T>(
         }
         anyhow::Ok(positions)
     };
-    let start = look().await?;
+    let mut told = String::new();
+    // A server that is away comes back; whoever waits for events waits for it, too.
+    let mut patiently = async || loop {
+        let error = match look().await {
+            Ok(positions) => return positions,
+            Err(error) => format!("{error:#}"),
+        };
+        if told != error {
+            eprintln!("{error}; waiting until it does");
+            told = error;
+        }
+        tokio::time::sleep(REFRESH).await;
+    };
+    let start = patiently().await;
     let bars = bars(streams)?;
     let (mut last, mut moved) = (start.clone(), Instant::now());
     loop {
         let sent = sending.is_finished();
-        let now = look().await?;
+        let asked = Instant::now();
+        let now = patiently().await;
+        // What no stage can be asked about is no standstill.
+        moved += asked.elapsed();
         show(&bars, &start, &now);
         // A stage that was empty-handed a moment ago may have been handed something since.
-        if sent && now.iter().all(|stage| stage.lag() == 0) && look().await? == now {
+        if sent && now.iter().all(|stage| stage.lag() == 0) && patiently().await == now {
             break;
         }
         if now != last {

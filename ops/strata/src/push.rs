@@ -1,14 +1,16 @@
 //! `strata push`: events from the generator, followed to the data marts.
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures::future::try_join_all;
+use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use strata_events::StreamSpec;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_runtime::Settings;
+use uuid::Uuid;
 
 use crate::fleet::Fleet;
 use crate::layers::grouped;
@@ -17,6 +19,9 @@ use crate::{layers, progress, top};
 
 /// Orders where nothing else is asked for.
 const DEFAULT_ORDERS: u64 = 1000;
+
+/// Pause before data-source is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What to push.
 #[derive(clap::Args)]
@@ -33,7 +38,8 @@ pub struct Args {
     /// The same events again for the same seed.
     #[arg(long)]
     seed: Option<u64>,
-    /// Waits until cdm holds them, with progress, and prints the rows of every layer.
+    /// Waits until cdm holds them, with progress, and prints the rows of every layer; an outage of data-source or
+    /// of a server meanwhile is waited out.
     #[arg(long)]
     wait: bool,
 }
@@ -89,7 +95,29 @@ fn named(stream: &StreamSpec, count: u64) -> String {
     format!("{} {name}", grouped(i64::try_from(count).unwrap_or(i64::MAX)))
 }
 
-/// Asks data-source for events of one stream.
+/// Why data-source did not take a push.
+enum Refused {
+    /// It, or what it needs, is away: the same push will do later.
+    Away(String),
+    /// It never will.
+    Forever(anyhow::Error),
+}
+
+/// Sends a push once.
+async fn attempt(request: RequestBuilder, url: &str) -> Result<(), Refused> {
+    let answer = request.send().await;
+    let answer = answer.map_err(|e| Refused::Away(format!("data-source does not answer at {url}: {e}")))?;
+    let (status, body) = (answer.status(), answer.json::<Value>().await.unwrap_or_default());
+    let said = || format!("data-source answered {status}: {body}");
+    match status.as_u16() {
+        _ if status.is_success() => Ok(()),
+        429 | 500.. => Err(Refused::Away(said())),
+        _ => Err(Refused::Forever(anyhow::anyhow!(said()))),
+    }
+}
+
+/// Asks data-source for events of one stream; with `--wait` again and again, for the same ones, until it takes
+/// them: what a request that died had brought to Kafka already is not brought there as something else.
 fn post(
     settings: &Settings,
     args: &Args,
@@ -97,6 +125,10 @@ fn post(
     count: u64,
 ) -> impl Future<Output = anyhow::Result<()>> + use<> {
     let mut body = json!({"N": count, "stream": stream.name});
+    let is_patient = args.wait;
+    if is_patient {
+        body["id"] = json!(Uuid::now_v7());
+    }
     if let Some(rate) = args.rate {
         body["rate"] = json!(rate);
     }
@@ -109,10 +141,22 @@ fn post(
     });
     async move {
         let (request, url) = request?;
-        let answer = request.send().await.with_context(|| format!("data-source does not answer at {url}"))?;
-        let (status, body) = (answer.status(), answer.json::<Value>().await.unwrap_or_default());
-        anyhow::ensure!(status.is_success(), "data-source answered {status}: {body}");
-        Ok(())
+        let mut told = String::new();
+        loop {
+            let again = request.try_clone().context("a request that cannot be repeated")?;
+            match attempt(again, &url).await {
+                Ok(()) => return Ok(()),
+                Err(Refused::Away(why)) if is_patient => {
+                    if told != why {
+                        eprintln!("{why}; asking again until it takes the events");
+                        told = why;
+                    }
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+                Err(Refused::Away(why)) => anyhow::bail!(why),
+                Err(Refused::Forever(error)) => return Err(error),
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use strata_events::{
 };
 
 use crate::reference::Snapshot;
-use crate::stream::{Accepted, Event, GenerateError, Generator, SEEDED_EPOCH, Start};
+use crate::stream::{Accepted, Event, GenerateError, Generator, Start};
 
 /// Orders that end CLOSED; the others are CANCELLED.
 const CLOSED_SHARE: f64 = 0.9;
@@ -47,16 +47,12 @@ pub fn accept(bytes: &[u8]) -> Result<Accepted, Reject> {
 
 /// Makes a generator of orders; `reference` holds at least one user and one restaurant with a dish.
 pub fn generator(reference: Arc<Snapshot>, start: Start) -> Box<dyn Generator> {
-    let (next_id, seed) = match start {
-        Start::Fresh { first_id } => (first_id, rand::random()),
-        Start::Seed(seed) => (seeded_first_id(seed), seed),
+    let next_id = match start {
+        Start::Fresh { first_id } | Start::Again { first_id, .. } => first_id,
+        Start::Seed(seed) => seeded_first_id(seed),
     };
-    let rng = ChaCha8Rng::seed_from_u64(seed);
-    let clock = match start {
-        Start::Fresh { .. } => None,
-        Start::Seed(_) => DateTime::from_timestamp(SEEDED_EPOCH, 0),
-    };
-    Box::new(OrderGenerator { reference, rng, next_id, clock })
+    let rng = ChaCha8Rng::seed_from_u64(start.seed());
+    Box::new(OrderGenerator { reference, rng, next_id, start, clock: start.clock() })
 }
 
 /// Orders one after the other.
@@ -64,7 +60,8 @@ struct OrderGenerator {
     reference: Arc<Snapshot>,
     rng: ChaCha8Rng,
     next_id: i64,
-    /// The invented time of a seeded run; none means now.
+    start: Start,
+    /// The time of events that can be repeated; none means now.
     clock: Option<DateTime<Utc>>,
 }
 
@@ -85,11 +82,14 @@ impl Generator for OrderGenerator {
 }
 
 impl OrderGenerator {
-    /// When the order is sent: now, or about a second after the one before.
+    /// When the order is sent: now, or some time after the one before.
     fn sent_time(&mut self) -> DateTime<Utc> {
         match &mut self.clock {
             Some(clock) => {
-                *clock += TimeDelta::milliseconds(self.rng.random_range(500..1500));
+                *clock += match self.start {
+                    Start::Again { gap, .. } => TimeDelta::from_std(gap).unwrap_or_default(),
+                    _ => TimeDelta::milliseconds(self.rng.random_range(500..1500)),
+                };
                 *clock
             }
             None => {
@@ -198,6 +198,9 @@ fn percent(amount: Money, percent: u32) -> Money {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::time::Duration;
+
+    use uuid::Uuid;
 
     use super::*;
     use crate::catalog;
@@ -240,6 +243,24 @@ mod tests {
         assert_ne!(take(Start::Seed(43), 10), short);
         for event in long {
             accept(&event.payload).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_push_that_is_repeated_gives_the_same_bytes_dated_from_its_beginning() {
+        let gap = Duration::from_millis(20);
+        let again = |id| Start::Again { first_id: 7, id, gap };
+        let id = Uuid::now_v7();
+        let (first, second) = (take(again(id), 50), take(again(id), 200));
+        assert_eq!(first, second[..50]);
+        assert_ne!(take(again(Uuid::now_v7()), 50), first);
+        let sent = |event: &Event| Order::decode(&event.payload).unwrap().sent_dttm;
+        assert!((Utc::now() - sent(&first[0])).num_seconds() < 10);
+        assert_eq!(sent(&first[49]) - sent(&first[0]), TimeDelta::milliseconds(49 * 20));
+        // Ids that somebody made up are dated like today, or like seeded events.
+        for made_up in ["00000000-0000-7000-8000-000000000000", "ffffffff-ffff-7fff-bfff-ffffffffffff"] {
+            let at = sent(&take(again(made_up.parse().unwrap()), 1)[0]).timestamp();
+            assert!((crate::stream::SEEDED_EPOCH..=Utc::now().timestamp() + 1).contains(&at), "{made_up}");
         }
     }
 

@@ -77,7 +77,7 @@ async fn publish(context: &Context, wanted: PushRequest, at: Option<TraceParent>
 /// Starts a thread that generates ahead of the sending, as far as the channel has room.
 async fn generate(context: &Context, wanted: PushRequest) -> Result<mpsc::Receiver<Chunk>, ApiError> {
     let generator = match wanted.stream.make {
-        Make::Alone(make) => make(wanted.seed),
+        Make::Alone(make) => make(start(wanted, async || Ok(0)).await?),
         Make::FromReference(make) => {
             let (reference, start) = from_reference(context, wanted).await?;
             make(reference, start)
@@ -93,20 +93,31 @@ async fn generate(context: &Context, wanted: PushRequest) -> Result<mpsc::Receiv
 /// The reference data, and ids of its own where the request has no seed.
 async fn from_reference(context: &Context, wanted: PushRequest) -> Result<(Arc<Snapshot>, Start), ApiError> {
     let unavailable = |e: redis::RedisError| ApiError::unavailable("Redis", &e);
-    let reference = context.reference.snapshot(wanted.seed.is_some()).await.map_err(unavailable)?;
+    let can_repeat = wanted.seed.is_some() || wanted.id.is_some();
+    let reference = context.reference.snapshot(can_repeat).await.map_err(unavailable)?;
     let reference = reference.ok_or_else(|| {
         let message = "there are no reference data: PUT /reference/users and /reference/restaurants first";
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
     })?;
-    let start = match wanted.seed {
-        Some(seed) => Start::Seed(seed),
-        None => {
-            let name = wanted.stream.spec.name;
-            let first_id = context.reference.take_ids(name, wanted.count).await.map_err(unavailable)?;
-            Start::Fresh { first_id }
-        }
+    let take_ids = async || {
+        let taken = context.reference.take_ids(wanted.stream.spec.name, wanted.count, wanted.id).await;
+        taken.map_err(unavailable)
     };
-    Ok((reference, start))
+    Ok((reference, start(wanted, take_ids).await?))
+}
+
+/// Where the events of a request start; ids of its own are taken where a seed does not say them.
+async fn start(
+    wanted: PushRequest,
+    take_ids: impl AsyncFnOnce() -> Result<i64, ApiError>,
+) -> Result<Start, ApiError> {
+    Ok(match (wanted.seed, wanted.id) {
+        (Some(seed), _) => Start::Seed(seed),
+        (None, Some(id)) => {
+            Start::Again { first_id: take_ids().await?, id, gap: wanted.gap.unwrap_or_default() }
+        }
+        (None, None) => Start::Fresh { first_id: take_ids().await? },
+    })
 }
 
 /// Generates `count` events, or until nobody wants them any more.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use strata_events::{Contract, Restaurant, User};
 use strata_runtime::redis::{Connection, ReferenceKeys};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::catalog;
 
@@ -23,10 +24,16 @@ const READ_BATCH: usize = 100;
 
 /// Moves a sequence by a block and returns the first id. Microseconds fit a Lua number exactly.
 const TAKE_IDS: &str = "
+local taken = KEYS[2] and redis.call('GET', KEYS[2])
+if taken then return tonumber(taken) end
 local last = tonumber(redis.call('GET', KEYS[1]) or 0)
 local before = math.max(last, tonumber(ARGV[1]))
 redis.call('SET', KEYS[1], string.format('%.0f', before + tonumber(ARGV[2])))
+if KEYS[2] then redis.call('SET', KEYS[2], string.format('%.0f', before + 1), 'EX', ARGV[3]) end
 return before + 1";
+
+/// A push may be repeated for so long, in seconds.
+const REPEATABLE_SECS: u32 = 24 * 60 * 60;
 
 /// Longest pause between two attempts to fill an empty Redis.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
@@ -124,11 +131,18 @@ impl ReferenceStore {
     ///
     /// A block starts behind the last one and never before the present microsecond: ids do not come
     /// again either when Redis was emptied, or lost its last second in a crash.
-    pub async fn take_ids(&self, stream: &str, count: u32) -> RedisResult<i64> {
-        let key = format!("{}seq:{stream}", self.keys.prefix);
+    ///
+    /// **Idempotent** for the same `push` within [`REPEATABLE_SECS`]: it gets its block again.
+    pub async fn take_ids(&self, stream: &str, count: u32, push: Option<Uuid>) -> RedisResult<i64> {
+        let prefix = &self.keys.prefix;
         let mut redis = self.redis.clone();
         let script = redis::Script::new(TAKE_IDS);
-        script.key(key).arg(Utc::now().timestamp_micros()).arg(count).invoke_async(&mut redis).await
+        let mut call = script.key(format!("{prefix}seq:{stream}"));
+        if let Some(push) = push {
+            call.key(format!("{prefix}push:{stream}:{count}:{push}"));
+        }
+        call.arg(Utc::now().timestamp_micros()).arg(count).arg(REPEATABLE_SECS);
+        call.invoke_async(&mut redis).await
     }
 
     /// Writes a batch, its index and a new version in one transaction.

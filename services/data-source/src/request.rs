@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::stream::{self, Stream};
 
@@ -26,6 +27,8 @@ pub struct PushRequest {
     pub gap: Option<Duration>,
     /// Seed, where the same events are wanted again.
     pub seed: Option<u64>,
+    /// Identity of the push, where the caller may send it again; what has a seed needs none.
+    pub id: Option<Uuid>,
 }
 
 impl PushRequest {
@@ -46,6 +49,7 @@ impl PushRequest {
                 .ok_or_else(|| format!("stream must be one of: {}", stream::names()))?,
             gap: fields.get("rate").map(gap).transpose()?,
             seed: fields.get("seed").map(seed).transpose()?,
+            id: fields.get("id").map(id).transpose()?,
         })
     }
 }
@@ -75,6 +79,13 @@ fn gap(value: &Value) -> Result<Duration, String> {
 fn seed(value: &Value) -> Result<u64, String> {
     whole(value)
         .ok_or_else(|| format!("seed must be a whole number from 0 to 2^64 - 1, not {}", shown(value)))
+}
+
+/// Reads `id`.
+fn id(value: &Value) -> Result<Uuid, String> {
+    let id = value.as_str().and_then(|text| Uuid::parse_str(text).ok());
+    id.filter(|id| id.get_version_num() == 7)
+        .ok_or_else(|| format!("id must be a UUID of version 7, not {}", shown(value)))
 }
 
 /// Reads a whole number however it is written: to JSON, 5 and 5.0 are the same.
@@ -142,6 +153,9 @@ mod tests {
             (r#"{"seed":"a"}"#, "seed "),
             (r#"{"seed":1e19}"#, "seed "),
             (r#"{"seed":18446744073709551616}"#, "seed "),
+            (r#"{"id":"again"}"#, "id "),
+            (r#"{"id":7}"#, "id "),
+            (r#"{"id":"3f0c7a52-6a0e-4f0e-9d5b-3a3e7d1c2b10"}"#, "id "),
             ("[]", "object"),
             ("7", "object"),
             ("null", "object"),

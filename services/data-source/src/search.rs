@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use chrono::Utc;
+use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Number;
@@ -13,7 +13,7 @@ use strata_runtime::kafka::OutputHeaders;
 use uuid::{Builder, Uuid};
 
 use crate::skew::Skew;
-use crate::stream::{Accepted, Event, GenerateError, Generator, SEEDED_EPOCH};
+use crate::stream::{Accepted, Event, GenerateError, Generator, Start};
 
 /// Hotels that are searched for.
 const HOTELS: usize = 5000;
@@ -126,17 +126,18 @@ pub fn headers(event_id: String) -> OutputHeaders {
     vec![(EVENT_ID_HEADER.into(), event_id)]
 }
 
-/// Makes a generator of searches; the same seed gives the same searches with the same identities.
-pub fn generator(seed: Option<u64>) -> Box<dyn Generator> {
-    let rng = ChaCha8Rng::seed_from_u64(seed.unwrap_or_else(rand::random));
-    Box::new(SearchGenerator { rng, clock_ms: seed.map(|_| SEEDED_EPOCH * 1000) })
+/// Makes a generator of searches; what can be repeated comes with the same identities again.
+pub fn generator(start: Start) -> Box<dyn Generator> {
+    let rng = ChaCha8Rng::seed_from_u64(start.seed());
+    Box::new(SearchGenerator { rng, start, clock: start.clock() })
 }
 
 /// Searches one after the other.
 struct SearchGenerator {
     rng: ChaCha8Rng,
-    /// The invented time of a seeded run, Unix milliseconds; none means now.
-    clock_ms: Option<i64>,
+    start: Start,
+    /// The time of events that can be repeated; none means now.
+    clock: Option<DateTime<Utc>>,
 }
 
 impl Generator for SearchGenerator {
@@ -159,10 +160,13 @@ impl Generator for SearchGenerator {
 impl SearchGenerator {
     /// When the search happens: now, or a moment after the one before.
     fn time_ms(&mut self) -> i64 {
-        match &mut self.clock_ms {
+        match &mut self.clock {
             Some(clock) => {
-                *clock += self.rng.random_range(1..200);
-                *clock
+                *clock += match self.start {
+                    Start::Again { gap, .. } => TimeDelta::from_std(gap).unwrap_or_default(),
+                    _ => TimeDelta::milliseconds(self.rng.random_range(1..200)),
+                };
+                clock.timestamp_millis()
             }
             None => Utc::now().timestamp_millis(),
         }
@@ -227,8 +231,11 @@ mod tests {
 
     const GOLDEN: &str = include_str!("../../../shared/events/examples/raw_data_topic.json");
 
-    fn take(seed: Option<u64>, n: usize) -> Vec<Event> {
-        let mut generator = generator(seed);
+    /// Events that nobody can repeat.
+    const FRESH: Start = Start::Fresh { first_id: 0 };
+
+    fn take(start: Start, n: usize) -> Vec<Event> {
+        let mut generator = generator(start);
         (0..n).map(|_| generator.next_event().unwrap()).collect()
     }
 
@@ -249,7 +256,7 @@ mod tests {
     fn generated_searches_are_valid_and_dated_now() {
         let now = Utc::now().timestamp_micros();
         let (mut nothing, mut fractions) = (0, 0);
-        for event in take(None, 5000) {
+        for event in take(FRESH, 5000) {
             let search = Search::decode(&event.payload).unwrap();
             assert_eq!(event.key, search.hotel_id.as_bytes());
             assert!((search.timestamp_micros() - now).abs() < 60_000_000);
@@ -270,7 +277,7 @@ mod tests {
         let mut advertisers = HashMap::<String, u32>::new();
         let mut users = HashMap::<Uuid, u32>::new();
         let mut met = Vec::new();
-        for (at, event) in (1..).zip(take(Some(1), 40_000)) {
+        for (at, event) in (1..).zip(take(Start::Seed(1), 40_000)) {
             let search = Search::decode(&event.payload).unwrap();
             *hotels.entry(search.hotel_id).or_default() += 1;
             *users.entry(search.user_id).or_default() += 1;
@@ -316,17 +323,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_push_that_is_repeated_gives_the_same_searches_with_the_same_identities() {
+        let again = Start::Again { first_id: 0, id: Uuid::now_v7(), gap: std::time::Duration::ZERO };
+        assert_eq!(take(again, 200), take(again, 200));
+        let ids: HashSet<Uuid> = take(again, 200).iter().map(event_id).collect();
+        assert_eq!(ids.len(), 200);
+    }
+
     proptest! {
         #[test]
         fn the_same_seed_gives_the_same_bytes(seed: u64, n in 1_usize..200) {
-            let (short, long) = (take(Some(seed), n), take(Some(seed), 200));
+            let (short, long) = (take(Start::Seed(seed), n), take(Start::Seed(seed), 200));
             prop_assert_eq!(&short[..], &long[..n]);
             let ids: HashSet<Uuid> = long.iter().map(event_id).collect();
             prop_assert_eq!(ids.len(), 200);
             for event in &long {
                 prop_assert!(accept(&event.payload).is_ok());
             }
-            let other = take(Some(seed.wrapping_add(1)), 200);
+            let other = take(Start::Seed(seed.wrapping_add(1)), 200);
             prop_assert!(other.iter().all(|event| !ids.contains(&event_id(event))));
         }
     }

@@ -3,10 +3,13 @@
 //! A new stream is one more entry in [`STREAMS`], paired by name with [`strata_events::STREAMS`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{Reject, StreamSpec};
 use strata_runtime::kafka::OutputHeaders;
+use uuid::{Timestamp, Uuid};
 
 use crate::reference::Snapshot;
 use crate::{order, search, search_log};
@@ -52,6 +55,42 @@ pub enum Start {
     },
     /// The same events each time for the same number and reference data.
     Seed(u64),
+    /// The same events again for the same push: dated from its beginning on, one gap after the other.
+    Again {
+        /// First id of the block that belongs to the push.
+        first_id: i64,
+        /// Identity of the push, a UUID of version 7.
+        id: Uuid,
+        /// Time between two events.
+        gap: Duration,
+    },
+}
+
+impl Start {
+    /// What the random numbers begin with.
+    pub fn seed(self) -> u64 {
+        match self {
+            Self::Fresh { .. } => rand::random(),
+            Self::Seed(seed) => seed,
+            Self::Again { id, .. } => id.as_u64_pair().1,
+        }
+    }
+
+    /// When the first event happens, where that is not now.
+    pub fn clock(self) -> Option<DateTime<Utc>> {
+        let epoch = DateTime::from_timestamp(SEEDED_EPOCH, 0);
+        match self {
+            Self::Fresh { .. } => None,
+            Self::Seed(_) => epoch,
+            Self::Again { id, .. } => {
+                let (seconds, nanos) =
+                    id.get_timestamp().unwrap_or(Timestamp::from_unix_time(0, 0, 0, 0)).to_unix();
+                let began = i64::try_from(seconds).ok().and_then(|at| DateTime::from_timestamp(at, nanos));
+                // Whoever makes up an id may have a clock that is wrong.
+                Some(began.max(epoch).unwrap_or_default().min(Utc::now()))
+            }
+        }
+    }
 }
 
 /// How events of a kind are generated.
@@ -59,8 +98,8 @@ pub enum Start {
 pub enum Make {
     /// Out of the users and restaurants in Redis.
     FromReference(fn(Arc<Snapshot>, Start) -> Box<dyn Generator>),
-    /// Out of nothing but the seed, where there is one.
-    Alone(fn(Option<u64>) -> Box<dyn Generator>),
+    /// Out of nothing but the start.
+    Alone(fn(Start) -> Box<dyn Generator>),
 }
 
 /// Checks received bytes and says which events they are.

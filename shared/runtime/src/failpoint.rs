@@ -35,7 +35,14 @@ pub fn pass(_window: &str) -> Result<(), StageError> {
 }
 
 #[cfg(debug_assertions)]
-pub use armed::pass;
+pub use armed::{pass, stall_after};
+
+/// After how long a loop counts as hanging; a test may have less patience, a release binary has none of this.
+#[cfg(not(debug_assertions))]
+#[inline]
+pub fn stall_after(usual: std::time::Duration) -> std::time::Duration {
+    usual
+}
 
 #[cfg(debug_assertions)]
 mod armed {
@@ -81,6 +88,13 @@ mod armed {
         };
         let passage = parts.next().map_or(Some(1), |passage| passage.parse().ok())?;
         parts.next().is_none().then_some(Failpoint { window, action, passage })
+    }
+
+    /// After how long a loop counts as hanging: `STRATA_STALL_AFTER_MS`, where it is set.
+    pub fn stall_after(usual: Duration) -> Duration {
+        static CHOSEN: OnceLock<Option<Duration>> = OnceLock::new();
+        let read = || Some(Duration::from_millis(std::env::var("STRATA_STALL_AFTER_MS").ok()?.parse().ok()?));
+        CHOSEN.get_or_init(read).unwrap_or(usual)
     }
 
     fn chosen() -> Option<&'static Failpoint> {

@@ -1,14 +1,15 @@
 //! `/health`: what works, what does not, and whether the service can do its job.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::kafka::producer::Producer;
+use crate::kafka::worker::REPORTS_WITHIN;
 use crate::pg::Probe;
-use crate::redis as redis_client;
+use crate::{failpoint, redis as redis_client};
 
 /// A dependency that answers slower than this is down.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -16,8 +17,12 @@ const CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
 /// All who ask within this get the same answer: a flood of questions is one question to the servers.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-/// A worker that has not turned its loop for this long is stalled.
-const STALL_AFTER: Duration = Duration::from_secs(60);
+/// What a check says of a dependency that nobody answers for.
+pub(crate) const UNREACHABLE: &str = "unreachable";
+
+/// What a loop says that got no connection out of its pool; whether that is the pool's fault or that of a
+/// server which does not answer, [`Health`] knows.
+pub(crate) const NO_CONNECTION: &str = "waiting for a connection to postgres";
 
 /// What `/health` answers.
 #[derive(Debug, Clone, Serialize)]
@@ -50,11 +55,23 @@ impl Report {
 
 /// State of one consumer loop, shared with `/health`.
 #[derive(Debug)]
-pub struct WorkerStatus(Mutex<(Result<(), String>, Instant)>);
+pub struct WorkerStatus(Mutex<State>);
+
+/// What a loop and who looks after it have said.
+#[derive(Debug)]
+struct State {
+    /// Whether the loop can do its work.
+    work: Result<(), String>,
+    /// When the loop reported last.
+    reported: Instant,
+    /// What of its topics loses or changes events.
+    topics: Vec<String>,
+}
 
 impl Default for WorkerStatus {
     fn default() -> Self {
-        Self(Mutex::new((Err("starting".to_owned()), Instant::now())))
+        let work = Err("starting".to_owned());
+        Self(Mutex::new(State { work, reported: Instant::now(), topics: Vec::new() }))
     }
 }
 
@@ -71,27 +88,41 @@ impl WorkerStatus {
 
     /// The loop is not stuck: a part of what it does came to its end.
     pub fn turned(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = Instant::now();
+        self.lock().reported = Instant::now();
+    }
+
+    /// What of its topics loses or changes events, though the loop works; none when all fit.
+    pub fn topics(&self, misfits: Vec<String>) {
+        self.lock().topics = misfits;
     }
 
     /// When the loop reported last.
     pub fn last_turn(&self) -> Instant {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+        self.lock().reported
     }
 
-    fn set(&self, state: Result<(), String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (state, Instant::now());
+    /// Whether the loop hangs in a call that does not return.
+    pub fn is_stalled(&self) -> bool {
+        self.last_turn().elapsed() > failpoint::stall_after(REPORTS_WITHIN)
+    }
+
+    fn set(&self, work: Result<(), String>) {
+        let mut state = self.lock();
+        (state.work, state.reported) = (work, Instant::now());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn problem(&self) -> Option<String> {
-        let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &guard.0 {
-            Err(why) => Some(why.clone()),
-            Ok(()) if guard.1.elapsed() > STALL_AFTER => {
-                Some(format!("stalled for {} s", guard.1.elapsed().as_secs()))
-            }
-            Ok(()) => None,
+        if self.is_stalled() {
+            return Some(format!("stalled: the loop hangs for {} s", self.last_turn().elapsed().as_secs()));
         }
+        let State { work, topics, .. } = &*self.lock();
+        let work = work.as_ref().err().map(String::as_str);
+        let said: Vec<&str> = work.into_iter().chain(topics.iter().map(String::as_str)).collect();
+        (!said.is_empty()).then(|| said.join(" | "))
     }
 }
 
@@ -119,7 +150,9 @@ impl Health {
     /// What the dependencies say, not older than [`ASK_EVERY`], and what the loops do now.
     pub async fn report(&self) -> Report {
         let checks = self.checks().await;
-        let problems: Vec<String> = self.workers.iter().filter_map(|worker| worker.problem()).collect();
+        let postgres = checks.get("postgres").map(String::as_str);
+        let problems = self.workers.iter().filter_map(|worker| worker.problem());
+        let problems: Vec<String> = problems.map(|problem| of_pool(problem, postgres)).collect();
         let healthy = problems.is_empty() && checks.values().all(|check| check == "ok");
         Report {
             service: self.service,
@@ -130,6 +163,11 @@ impl Health {
                 .then(|| if problems.is_empty() { "ok".to_owned() } else { problems.join(" | ") }),
             checks,
         }
+    }
+
+    /// Whether a loop hangs: the process is of no use any more, and starting it again helps.
+    pub fn is_stalled(&self) -> bool {
+        self.workers.iter().any(|worker| worker.is_stalled())
     }
 
     /// Asks every dependency at once, for all who wait.
@@ -171,4 +209,52 @@ impl Health {
 /// What is wrong with a dependency that takes too long.
 fn silent() -> String {
     format!("does not answer within {CHECK_TIMEOUT:?}")
+}
+
+/// Says why a loop gets no connection: a server that answers others has nothing to do with it.
+fn of_pool(problem: String, postgres: Option<&str>) -> String {
+    match postgres {
+        _ if problem != NO_CONNECTION => problem,
+        Some("ok") => "all connections of this service are in use (POSTGRES_WORKER_CONNECTIONS)".to_owned(),
+        Some(refusal) if refusal != UNREACHABLE && refusal != silent() => format!("postgres {refusal}"),
+        _ => "waiting for postgres".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A loop that said this so long ago.
+    fn said(work: Result<(), String>, ago: Duration) -> WorkerStatus {
+        let reported = Instant::now().checked_sub(ago).expect("uptime");
+        WorkerStatus(Mutex::new(State { work, reported, topics: Vec::new() }))
+    }
+
+    #[test]
+    fn a_loop_that_hangs_is_stalled_whatever_it_said_and_one_that_waits_is_not() {
+        let long = REPORTS_WITHIN + Duration::from_secs(1);
+        for state in [Ok(()), Err("waiting for postgres".to_owned())] {
+            let hanging = said(state.clone(), long);
+            assert!(hanging.is_stalled());
+            assert!(hanging.problem().is_some_and(|problem| problem.starts_with("stalled")));
+            let slow = said(state.clone(), REPORTS_WITHIN - Duration::from_secs(5));
+            assert!(!slow.is_stalled());
+            assert_eq!(slow.problem(), state.clone().err());
+            hanging.turned();
+            assert_eq!(hanging.problem(), state.err());
+        }
+    }
+
+    #[test]
+    fn an_exhausted_pool_is_not_taken_for_a_server_that_is_away() {
+        let told = |problem: &str, postgres| of_pool(problem.to_owned(), Some(postgres));
+        assert!(told(NO_CONNECTION, "ok").contains("in use"));
+        for away in [UNREACHABLE.to_owned(), silent()] {
+            let said = of_pool(NO_CONNECTION.to_owned(), Some(&away));
+            assert_eq!(said, "waiting for postgres");
+        }
+        assert_eq!(told(NO_CONNECTION, "takes no more connections"), "postgres takes no more connections");
+        assert_eq!(told("waiting for redis", "ok"), "waiting for redis");
+    }
 }

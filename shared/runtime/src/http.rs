@@ -123,8 +123,8 @@ pub fn with_base_routes(
                 ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
             }),
         )
+        .route("/livez", get(live))
         .with_state(health)
-        .route("/livez", get(|| async { axum::Json(serde_json::json!({"status": "ok"})) }))
         .merge(docs)
         .merge(routes.layer(from_fn_with_state(turns, take_turns)).layer(from_fn(trace::http::follow)))
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "no such path; see /openapi.json") })
@@ -134,6 +134,15 @@ pub fn with_base_routes(
         .layer(from_fn(same_origin::require))
         .layer(from_fn(linger::linger))
         .layer(from_fn(metrics::http::measure))
+}
+
+/// Whether the process is of any use: not so when a loop of it hangs, however well its servers are.
+async fn live(State(health): State<Health>) -> Response {
+    if health.is_stalled() {
+        let message = "a consumer loop hangs; start the service again";
+        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+    }
+    axum::Json(serde_json::json!({"status": "ok"})).into_response()
 }
 
 /// Middleware for routes that change state or tell of a person: lets a request pass when it carries the key.

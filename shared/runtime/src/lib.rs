@@ -19,6 +19,7 @@ pub mod retention;
 mod same_origin;
 pub mod server;
 pub mod service;
+mod sqlstate;
 pub mod telemetry;
 pub mod tls;
 pub mod trace;

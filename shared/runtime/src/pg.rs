@@ -7,7 +7,8 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::sync::Mutex;
 
 use crate::config::PostgresSettings;
-use crate::tls;
+use crate::health::UNREACHABLE;
+use crate::{sqlstate, tls};
 
 /// SQLSTATE: a lock was not given within `lock_timeout`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -73,7 +74,7 @@ impl Probe {
             }
             Err(error) => {
                 tracing::debug!(error = %error, "postgres is not well");
-                Err(refusal(&error).unwrap_or_else(|| "unreachable".to_owned()))
+                Err(refusal(&error).unwrap_or_else(|| UNREACHABLE.to_owned()))
             }
         }
     }
@@ -102,7 +103,7 @@ pub fn refusal(error: &sqlx::Error) -> Option<String> {
                     "lets us in with TLS only, if at all: see POSTGRES_SSLMODE, and its pg_hba.conf"
                 }
                 "28000" => "refuses our user: see POSTGRES_USER, and its pg_hba.conf",
-                _ => return None,
+                code => sqlstate::refusal(code)?,
             };
             Some(words.to_owned())
         }

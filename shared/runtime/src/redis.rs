@@ -11,6 +11,7 @@ use redis::{
 use tokio::sync::Mutex;
 
 use crate::config::{RedisSettings, host_and_port};
+use crate::health::UNREACHABLE;
 use crate::tls;
 
 /// Whoever waited for an attempt to connect takes its failure for his own for this long.
@@ -85,7 +86,7 @@ impl Connection {
                 return Err("wants TLS: see REDIS_TLS".to_owned());
             }
         }
-        Err("unreachable".to_owned())
+        Err(UNREACHABLE.to_owned())
     }
 }
 
@@ -128,14 +129,19 @@ pub fn connect(settings: &RedisSettings) -> Connection {
 
 /// What Redis refuses us, as a predicate of it; none where waiting may help.
 pub fn refusal(error: &RedisError) -> Option<String> {
-    let code = error.code();
-    if error.kind() == ErrorKind::AuthenticationFailed || matches!(code, Some("WRONGPASS" | "NOAUTH")) {
-        return Some("refuses our user or password: see REDIS_USERNAME and REDIS_PASSWORD".to_owned());
-    }
-    if code == Some("NOPERM") {
-        return Some("does not let our user do this: see its ACL and REDIS_PREFIX".to_owned());
-    }
-    tls::explain("REDIS", error)
+    let words = match error.code() {
+        Some("WRONGPASS" | "NOAUTH") => "refuses our user or password: see REDIS_USERNAME and REDIS_PASSWORD",
+        _ if error.kind() == ErrorKind::AuthenticationFailed => {
+            "refuses our user or password: see REDIS_USERNAME and REDIS_PASSWORD"
+        }
+        Some("NOPERM") => "does not let our user do this: see its ACL and REDIS_PREFIX",
+        Some("READONLY") => "takes no writes, as a replica does: see REDIS_HOST",
+        Some("OOM") => "is full: raise its maxmemory, or free some; nothing may be evicted",
+        Some("MISCONF") => "cannot write its data to its disk: see its log, and free some space",
+        Some("LOADING") => "is loading its data, and goes on by itself",
+        _ => return tls::explain("REDIS", error),
+    };
+    Some(words.to_owned())
 }
 
 /// The keys of users and restaurants, shared by data-source, which writes them, and stg, which reads.

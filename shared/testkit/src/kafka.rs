@@ -173,7 +173,16 @@ impl Kafka {
 
     /// Creates a topic that is not there yet.
     pub async fn create(&self, topic: &str, partitions: i32) {
-        let wanted = [NewTopic::new(topic, partitions, TopicReplication::Fixed(1))];
+        self.create_with(topic, partitions, &[]).await;
+    }
+
+    /// Creates a topic that is not there yet, with settings of its own.
+    pub async fn create_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let mut wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        for (name, value) in settings {
+            wanted = wanted.set(name, value);
+        }
+        let wanted = [wanted];
         for created in self.admin().create_topics(&wanted, &options()).await.expect("kafka answers") {
             created.unwrap_or_else(|(topic, code)| panic!("{topic} cannot be created: {code}"));
         }

@@ -150,6 +150,25 @@ pub(crate) fn run(
     run().unwrap_or_else(|e| panic!("{} does not run: {e}", path.display()))
 }
 
+/// Runs a binary to its end, its standard output closed on the other side: its status and what it complained of.
+pub(crate) fn run_unread(
+    binary: &str,
+    arguments: &[String],
+    environment: &[(String, String)],
+) -> (ExitStatus, String) {
+    let path = binary_path(binary);
+    let mut command = Command::new(&path);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    set_environment(&mut command, environment);
+    let mut run = || -> std::io::Result<Output> {
+        let mut child = command.spawn()?;
+        drop(child.stdout.take());
+        child.wait_with_output()
+    };
+    let output = run().unwrap_or_else(|e| panic!("{} does not run: {e}", path.display()));
+    (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 fn set_environment(command: &mut Command, environment: &[(String, String)]) {
     // Set for the tests themselves, perhaps; the fleet is given its own.
     for name in VARIABLES.iter().map(|variable| variable.name).chain(["STRATA_FAILPOINT"]) {

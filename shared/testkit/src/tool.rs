@@ -1,6 +1,6 @@
 //! The operator's tool, run against a fleet.
 
-use std::process::Output;
+use std::process::{ExitStatus, Output};
 
 use crate::fleet::{Fleet, Service};
 use crate::process;
@@ -26,6 +26,14 @@ impl Fleet {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Runs `strata` with a standard output that nobody reads; how it ended and what it complained of.
+    pub async fn strata_unread(&self, arguments: &[&str]) -> (ExitStatus, String) {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let environment = self.tool_environment();
+        let run = move || process::run_unread("strata", &arguments, &environment);
+        tokio::task::spawn_blocking(run).await.expect("the tool is run")
+    }
+
     /// Runs `strata` with further variables in its environment.
     pub async fn strata_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         self.strata_fed(arguments, variables, &[]).await
@@ -34,10 +42,7 @@ impl Fleet {
     /// Runs `strata` with further variables, and with this on its standard input.
     pub async fn strata_fed(&self, arguments: &[&str], variables: &[(&str, &str)], input: &[u8]) -> Output {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut environment = self.environment.clone();
-        if self.processes().contains_key(&(Service::DataSource, false)) {
-            environment.push(("DATA_SOURCE_URL".to_owned(), self.url(Service::DataSource)));
-        }
+        let mut environment = self.tool_environment();
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let input = input.to_vec();
         let run = move || process::run("strata", &arguments, &environment, &input);
@@ -49,5 +54,14 @@ impl Fleet {
         let (arguments, environment) = (vec!["healthcheck".to_owned()], self.environment.clone());
         let run = move || process::run(service.binary(), &arguments, &environment, &[]);
         tokio::task::spawn_blocking(run).await.expect("the check is run")
+    }
+
+    /// What the tool is told: where data-source is, besides what everybody is.
+    fn tool_environment(&self) -> Vec<(String, String)> {
+        let mut environment = self.environment.clone();
+        if self.processes().contains_key(&(Service::DataSource, false)) {
+            environment.push(("DATA_SOURCE_URL".to_owned(), self.url(Service::DataSource)));
+        }
+        environment
     }
 }

@@ -10,15 +10,17 @@ use super::connection;
 use super::producer::MAX_RECORD_BYTES;
 use crate::config::KafkaSettings;
 
-/// Creates the topics that do not exist yet; those that do are left as they are.
+/// Creates the topics that do not exist yet; those that do are left as they are, see [`super::topic_check`].
 pub async fn ensure_topics(settings: &KafkaSettings, names: &[String]) -> Result<(), KafkaError> {
     let admin = client(settings)?;
     let max_bytes = MAX_RECORD_BYTES.to_string();
+    let min_insync = min_insync_replicas(settings.replication).to_string();
     let topics: Vec<NewTopic<'_>> = names
         .iter()
         .map(|name| {
             NewTopic::new(name, settings.partitions, TopicReplication::Fixed(settings.replication))
                 .set("max.message.bytes", &max_bytes)
+                .set("min.insync.replicas", &min_insync)
         })
         .collect();
     // Short, so that a service told to stop while Kafka is down does not wait for the default minute.
@@ -37,6 +39,11 @@ pub async fn ensure_topics(settings: &KafkaSettings, names: &[String]) -> Result
     Ok(())
 }
 
-fn client(settings: &KafkaSettings) -> Result<AdminClient<DefaultClientContext>, KafkaError> {
+/// Replicas that must hold a record before it is acknowledged: one broker may be away, and none lost with it.
+pub(super) fn min_insync_replicas(replication: i32) -> i32 {
+    (replication - 1).clamp(1, 2)
+}
+
+pub(super) fn client(settings: &KafkaSettings) -> Result<AdminClient<DefaultClientContext>, KafkaError> {
     connection::client(settings).create()
 }

@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use super::connection::{self, Refusals};
 use super::record::Record;
+use super::trouble::kafka_refusal;
 use crate::config::{BatchSettings, KafkaSettings};
 use crate::metrics::lag::Lag;
 
@@ -43,6 +44,8 @@ struct Context {
     assignment: Mutex<Assignment>,
     lag: Lag,
     refusals: Refusals,
+    /// What Kafka denies us, until it gives partitions.
+    denied: Mutex<Option<&'static str>>,
 }
 
 /// The part of librdkafka's statistics that is used here.
@@ -70,9 +73,16 @@ impl Context {
         if partitions.is_none() {
             self.lag.revoked();
         }
+        if partitions.is_some() {
+            *self.denied() = None;
+        }
         let mut assignment = self.lock();
         assignment.epoch += 1;
         assignment.partitions = partitions;
+    }
+
+    fn denied(&self) -> MutexGuard<'_, Option<&'static str>> {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Assignment> {
@@ -115,6 +125,8 @@ pub enum Collected {
     Records(Vec<Record>),
     /// Kafka does not hold the offset that was asked for.
     OutOfRange,
+    /// Kafka does not let us read.
+    Denied(KafkaError),
 }
 
 /// Whether a batch follows.
@@ -146,7 +158,8 @@ impl Source {
         topic: &str,
         refusals: Refusals,
     ) -> KafkaResult<Self> {
-        let context = Context { assignment: Mutex::default(), lag: Lag::of(topic), refusals };
+        let context =
+            Context { assignment: Mutex::default(), lag: Lag::of(topic), refusals, denied: Mutex::default() };
         let consumer = connect(settings, group, context)?;
         consumer.subscribe(&[topic])?;
         Ok(Self { topic: topic.into(), consumer, committed: Instant::now(), moved: false })
@@ -171,11 +184,21 @@ impl Source {
     pub fn idle(&self, duration: Duration) {
         let end = Instant::now() + duration;
         loop {
-            drop(self.consumer.poll(end.saturating_duration_since(Instant::now()).min(IDLE_POLL)));
+            let wait = end.saturating_duration_since(Instant::now()).min(IDLE_POLL);
+            if let Some(Err(error)) = self.consumer.poll(wait)
+                && let Some(denied) = denial(&error)
+            {
+                *self.consumer.context().denied() = Some(denied);
+            }
             if Instant::now() >= end {
                 return;
             }
         }
+    }
+
+    /// What Kafka denies us while it gives no partitions, as a predicate of it.
+    pub fn denied(&self) -> Option<&'static str> {
+        *self.consumer.context().denied()
     }
 
     /// Starts the assigned partitions at these offsets.
@@ -264,6 +287,7 @@ impl Source {
                     deadline.get_or_insert_with(|| Instant::now() + limits.linger);
                 }
                 Some(Err(error)) if is_out_of_range(&error) => return Collected::OutOfRange,
+                Some(Err(error)) if denial(&error).is_some() => return Collected::Denied(error),
                 Some(Err(error)) => tracing::debug!(error = %error, "kafka consumer"),
                 None if deadline.is_some_and(|end| Instant::now() < end) => {}
                 None if !patience.is_zero() && records.len() >= large => {
@@ -295,9 +319,20 @@ fn connect(settings: &KafkaSettings, group: &str, context: Context) -> KafkaResu
         // Read ahead little: a fetched chunk is unpacked as a whole, and what waits there is resident.
         .set("fetch.message.max.bytes", "131072")
         .set("queued.max.messages.kbytes", "1024")
-        .set("topic.metadata.refresh.interval.ms", "30000")
+        // Soon, for the leaders of a failover, and for partitions that are added.
+        .set("topic.metadata.refresh.interval.ms", "5000")
         .set("statistics.interval.ms", "1000")
         .create_with_context(context)
+}
+
+/// What an error denies us; a topic that is not there yet is no denial.
+fn denial(error: &KafkaError) -> Option<&'static str> {
+    let code = error.rdkafka_error_code()?;
+    let is_denial = matches!(
+        code,
+        RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed
+    );
+    is_denial.then(|| kafka_refusal(error)).flatten()
 }
 
 fn is_out_of_range(error: &KafkaError) -> bool {
@@ -313,9 +348,35 @@ mod tests {
     use rdkafka::client::DefaultClientContext;
     use uuid::Uuid;
 
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::RDKafkaApiKey;
+
     use super::super::admin::ensure_topics;
     use super::*;
     use crate::config::Settings;
+
+    #[test]
+    fn a_group_that_kafka_denies_is_told_instead_of_waited_for() {
+        // GIVEN a Kafka that denies our user the group; a real one would need users
+        let kafka = MockCluster::new(1).expect("a mock of Kafka");
+        kafka.create_topic("denied", 1, 1).expect("a topic");
+        let denied = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED; 100];
+        kafka.request_errors(RDKafkaApiKey::FindCoordinator, &denied);
+        kafka.request_errors(RDKafkaApiKey::JoinGroup, &denied);
+        let brokers = kafka.bootstrap_servers();
+        let lookup = |name: &str| (name == "KAFKA_BROKERS").then(|| brokers.clone());
+        let settings = Settings::from_lookup("STG_PORT", lookup).expect("settings fit").kafka;
+        // WHEN a consumer joins it
+        let source =
+            Source::subscribe(&settings, "denied", "denied", Refusals::new(&settings)).expect("a consumer");
+        // THEN it hears so
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while source.denied().is_none() {
+            assert!(Instant::now() < deadline, "nothing was denied");
+            source.idle(IDLE_POLL);
+        }
+        assert!(source.denied().is_some_and(|words| words.contains("consumer group")));
+    }
 
     /// Without the question after an assignment, librdkafka aborts within a few hundred of these.
     const ROUNDS: usize = 2000;

@@ -21,6 +21,7 @@ pub mod record;
 pub mod replay;
 pub mod stage;
 mod stuck;
+mod topic_check;
 mod trouble;
 mod watchdog;
 pub mod worker;

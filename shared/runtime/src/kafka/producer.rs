@@ -23,6 +23,7 @@ use super::record::Output;
 use super::watchdog::Unserved;
 use crate::config::KafkaSettings;
 use crate::failpoint;
+use crate::health::UNREACHABLE;
 use crate::restart::RestartNeeded;
 
 /// Bytes that may wait in memory for the broker.
@@ -227,7 +228,7 @@ impl Producer {
                 self.refusals().over();
                 Ok(())
             }
-            Err(_) => Err(self.refusal().unwrap_or_else(|| "unreachable".to_owned())),
+            Err(_) => Err(self.refusal().unwrap_or_else(|| UNREACHABLE.to_owned())),
         }
     }
 
@@ -264,6 +265,8 @@ fn create(settings: &KafkaSettings) -> Result<Inner, KafkaError> {
         .set("batch.size", "524288")
         .set("message.max.bytes", MAX_RECORD_BYTES.to_string())
         .set("queue.buffering.max.kbytes", QUEUE_KBYTES)
+        // Soon, for the leaders of a failover: the default is five minutes.
+        .set("topic.metadata.refresh.interval.ms", "5000")
         // librdkafka warns at every start that the gapless guarantee is young; its errors still show.
         .set_log_level(RDKafkaLogLevel::Error)
         .create_with_context(Context {

@@ -1,9 +1,11 @@
 //! Why the loop has to find its position again, and how it says so.
 
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::stage::StageError;
+use crate::health::NO_CONNECTION;
 use crate::restart::RestartNeeded;
+use crate::{pg, redis};
 
 /// The reason.
 pub(super) enum Trouble {
@@ -35,9 +37,7 @@ impl Trouble {
             Self::Stage(e) => {
                 let (cause, message) = match e {
                     StageError::Fenced { .. } => ("fenced", "checking who owns the partition".to_owned()),
-                    StageError::Transient { dependency, .. } => {
-                        ("transient", format!("waiting for {dependency}"))
-                    }
+                    StageError::Transient { dependency, source } => transient(dependency, source),
                     StageError::Data(_) => {
                         ("data", "the store refuses what the stage itself keeps".to_owned())
                     }
@@ -45,11 +45,61 @@ impl Trouble {
                 };
                 (cause, message, chain(e))
             }
-            Self::Kafka(e) => ("kafka", "waiting for kafka".to_owned(), format!("{e:#}")),
+            Self::Kafka(e) => {
+                let refusal = e.chain().find_map(|cause| kafka_refusal(cause.downcast_ref()?));
+                match refusal {
+                    Some(words) => ("operator", format!("kafka {words}"), format!("{e:#}")),
+                    None => ("kafka", "waiting for kafka".to_owned(), format!("{e:#}")),
+                }
+            }
             Self::Lost(message) => ("lost", message.clone(), String::new()),
         };
         Some(Described { cause, message, error })
     }
+}
+
+/// Cause and message of a failure that the same batch may survive: what waiting does not repair is for an
+/// operator, and tried again all the same.
+fn transient(dependency: &str, source: &anyhow::Error) -> (&'static str, String) {
+    let refusal = source.chain().find_map(|cause| {
+        let postgres = cause.downcast_ref().and_then(pg::refusal).map(|words| format!("postgres {words}"));
+        postgres.or_else(|| Some(format!("redis {}", redis::refusal(cause.downcast_ref()?)?)))
+    });
+    if let Some(refusal) = refusal {
+        return ("operator", refusal);
+    }
+    let no_connection =
+        source.chain().any(|cause| matches!(cause.downcast_ref(), Some(sqlx::Error::PoolTimedOut)));
+    let message = if no_connection { NO_CONNECTION.to_owned() } else { format!("waiting for {dependency}") };
+    ("transient", message)
+}
+
+/// What Kafka refuses us, as a predicate of it; none where waiting may help.
+pub(super) fn kafka_refusal(error: &KafkaError) -> Option<&'static str> {
+    Some(match error.rdkafka_error_code()? {
+        RDKafkaErrorCode::TopicAuthorizationFailed => {
+            "denies our user a topic: grant it reading, writing and describing of the topics and their .dlq"
+        }
+        RDKafkaErrorCode::GroupAuthorizationFailed => {
+            "denies our user its consumer group: grant it reading of the groups; see KAFKA_GROUP_PREFIX"
+        }
+        RDKafkaErrorCode::ClusterAuthorizationFailed => {
+            "denies our user the cluster: grant it IdempotentWrite, and Create where topics are missing"
+        }
+        RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition => {
+            "lacks a topic or partition: a service creates missing topics when it starts"
+        }
+        RDKafkaErrorCode::InvalidReplicationFactor => {
+            "cannot create a topic: KAFKA_REPLICATION is larger than the number of brokers"
+        }
+        RDKafkaErrorCode::PolicyViolation => {
+            "does not let us create a topic: create it by hand; the log says why"
+        }
+        RDKafkaErrorCode::MessageSizeTooLarge => {
+            "takes no record of this size: raise max.message.bytes of the topic to 8388608"
+        }
+        _ => return None,
+    })
 }
 
 impl From<StageError> for Trouble {
@@ -77,4 +127,53 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::producer::ProduceError;
+    use super::*;
+
+    /// Cause and message of a failure of this source.
+    fn told(dependency: &'static str, source: impl Into<anyhow::Error>) -> (&'static str, String) {
+        let error = StageError::Transient { dependency, source: source.into() };
+        let described = Trouble::Stage(error).describe().expect("a trouble");
+        (described.cause, described.message)
+    }
+
+    #[test]
+    fn only_what_waiting_repairs_is_waited_for() {
+        let cut = std::io::Error::other("connection reset");
+        assert_eq!(told("postgres", sqlx::Error::Io(cut)), ("transient", "waiting for postgres".to_owned()));
+        assert_eq!(told("postgres", sqlx::Error::PoolTimedOut), ("transient", NO_CONNECTION.to_owned()));
+        for (code, words) in [
+            ("READONLY", "redis takes no writes"),
+            ("OOM", "redis is full"),
+            ("MISCONF", "redis cannot write"),
+            ("LOADING", "redis is loading"),
+            ("NOPERM", "redis does not let"),
+            ("WRONGPASS", "redis refuses our user or password"),
+        ] {
+            let value = ::redis::parse_redis_value(format!("-{code} because\r\n").as_bytes());
+            let error = value.and_then(::redis::Value::extract_error).expect_err("an error");
+            let (cause, message) = told("redis", error);
+            assert!(cause == "operator" && message.starts_with(words), "{code}: {cause}, {message}");
+        }
+    }
+
+    #[test]
+    fn what_kafka_denies_is_told_however_deep_it_lies() {
+        for (code, words) in [
+            (RDKafkaErrorCode::TopicAuthorizationFailed, "kafka denies our user a topic"),
+            (RDKafkaErrorCode::GroupAuthorizationFailed, "kafka denies our user its consumer group"),
+            (RDKafkaErrorCode::UnknownTopicOrPartition, "kafka lacks a topic"),
+        ] {
+            let refused = anyhow::Error::from(ProduceError::Refused(KafkaError::MessageProduction(code)));
+            let described = Trouble::Kafka(refused).describe().expect("a trouble");
+            assert!(described.cause == "operator" && described.message.starts_with(words), "{code}");
+        }
+        let away = KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerTransportFailure);
+        let described = kafka_trouble(away).describe().expect("a trouble");
+        assert_eq!((described.cause, &*described.message), ("kafka", "waiting for kafka"));
+    }
 }

@@ -26,7 +26,8 @@ use super::entrance::{Entrance, Upstream};
 use super::producer::{ProduceError, Producer};
 use super::record::{Output, Record};
 use super::stage::{Span, Stage, StageError};
-use super::trouble::{Described, Trouble};
+use super::topic_check;
+use super::trouble::{Described, Trouble, kafka_refusal, kafka_trouble};
 use super::watchdog::{Silence, Unserved};
 use super::writers::Writers;
 use crate::config::{BatchSettings, KafkaSettings};
@@ -40,7 +41,7 @@ use crate::trace::BatchTrace;
 
 /// A transaction that takes longer is given up; well below Kafka's limit between two polls.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(90);
-/// A loop reports to its [`WorkerStatus`] within this, whatever it waits for.
+/// A loop reports to its [`WorkerStatus`] within this, whatever it waits for; one that has not hangs in a call.
 pub const REPORTS_WITHIN: Duration = APPLY_TIMEOUT.saturating_add(Duration::from_secs(30));
 /// Acknowledgements that take longer let the loop poll in between, to stay in the group.
 const ACK_SLICE: Duration = Duration::from_millis(500);
@@ -123,15 +124,20 @@ impl<S: Stage> Runnable for Worker<S> {
         let _entered = handle.enter();
         while let Err(e) = handle.block_on(ensure_topics(&worker.settings.kafka, &worker.settings.topics)) {
             tracing::warn!(error = %e, "waiting for kafka to create topics");
-            worker.status.waiting(worker.waiting_for_kafka());
+            let waiting = match kafka_refusal(&e) {
+                Some(refusal) => format!("kafka {refusal}"),
+                None => worker.waiting_for_kafka(),
+            };
+            worker.status.waiting(waiting);
             if handle.block_on(timeout(BACKOFF_MAX, token.cancelled())).is_ok() {
                 return Ok(());
             }
         }
-        let WorkerSettings { stage, topic, kafka, upstream, keep_settled, .. } = &worker.settings;
+        let WorkerSettings { stage, topic, topics, kafka, upstream, keep_settled, .. } = &worker.settings;
         let retention =
             Retention { stage, topic: topic.clone(), is_first: upstream.is_none(), keep: *keep_settled };
         handle.spawn(retention.run(worker.pool.clone(), token.clone()));
+        handle.spawn(topic_check::watch(kafka.clone(), topics.clone(), worker.status(), token.clone()));
         let group = format!("{}{stage}-{topic}", kafka.group_prefix);
         let source = Source::subscribe(kafka, &group, topic, worker.producer.refusals().clone())?;
         let unserved = Unserved::new(kafka);
@@ -237,12 +243,14 @@ impl<S: Stage> Loop<'_, S> {
     /// Serves the group until it gives partitions.
     fn await_partitions(&mut self) -> Result<(), RestartNeeded> {
         // A rebalance is no trouble, but a loop that has never had an assignment is not well yet.
-        if self.unserved.is_suspected() {
-            self.worker.status.waiting("kafka answers a new client, but gives ours no partitions");
-        } else if self.has_started {
-            self.worker.status.ok();
-        } else {
-            self.worker.status.waiting("joining the consumer group");
+        let is_suspected = self.unserved.is_suspected();
+        match self.source.denied() {
+            Some(denied) => self.worker.status.waiting(format!("kafka {denied}")),
+            None if is_suspected => {
+                self.worker.status.waiting("kafka answers a new client, but gives ours no partitions");
+            }
+            None if self.has_started => self.worker.status.ok(),
+            None => self.worker.status.waiting("joining the consumer group"),
         }
         self.source.idle(Duration::from_millis(100));
         match self.source.assignment().partitions {
@@ -257,6 +265,7 @@ impl<S: Stage> Loop<'_, S> {
         let mut records = match self.source.collect(&self.worker.settings.batch, self.epoch) {
             Collected::Records(records) => records,
             Collected::OutOfRange => return Err(Trouble::Interrupted),
+            Collected::Denied(error) => return Err(kafka_trouble(error)),
         };
         let BatchSettings { max_rows, max_bytes, .. } = self.worker.settings.batch;
         let bytes: usize = records.iter().map(|record| record.payload.len()).sum();
@@ -336,6 +345,7 @@ impl<S: Stage> Loop<'_, S> {
     ) -> Result<Vec<(&'r [Record], anyhow::Error)>, Trouble> {
         let parts: Vec<(&[Record], Span)> =
             parts.iter().map(|records| (*records, self.span(records))).collect();
+        self.worker.status.turned();
         let applying = self.worker.writers.apply(&parts, condemned);
         let applied = ask(self.handle, applying.map(Ok))?;
         self.worker.status.turned();
@@ -455,7 +465,7 @@ impl<S: Stage> Loop<'_, S> {
         metrics::counter!(names::RETRIES, "stream" => self.worker.settings.stream, "cause" => cause)
             .increment(1);
         if matches!(cause, "lost" | "operator") {
-            tracing::error!("{message}");
+            tracing::error!(error, "{message}");
         } else {
             tracing::warn!(error, retry_ms = self.backoff.as_millis(), "{message}");
         }
