@@ -9,11 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection, RootCertStore};
+
+use crate::config::Identity;
 
 /// A server that is asked for its certificate answers within this.
 const PROBE_WITHIN: Duration = Duration::from_secs(2);
+
+/// A server that does not accept our certificate says so within this.
+const JUDGED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Chooses the provider of cryptography. Call first in every program, and in tests that speak HTTP; a repeat
 /// changes nothing.
@@ -23,7 +28,7 @@ pub fn install() {
 
 /// What is wrong between us and a server whose variables begin with `server`; none when it is not TLS.
 ///
-/// Reads as a predicate of the server: "its certificate has expired".
+/// Reads on after the name of the server: "its certificate has expired", "does not speak TLS".
 pub fn explain(server: &str, error: &(dyn Error + 'static)) -> Option<String> {
     find(error).map(|error| words(server, error))
 }
@@ -76,25 +81,25 @@ fn words(server: &str, error: &rustls::Error) -> String {
             | AlertDescription::HandshakeFailure),
         ) => {
             format!(
-                "it does not accept our client certificate ({alert:?}): see {server}_CERTIFICATE and {server}_KEY"
+                "does not accept our client certificate ({alert:?}): see {server}_CERTIFICATE and {server}_KEY"
             )
         }
-        rustls::Error::InvalidMessage(_) => "it does not speak TLS on this port".to_owned(),
+        rustls::Error::InvalidMessage(_) => "does not speak TLS on this port".to_owned(),
         other => format!("TLS fails: {other}"),
     }
 }
 
-/// What is wrong with the certificate of `host:port`, for clients whose own errors do not say; blocks.
+/// What is wrong between us and `host:port`, for clients whose own errors do not say; blocks.
 ///
 /// None when nothing is wrong or nothing can be found out.
-pub fn probe(server: &str, address: &str, ca: &Path) -> Option<String> {
+pub fn probe(server: &str, address: &str, ca: &Path, identity: Option<&Identity>) -> Option<String> {
     let trusted = File::open(ca).map(|file| {
         let mut trusted = RootCertStore::empty();
         let certificates = CertificateDer::pem_reader_iter(BufReader::new(file));
         trusted.add_parsable_certificates(certificates.filter_map(Result::ok));
         trusted
     });
-    match trusted.and_then(|trusted| handshake(address, trusted)) {
+    match trusted.and_then(|trusted| handshake(address, trusted, identity)) {
         Ok(()) => None,
         Err(e) => explain(server, &e),
     }
@@ -102,18 +107,26 @@ pub fn probe(server: &str, address: &str, ca: &Path) -> Option<String> {
 
 /// Whether `host:port` answers with a certificate, whoever signed it; blocks.
 pub fn is_spoken_by(address: &str) -> bool {
-    let outcome = handshake(address, RootCertStore::empty());
+    let outcome = handshake(address, RootCertStore::empty(), None);
     outcome.is_err_and(|e| matches!(find(&e), Some(rustls::Error::InvalidCertificate(_))))
 }
 
-/// Connects, checks the certificate and hangs up.
-fn handshake(address: &str, trusted: RootCertStore) -> io::Result<()> {
+/// Connects, checks the certificate, waits a moment for the server to say what it thinks of ours, and hangs up.
+fn handshake(address: &str, trusted: RootCertStore, identity: Option<&Identity>) -> io::Result<()> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
-        .with_root_certificates(trusted)
-        .with_no_client_auth();
+        .with_root_certificates(trusted);
+    let config = match identity {
+        Some(Identity { certificate, key }) => {
+            let chain = CertificateDer::pem_file_iter(certificate).map_err(io::Error::other)?;
+            let chain = chain.collect::<Result<_, _>>().map_err(io::Error::other)?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other)?;
+            config.with_client_auth_cert(chain, key).map_err(io::Error::other)?
+        }
+        None => config.with_no_client_auth(),
+    };
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let mut connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
@@ -124,5 +137,10 @@ fn handshake(address: &str, trusted: RootCertStore) -> io::Result<()> {
     while connection.is_handshaking() {
         connection.complete_io(&mut stream)?;
     }
-    Ok(())
+    // With TLS 1.3 a certificate is judged when we have done all of our part.
+    stream.set_read_timeout(Some(JUDGED_WITHIN))?;
+    match connection.complete_io(&mut stream) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(()),
+        outcome => outcome.map(drop),
+    }
 }

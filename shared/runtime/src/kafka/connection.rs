@@ -13,7 +13,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::config::KafkaSettings;
+use crate::config::{KafkaSecurity, KafkaSettings};
 use crate::tls;
 
 /// A reason that was not heard again for this long is none any more: librdkafka keeps an error that repeats
@@ -90,12 +90,13 @@ impl Refusals {
             let address = reason.split_once("://").map_or(reason, |(_, rest)| rest);
             let address = address.split('/').next().unwrap_or_default().to_owned();
             let ca = security.ca.clone();
-            self.look(move || Some(Self::judge_certificate(&address, ca.as_deref())));
+            self.look(move || Some(judge_certificate(&address, ca.as_deref())));
         }
-        if code == Some(RDKafkaErrorCode::AllBrokersDown) && !security.protocol.ends_with("SSL") {
-            let (brokers, protocol) = (self.0.settings.brokers.clone(), security.protocol);
-            let words = format!("wants TLS, which KAFKA_SECURITY_PROTOCOL={protocol} is without");
-            self.look(move || brokers.split(',').any(tls::is_spoken_by).then_some(words));
+        if code == Some(RDKafkaErrorCode::AllBrokersDown) {
+            let settings = self.0.settings.clone();
+            self.look(move || {
+                settings.brokers.split(',').find_map(|broker| try_out(broker, &settings.security))
+            });
         }
         if let Some(words) = self.classify(code, reason) {
             self.set(words);
@@ -132,15 +133,6 @@ impl Refusals {
             _ => return None,
         };
         Some(words)
-    }
-
-    /// What is wrong with a certificate that librdkafka refuses without saying why.
-    fn judge_certificate(address: &str, ca: Option<&Path>) -> String {
-        ca.and_then(|ca| tls::probe("KAFKA", address, ca)).unwrap_or_else(|| {
-            "its certificate has expired, is for another host, or is signed by a CA that we do not trust: \
-             see KAFKA_CA"
-                .to_owned()
-        })
     }
 
     /// Looks for a reason on a thread of its own, since a callback holds up its client; once in a while.
@@ -183,3 +175,22 @@ impl ClientContext for Refusals {
 }
 
 impl ConsumerContext for Refusals {}
+
+/// What is wrong with a certificate that librdkafka refuses without saying why; blocks.
+fn judge_certificate(address: &str, ca: Option<&Path>) -> String {
+    ca.and_then(|ca| tls::probe("KAFKA", address, ca, None)).unwrap_or_else(|| {
+        "its certificate has expired, is for another host, or is signed by a CA that we do not trust: \
+         see KAFKA_CA"
+            .to_owned()
+    })
+}
+
+/// Why a broker may have hung up on us without a word; blocks.
+fn try_out(broker: &str, security: &KafkaSecurity) -> Option<String> {
+    let protocol = security.protocol;
+    if protocol.ends_with("SSL") {
+        return tls::probe("KAFKA", broker, security.ca.as_deref()?, security.identity.as_ref());
+    }
+    let words = || format!("wants TLS, which KAFKA_SECURITY_PROTOCOL={protocol} is without");
+    tls::is_spoken_by(broker).then(words)
+}
