@@ -16,10 +16,10 @@ BENCH ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down clean build setup servers status check browser test chaos fuzz alerts bench
+.PHONY: help up down clean build setup servers status check browser test test-fast chaos fuzz alerts bench
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 up: servers build ## install, build and start everything, then send ORDERS orders and SEARCHES searches through it
 	scripts/fleet.sh start
@@ -56,14 +56,19 @@ check: setup ## formatting, lints, documentation
 browser: ## install the browser that the tests of the dashboard drive
 	scripts/browser.sh
 
-test: servers browser ## all tests, against the local servers
+test: servers browser test-fast ## all tests, against the local servers: cheap ones first, the fleets last
 	$(ENV) cargo build --workspace --bins --locked
-	$(ENV) cargo test --workspace --locked
+	$(ENV) cargo test --workspace --locked --test fleet
+
+# One set of features for all builds (--workspace), so that nothing is compiled twice.
+test-fast: servers ## the tests that start no fleet: functions, contracts, single stages on real servers
+	$(ENV) cargo test --workspace --locked --lib --bins
+	$(ENV) cargo test --workspace --locked --test contracts --test fuzz --test hot_path --test main
 
 chaos: setup ## random faults under load for SECONDS, from SEED; every layer must equal the model
 	$(ENV) cargo build --workspace --bins --locked
 	CHAOS_SECONDS=$(SECONDS) CHAOS_SEED=$(SEED) \
-		$(ENV) cargo test -p strata-e2e --locked --test main chaos:: -- --nocapture
+		$(ENV) cargo test --workspace --locked --test fleet chaos:: -- --nocapture
 
 fuzz: setup ## CASES damaged inputs through every decoder and the splitter of bodies
 	PROPTEST_CASES=$(CASES) $(ENV) cargo test --release -p strata-events --locked --test fuzz
