@@ -62,7 +62,7 @@ export DDS_PORT="${DDS_PORT:-5013}"
 export CDM_PORT="${CDM_PORT:-5014}"
 
 # Set empty means not set, as in a .env file made from the template.
-for name in DATABASE_URL REDIS_URL KAFKA_BROKERS KAFKA_HOME; do
+for name in DATABASE_URL REDIS_URL REDIS_PASSWORD KAFKA_BROKERS KAFKA_HOME; do
     [[ -n ${!name-} ]] || unset "$name"
 done
 unset name

@@ -22,6 +22,97 @@ const CHANGES: [(&str, &str, &str); 5] = [
     ("PUT", "/reference/restaurants", "{}"),
 ];
 
+/// Everything of cdm that tells of one person.
+const PERSONAL: [&str; 4] = [
+    "/counters/users/d3275d9d9530440ea2b0be23/products",
+    "/counters/users/d3275d9d9530440ea2b0be23/categories",
+    "/users",
+    "/dashboard/people",
+];
+
+#[tokio::test]
+async fn a_change_that_another_web_page_asks_for_is_refused_with_the_key_and_without() {
+    for variables in [&[][..], &[("APIKEY", KEY)]] {
+        // GIVEN a fleet, with a key or without
+        let fleet = Fleet::launch_with(variables).await;
+        let host = fleet.url(Service::DataSource);
+        for (method, path, body) in CHANGES {
+            let ask = async |from: &[(&str, &str)]| {
+                // What a page may send without asking first; the key it cannot know is no excuse either.
+                let headers: Vec<_> = [("content-type", "text/plain"), ("APIKEY", KEY)]
+                    .into_iter()
+                    .chain(from.iter().copied())
+                    .collect();
+                fleet.request(Service::DataSource, method, path, &headers, Some(body.to_owned())).await
+            };
+            // WHEN a browser sends it for a page of another origin
+            for from in [
+                &[("origin", "http://evil.example")][..],
+                &[("origin", "null")],
+                &[("origin", "http://localhost:1")],
+                &[("sec-fetch-site", "cross-site")],
+                &[("sec-fetch-site", "same-site"), ("origin", &host)],
+            ] {
+                let answer = ask(from).await;
+                // THEN it is refused
+                assert_eq!(answer.status, 403, "{method} {path} {from:?}: {}", answer.body);
+                let error = answer.body["error"].as_str().unwrap_or_default();
+                assert!(error.contains("other web pages"), "{}", answer.body);
+            }
+            // AND from a page of its own, or from no page, it is not
+            for from in [
+                &[("origin", host.as_str())][..],
+                &[("sec-fetch-site", "same-origin")],
+                &[("sec-fetch-site", "none")],
+                &[],
+            ] {
+                let answer = ask(from).await;
+                assert_ne!(answer.status, 403, "{method} {path} {from:?}: {}", answer.body);
+            }
+        }
+        // AND so it is with what cdm takes
+        let from = [("content-type", "application/json"), ("origin", "http://evil.example")];
+        let push = fleet
+            .request(Service::Cdm, "POST", "/dashboard/push", &from, Some("{\"N\": 1}".to_owned()))
+            .await;
+        assert_eq!(push.status, 403, "{}", push.body);
+        // AND none of the refused was carried out
+        fleet.at_rest(SOON).await;
+        let pushed: i64 = sqlx::query_scalar("select count(*) from stg.order_events")
+            .fetch_one(fleet.pool())
+            .await
+            .expect("a count");
+        assert_eq!(pushed, 4, "one for each page or program that may");
+        // AND another page may look at what tells of nobody
+        let looked =
+            fleet.request(Service::Cdm, "GET", "/hotels", &[("origin", "http://evil.example")], None).await;
+        assert_eq!(looked.status, 200, "{}", looked.body);
+    }
+}
+
+#[tokio::test]
+async fn what_tells_of_one_person_wants_the_key_too() {
+    // GIVEN a fleet with a key
+    let fleet = Fleet::launch_with(&[("APIKEY", KEY)]).await;
+    for path in PERSONAL {
+        // WHEN it is asked for without, or with another THEN that is refused
+        for headers in [&[][..], &[("APIKEY", "another")]] {
+            let answer = fleet.request(Service::Cdm, "GET", path, headers, None).await;
+            assert_eq!(answer.status, 401, "{path} {headers:?}: {}", answer.body);
+        }
+        // AND with the key it is told
+        let answer = fleet.request(Service::Cdm, "GET", path, &[("APIKEY", KEY)], None).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    }
+    // AND no other page of a browser reads who the users are, where there is no key
+    let open = Fleet::launch().await;
+    let origin = ("origin", "https://travel.example");
+    for path in PERSONAL {
+        let answer = open.request(Service::Cdm, "GET", path, &[origin], None).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, None), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn what_changes_state_wants_the_key_and_nobody_is_told_it() {
     // GIVEN a fleet with a key that logs all it has to say
@@ -46,7 +137,7 @@ async fn what_changes_state_wants_the_key_and_nobody_is_told_it() {
     for (service, path) in [
         (Service::DataSource, "/health"),
         (Service::Cdm, "/health"),
-        (Service::Cdm, "/users"),
+        (Service::Cdm, "/hotels"),
         (Service::Cdm, "/metrics"),
     ] {
         assert_eq!(fleet.get(service, path).await.status, 200, "{service:?} {path}");

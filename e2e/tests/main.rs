@@ -6,6 +6,7 @@
 mod bad_input;
 mod callers;
 mod chaos;
+mod compose;
 mod crash;
 mod dashboard;
 mod dead_letters;

@@ -12,8 +12,16 @@ redis_install() {
     disable_service redis-server
 }
 
+# In quotes, as the file of settings reads them.
+redis_password_setting() {
+    local password=${REDIS_PASSWORD-}
+    password=${password//\\/\\\\}
+    [[ -z $password ]] || echo "requirepass \"${password//\"/\\\"}\""
+}
+
 redis_write_config() {
     mkdir -p "$REDIS_DIR/data"
+    (umask 077 && : >"$REDIS_DIR/redis.conf")
     cat >"$REDIS_DIR/redis.conf" <<END
 bind 127.0.0.1
 port $REDIS_PORT
@@ -24,6 +32,7 @@ daemonize no
 appendonly yes
 appendfsync everysec
 save ""
+$(redis_password_setting)
 maxmemory-policy noeviction
 # The command line is how servers.sh recognises its own process.
 set-proc-title no
@@ -36,7 +45,7 @@ redis_start() {
     launch redis redis redis-server "$REDIS_DIR/redis.conf"
 }
 
-redis_answers() { [[ $(redis-cli -h 127.0.0.1 -p "$REDIS_PORT" ping 2>/dev/null) == PONG ]]; }
+redis_answers() { [[ $(REDISCLI_AUTH=${REDIS_PASSWORD-} redis-cli -h 127.0.0.1 -p "$REDIS_PORT" ping 2>/dev/null) == PONG ]]; }
 
 redis_wait() { wait_ready redis "$REDIS_MARK" 60 redis_answers; }
 

@@ -160,6 +160,12 @@ async fn a_push_wants_the_key_of_the_fleet_and_says_so() {
     let fleet = Fleet::launch_with(&[("APIKEY", "a key of this test")]).await;
     let browser = open(&fleet).await;
     browser.fill("#push [name=count]", "5").await;
+    // AND who searches and orders is not told without
+    browser.shows("#users", "wants the API key").await;
+    browser.fill("#user [name=id]", "d3275d9d9530440ea2b0be23").await;
+    browser.click("#user button[type=submit]").await;
+    browser.shows("#counters [role=alert]", "wants the API key").await;
+    browser.fill("#user [name=id]", "").await;
     // WHEN it is pushed without, and with another
     for key in ["", "another"] {
         browser.fill("#push [name=key]", key).await;
@@ -173,6 +179,11 @@ async fn a_push_wants_the_key_of_the_fleet_and_says_so() {
     browser.click("#push button[type=submit]").await;
     // THEN the orders go their way
     browser.shows("#push-progress [role=status]", "5 orders in all layers").await;
+    // AND what tells of persons is told, too
+    browser.shows("#users h3", "Users").await;
+    browser.has("#recent button").await;
+    browser.click("#recent button").await;
+    browser.has("#counters .band").await;
     // AND what data-source refuses is passed on, as is that it does not answer
     let push = async |body: &Value| fleet.post(Service::Cdm, "/dashboard/push", body).await;
     assert_eq!(push(&json!({"N": 0})).await.status, 401);

@@ -36,7 +36,7 @@ impl Service {
     }
 }
 
-/// Adds the key that whatever changes state wants, where one is set.
+/// Adds the key that whatever changes state or tells of a person wants, where one is set.
 pub fn with_key(request: RequestBuilder, settings: &Settings) -> RequestBuilder {
     match &settings.api_key {
         Some(key) => request.header("APIKEY", key.expose()),

@@ -78,7 +78,7 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
     );
     layers::print(&fleet.pool).await?;
     if args.searches.is_some() {
-        top::print().await?;
+        top::print(settings).await?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use serde::Deserialize;
+use strata_runtime::Settings;
 
 use crate::layers::grouped;
-use crate::services::CDM;
+use crate::services::{CDM, with_key};
 
 /// Hotels in the table.
 const HOTELS: usize = 5;
@@ -18,13 +19,13 @@ struct Frequencies {
 }
 
 /// Prints how many were seen, and the top of them.
-pub async fn print() -> anyhow::Result<()> {
+pub async fn print(settings: &Settings) -> anyhow::Result<()> {
     let base = CDM.url()?;
     let client = reqwest::Client::new();
     let get = async |path: &str| {
         let url = format!("{base}{path}?limit={HOTELS}");
-        let answer =
-            client.get(&url).send().await.with_context(|| format!("cdm does not answer at {url}"))?;
+        let answer = with_key(client.get(&url), settings).send().await;
+        let answer = answer.with_context(|| format!("cdm does not answer at {url}"))?;
         anyhow::Ok(answer.error_for_status()?)
     };
     let users: Frequencies = get("/users").await?.json().await?;

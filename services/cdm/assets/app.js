@@ -1,11 +1,12 @@
 // The page: follows the fleet by server-sent events and shows what it hears.
 import { html, render } from "/dashboard/vendor/lit-html.js";
 import { History, charts } from "/dashboard/charts.js";
+import { get, key } from "/dashboard/api.js";
 import { flow, tint } from "/dashboard/flow.js";
 import { hotelLookup, userLookup } from "/dashboard/lookup.js";
 import { animate } from "/dashboard/particles.js";
 import { pushing } from "/dashboard/push.js";
-import { figures, layers, rankings } from "/dashboard/tables.js";
+import { figures, layers, rankings, searchers } from "/dashboard/tables.js";
 
 const SILENCE_MS = 6000;
 const at = (id) => document.getElementById(id);
@@ -56,11 +57,36 @@ function showFleet(fleet) {
 
 function showTop(top) {
   for (const [name, list] of Object.entries(rankings)) render(list(top?.searches ?? null, hotels.show), at(name));
-  const recent = top?.recent_users ?? [];
-  render(recent.length ? html`counted last: ${recent.map((user) => html`<button type="button" @click=${() => users.show(user)}>${user}</button>`)}` : "", at("recent"));
   // Something to see for whoever has typed nothing yet.
   const [hotel] = top?.searches?.hotels.top ?? [];
   if (hotel && !at("hotel").elements.id.value && !at("offers").hasChildNodes()) hotels.show(hotel.name);
+  askForPeople();
+}
+
+let asking = false;
+/** The key that was refused last: the question is not put with it again. */
+let refused = null;
+
+/** What tells of persons comes apart: it wants the key of the fleet. */
+async function askForPeople() {
+  const given = key();
+  if (asking || given === refused) return;
+  asking = true;
+  try {
+    showPeople(await get("/dashboard/people"));
+    refused = null;
+  } catch (error) {
+    refused = error.refused ? given : null;
+    render(html`<p class="empty">${error.message}</p>`, at("users"));
+    render("", at("recent"));
+  }
+  asking = false;
+}
+
+function showPeople(people) {
+  render(searchers(people.searchers), at("users"));
+  const recent = people.recent ?? [];
+  render(recent.length ? html`counted last: ${recent.map((user) => html`<button type="button" @click=${() => users.show(user)}>${user}</button>`)}` : "", at("recent"));
   if (recent.length && !at("user").elements.id.value && !at("counters").hasChildNodes()) users.show(recent[0]);
 }
 

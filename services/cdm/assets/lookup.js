@@ -1,15 +1,8 @@
 // Looking single things up: what a user orders, what a hotel is offered for.
 import { html, render } from "/dashboard/vendor/lit-html.js";
+import { get } from "/dashboard/api.js";
 import { bands } from "/dashboard/tables.js";
 import { count, euros } from "/dashboard/format.js";
-
-async function get(path) {
-  const answer = await fetch(path).catch(() => null);
-  if (!answer) throw new Error("cdm does not answer");
-  const said = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(said.error ?? `cdm answered ${answer.status}`);
-  return said;
-}
 
 /** What is shown is looked up again no more often than this. */
 const REFRESH_MS = 3000;

@@ -1,5 +1,6 @@
 // The push form, and how far what was pushed has come.
 import { html, render } from "/dashboard/vendor/lit-html.js";
+import { key } from "/dashboard/api.js";
 import { STREAMS, count, span } from "/dashboard/format.js";
 
 const STEPS = ["pushed", "stg", "dds", "cdm"];
@@ -60,7 +61,7 @@ export function pushing(form, view) {
     const body = { N: Number(fields.get("count")), stream };
     if (fields.get("rate")) body.rate = Number(fields.get("rate"));
     const headers = { "content-type": "application/json" };
-    if (fields.get("key")) headers.APIKEY = fields.get("key");
+    if (key()) headers.APIKEY = key();
     push = { stream, wanted: body.N, start: positions(fleet, stream).map((stage) => stage.end), began: performance.now(),
       done: [0, 0, 0, 0], words: "sending …", answered: false };
     show();

@@ -86,7 +86,7 @@ function reconcile(run, at) {
 
 const ranked = (list) => list?.top.map(({ name, searches }) => ({ name, number: count(searches), share: searches / list.top[0].searches }));
 
-/** The three rankings of the hotel metrics. */
+/** The rankings of the hotel metrics that tell of nobody. */
 export const rankings = {
   hotels: (searches, show) => bands({
     title: "Hotels, most searched", total: searches ? `${count(searches.hotels.count)} in all` : "", tone: "search",
@@ -96,5 +96,7 @@ export const rankings = {
     }),
   }),
   advertisers: (searches) => bands({ title: "Advertisers", total: searches ? `${count(searches.advertisers.count)} in all` : "", rows: ranked(searches?.advertisers) }),
-  users: (searches) => bands({ title: "Users", total: searches ? `${count(searches.users.count)} in all` : "", rows: ranked(searches?.users) }),
 };
+
+/** The users who search most. */
+export const searchers = (list) => bands({ title: "Users", total: list ? `${count(list.count)} in all` : "", rows: ranked(list) });

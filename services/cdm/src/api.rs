@@ -2,11 +2,13 @@
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
-use strata_runtime::http::{ApiError, Checked};
+use strata_runtime::config::Secret;
+use strata_runtime::http::{ApiError, Checked, require_api_key};
 use strata_vault::hub_key;
 use uuid::Uuid;
 
@@ -17,11 +19,12 @@ const DEFAULT_LIMIT: i64 = 100;
 /// Most rows in an answer.
 const MAX_LIMIT: i64 = 1000;
 
-/// The routes of the service.
-pub fn routes(pool: PgPool) -> Router {
+/// The routes of the counters, which tell of one person each: with a key, they want it.
+pub fn routes(pool: PgPool, key: Option<Secret>) -> Router {
     Router::new()
         .route("/counters/users/{user_id}/products", get(products))
         .route("/counters/users/{user_id}/categories", get(categories))
+        .route_layer(from_fn_with_state(key, require_api_key))
         .with_state(pool)
 }
 

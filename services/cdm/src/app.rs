@@ -42,14 +42,18 @@ pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
     let keys = MetricsKeys::new(&settings.redis_prefix);
     let store = MetricsStore::new(redis.clone(), keys.clone());
     let search_stage = MetricsStage::new(store, postgres.clone(), &searches.topic);
-    ready(dashboard.map(|dashboard| Assembled {
-        routes: api::routes(postgres).merge(metrics::api::routes(redis, keys)).merge(dashboard),
-        workers: vec![
-            Box::new(Worker::new(orders, vec![order_stage], producer.clone())),
-            Box::new(Worker::new(searches, vec![search_stage], producer)),
-        ],
-        needs_postgres: true,
-        needs_redis: true,
+    ready(dashboard.map(|dashboard| {
+        Assembled {
+            routes: api::routes(postgres, settings.api_key.clone())
+                .merge(metrics::api::routes(redis, keys, settings.api_key))
+                .merge(dashboard),
+            workers: vec![
+                Box::new(Worker::new(orders, vec![order_stage], producer.clone())),
+                Box::new(Worker::new(searches, vec![search_stage], producer)),
+            ],
+            needs_postgres: true,
+            needs_redis: true,
+        }
     }))
 }
 

@@ -74,7 +74,7 @@ fn describe(own: &str, service: &str) -> anyhow::Result<String> {
     for section in ["paths", "tags"] {
         merge(&mut description[section], &mut shared[section]);
     }
-    for section in ["schemas", "responses"] {
+    for section in ["schemas", "responses", "securitySchemes"] {
         merge(&mut description["components"][section], &mut shared["components"][section]);
     }
     Ok(description.to_string())

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::config::Secret;
 use crate::health::Health;
 use crate::metrics::{self, Metrics};
-use crate::{linger, trace};
+use crate::{linger, same_origin, trace};
 
 /// An error answer: a status and `{"error": "<what and why>"}`.
 #[derive(Debug)]
@@ -89,7 +89,8 @@ where
 
 /// Adds health, metrics and API description to a service's own routes, and JSON for unknown paths.
 ///
-/// Of its own routes `requests` are worked on at once; the others always answer.
+/// Of its own routes `requests` are worked on at once; the others always answer. None takes a change from
+/// another web page.
 pub fn with_base_routes(
     routes: Router,
     health: Health,
@@ -121,11 +122,12 @@ pub fn with_base_routes(
         .method_not_allowed_fallback(|| async {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method; see /openapi.json")
         })
+        .layer(from_fn(same_origin::require))
         .layer(from_fn(linger::linger))
         .layer(from_fn(metrics::http::measure))
 }
 
-/// Middleware for routes that change state: lets a request pass when it carries the key.
+/// Middleware for routes that change state or tell of a person: lets a request pass when it carries the key.
 pub async fn require_api_key(State(key): State<Option<Secret>>, request: Request, next: Next) -> Response {
     let Some(key) = key else { return next.run(request).await };
     let given = request.headers().get("APIKEY").map(|value| value.as_bytes()).unwrap_or_default();

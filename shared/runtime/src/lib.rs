@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod pg;
 pub mod pg_copy;
 pub mod redis;
+mod same_origin;
 pub mod server;
 pub mod service;
 pub mod telemetry;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::Sse;
+use axum::http::header;
 use axum::response::sse::{Event, KeepAlive};
+use axum::response::{IntoResponse as _, Response, Sse};
 use futures::{Stream, StreamExt as _, stream};
 use serde::Serialize;
 use strata_runtime::http::ApiError;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::latency::Series;
@@ -18,6 +20,9 @@ use super::sampler::{Frame, Sampler};
 
 /// Latest seconds of latency sent with every frame; more than one, so that a late frame leaves no gap.
 const TAIL: usize = 5;
+
+/// Longest wait for a first look at the fleet.
+const FIRST_FRAME: Duration = Duration::from_secs(10);
 
 /// What a viewer follows, and until when.
 #[derive(Clone)]
@@ -47,6 +52,17 @@ pub async fn stream(
     });
     let events = first.chain(rest).take_until(live.stop.cancelled_owned()).map(Ok);
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+/// What the same frames tell of persons, for those who may know.
+pub async fn people(State(live): State<Live>) -> Result<Response, ApiError> {
+    let mut frames = live.sampler.watch().map_err(|e| ApiError::unavailable("the fleet", &e))?;
+    let seen = async {
+        frames.wait_for(|frame| !frame.people.is_empty()).await.map(|frame| frame.people.to_string())
+    };
+    let seen = timeout(FIRST_FRAME, seen).await.map_err(|e| ApiError::unavailable("the fleet", &e))?;
+    let people = seen.map_err(|e| ApiError::unavailable("the fleet", &e))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], people).into_response())
 }
 
 /// The frame there is, then every new one.

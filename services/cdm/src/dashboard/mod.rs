@@ -14,9 +14,11 @@ mod top;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use redis::aio::ConnectionManager;
 use sqlx::PgPool;
+use strata_runtime::http::require_api_key;
 use strata_runtime::redis::MetricsKeys;
 use strata_runtime::{App, Settings};
 use tokio_util::sync::CancellationToken;
@@ -48,7 +50,10 @@ pub fn routes(app: &App) -> anyhow::Result<Router> {
     let hotels = Router::new()
         .route("/dashboard/hotels/{hotel_id}/offers", get(offers::of_hotel))
         .with_state(sources.clone());
+    // An EventSource cannot send the key, so what wants it has a route of its own.
     let events = Router::new()
+        .route("/dashboard/people", get(events::people))
+        .route_layer(from_fn_with_state(app.settings.api_key.clone(), require_api_key))
         .route("/dashboard/events", get(events::stream))
         .with_state(events::Live { sampler: Arc::new(Sampler::new(sources, history)), stop });
     let push = Router::new().route("/dashboard/push", post(push::forward)).with_state(push::Forward::new()?);

@@ -28,8 +28,6 @@ impl Forward {
 }
 
 /// Passes a push on and answers what data-source answers; it alone decides who may and what fits.
-///
-/// Other sites' pages cannot get here: a browser sends JSON to another origin only where that allows it.
 pub async fn forward(
     State(forward): State<Forward>,
     headers: HeaderMap,

@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 use strata_observe::{Observer, Snapshot};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Sources;
 use super::latency::History;
-use super::top::Top;
+use super::top::{People, Top};
 
 /// Time between two looks.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -25,6 +25,8 @@ pub struct Frame {
     pub fleet: Arc<str>,
     /// A [`Top`].
     pub top: Arc<str>,
+    /// [`People`], for those who may know.
+    pub people: Arc<str>,
 }
 
 /// Looks while somebody watches.
@@ -62,12 +64,14 @@ impl Sampler {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.is_watched(&frames) {
             tick.tick().await;
-            let top = tokio::time::timeout(TOP_TIMEOUT, Top::read(&self.sources));
-            let (mut snapshot, top) = tokio::join!(observer.look(), top);
+            let top = timeout(TOP_TIMEOUT, Top::read(&self.sources));
+            let people = timeout(TOP_TIMEOUT, People::read(&self.sources));
+            let (mut snapshot, top, people) = tokio::join!(observer.look(), top, people);
             if let Some(last) = &last {
                 snapshot.rate_since(last);
             }
-            frames.send_replace(Frame { fleet: json(&snapshot), top: json(&top.ok()) });
+            let (top, people) = (json(&top.ok()), json(&people.ok()));
+            frames.send_replace(Frame { fleet: json(&snapshot), top, people });
             last = Some(snapshot);
         }
         // Kafka's clients take their time to close, and block meanwhile.

@@ -1,25 +1,32 @@
-//! The data marts at a glance: who is searched most, and who ordered last.
+//! The data marts at a glance: what is searched most, by whom, and who ordered last.
 
 use redis::RedisResult;
 use serde::Serialize;
 
 use super::Sources;
+use crate::metrics::ranking::Page;
 
 /// Entries of each list.
 const ENTRIES: usize = 8;
 
-/// What the data marts hold; a half whose store is down is null.
+/// What the data marts hold, persons aside; null where the store is down.
 #[derive(Serialize)]
 pub struct Top {
     /// Redis: the hotel metrics.
     searches: Option<Searches>,
+}
+
+/// What tells of persons; null where a store is down.
+#[derive(Serialize)]
+pub struct People {
+    /// Redis: who searches most.
+    searchers: Option<List<Seen>>,
     /// Postgres: business ids of users whose counters grew a row last.
-    recent_users: Option<Vec<String>>,
+    recent: Option<Vec<String>>,
 }
 
 #[derive(Serialize)]
 struct Searches {
-    users: List<Seen>,
     hotels: List<Hotel>,
     advertisers: List<Seen>,
 }
@@ -67,32 +74,52 @@ impl Offer {
 }
 
 impl Top {
-    /// Reads both halves.
+    /// Reads the rankings.
     pub async fn read(sources: &Sources) -> Self {
-        let (searches, users) = tokio::join!(searches(sources), recent_users(sources));
-        Self { searches: searches.ok(), recent_users: users.ok() }
+        Self { searches: searches(sources).await.ok() }
     }
+}
+
+impl People {
+    /// Reads both stores.
+    pub async fn read(sources: &Sources) -> Self {
+        let (searchers, recent) = tokio::join!(searchers(sources), recent_users(sources));
+        Self { searchers: searchers.ok(), recent: recent.ok() }
+    }
+}
+
+impl List<Seen> {
+    /// A page of a ranking as it is.
+    fn of(page: Page) -> Self {
+        Self { count: page.count, top: page.entries.into_iter().map(Seen::of).collect() }
+    }
+}
+
+impl Seen {
+    /// An entry of a ranking.
+    fn of((name, searches): (String, u64)) -> Self {
+        Self { name, searches }
+    }
+}
+
+async fn searchers(sources: &Sources) -> RedisResult<List<Seen>> {
+    let users = sources.ranking.page(&sources.keys.users(), ENTRIES, None).await?;
+    Ok(List::of(users))
 }
 
 async fn searches(sources: &Sources) -> RedisResult<Searches> {
     let Sources { ranking, keys, .. } = sources;
     let page = async |key: String| ranking.page(&key, ENTRIES, None).await;
-    let (users, hotels, advertisers) =
-        tokio::try_join!(page(keys.users()), page(keys.hotels()), page(keys.advertisers()))?;
+    let (hotels, advertisers) = tokio::try_join!(page(keys.hotels()), page(keys.advertisers()))?;
     let prices = ranking.prices(hotels.entries.iter().map(|(hotel, _)| keys.offers(hotel))).await?;
-    let seen = |(name, searches): (String, u64)| Seen { name, searches };
     let hotel =
-        |(entry, prices)| Hotel { seen: seen(entry), cheapest: Offer::sorted(prices).into_iter().next() };
+        |(entry, prices)| Hotel { seen: Seen::of(entry), cheapest: Offer::sorted(prices).into_iter().next() };
     Ok(Searches {
-        users: List { count: users.count, top: users.entries.into_iter().map(seen).collect() },
         hotels: List {
             count: hotels.count,
             top: hotels.entries.into_iter().zip(prices).map(hotel).collect(),
         },
-        advertisers: List {
-            count: advertisers.count,
-            top: advertisers.entries.into_iter().map(seen).collect(),
-        },
+        advertisers: List::of(advertisers),
     })
 }
 

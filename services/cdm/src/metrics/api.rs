@@ -4,12 +4,14 @@ use std::fmt::Display;
 
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
 use redis::aio::ConnectionManager;
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
-use strata_runtime::http::{ApiError, Checked};
+use strata_runtime::config::Secret;
+use strata_runtime::http::{ApiError, Checked, require_api_key};
 use strata_runtime::redis::MetricsKeys;
 use tower_http::cors::{Any, CorsLayer};
 
@@ -32,8 +34,8 @@ struct Metrics {
     keys: MetricsKeys,
 }
 
-/// The routes of the metrics; any web page may read them.
-pub fn routes(redis: ConnectionManager, keys: MetricsKeys) -> Router {
+/// The routes of the metrics. Any web page may read those that tell of nobody; users want the key.
+pub fn routes(redis: ConnectionManager, keys: MetricsKeys, key: Option<Secret>) -> Router {
     let cors = CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]).expose_headers([
         NEXT_CURSOR,
         LIMIT,
@@ -41,12 +43,14 @@ pub fn routes(redis: ConnectionManager, keys: MetricsKeys) -> Router {
     ]);
     // Else the service's answer to methods it does not know would come before the layer's to a preflight.
     let open = |route: MethodRouter<Metrics>| route.options(|| async { StatusCode::NO_CONTENT });
+    let persons =
+        Router::new().route("/users", get(users)).route_layer(from_fn_with_state(key, require_api_key));
     Router::new()
-        .route("/users", open(get(users)))
         .route("/hotels", open(get(hotels)))
         .route("/advertisers", open(get(advertisers)))
         .route("/hotel_min_offer_per_advertiser", open(get(prices)))
         .layer(cors)
+        .merge(persons)
         .with_state(Metrics { ranking: Ranking::new(redis), keys })
 }
 
