@@ -60,6 +60,7 @@ export DATA_SOURCE_PORT="${DATA_SOURCE_PORT:-5011}"
 export STG_PORT="${STG_PORT:-5012}"
 export DDS_PORT="${DDS_PORT:-5013}"
 export CDM_PORT="${CDM_PORT:-5014}"
+export CONSOLE_PORT="${CONSOLE_PORT:-5015}"
 
 # Set empty means not set, as in a .env file made from the template.
 for name in DATABASE_URL REDIS_URL REDIS_PASSWORD KAFKA_BROKERS KAFKA_HOME; do

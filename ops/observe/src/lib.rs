@@ -5,6 +5,7 @@
 
 pub mod fleet;
 mod kafka;
+mod lock;
 mod observer;
 mod range;
 mod rows;
@@ -13,8 +14,9 @@ pub mod snapshot;
 mod store;
 
 pub use fleet::{Fleet, StagePosition};
+pub use lock::SessionLock;
 pub use observer::Observer;
 pub use range::{Ranges, read_ranges};
 pub use services::Service;
 pub use snapshot::Snapshot;
-pub use store::last_reconcile;
+pub use store::{last_reconcile, reconcile_is_due};
