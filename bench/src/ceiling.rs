@@ -36,7 +36,7 @@ pub struct Attempt {
 /// One statement's worth of loading.
 #[derive(Debug, Clone)]
 struct Task {
-    table: &'static str,
+    table: Arc<str>,
     columns: Arc<str>,
     /// Key of a counter, which is added to instead of inserted.
     counter_key: Option<&'static str>,
@@ -79,11 +79,14 @@ impl Rows {
 /// Reads the rows; the large tables are spread so that connections work on different ones.
 async fn prepare(pool: &PgPool, stream: &Measured) -> anyhow::Result<VecDeque<Task>> {
     let mut by_table: Vec<VecDeque<Task>> = Vec::new();
-    let plain = stream.tables.iter().map(|table| (*table, None));
-    for (table, counter_key) in plain.chain(stream.counters.iter().map(|(t, key)| (*t, Some(*key)))) {
-        let columns: Arc<str> = columns(pool, table).await?.into();
-        let chunks = copy::read(pool, table, &columns, CHUNK_ROWS).await?;
-        let task = |chunk| Task { table, columns: Arc::clone(&columns), counter_key, chunk };
+    let plain = stream.tables().map(|table| (table, None));
+    let counters = stream.counters.iter().map(|(table, key)| ((*table).to_owned(), Some(*key)));
+    for (table, counter_key) in plain.chain(counters) {
+        let (table, columns): (Arc<str>, Arc<str>) =
+            (table.as_str().into(), columns(pool, &table).await?.into());
+        let chunks = copy::read(pool, &table, &columns, CHUNK_ROWS).await?;
+        let task =
+            |chunk| Task { table: Arc::clone(&table), columns: Arc::clone(&columns), counter_key, chunk };
         by_table.push(chunks.into_iter().map(task).collect());
     }
     let mut tasks = VecDeque::new();

@@ -3,14 +3,18 @@
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{StoreKind, StreamSpec};
 use strata_testkit::{Fleet, Service};
+use strata_vault::model::VaultModel;
+use strata_vault::models;
 
 /// A stream as the bench sees it.
 #[derive(Debug)]
 pub struct Measured {
     /// Topics and name.
     pub spec: StreamSpec,
-    /// Tables it fills, those of the data marts aside.
-    pub tables: &'static [&'static str],
+    /// Table of the raw layer.
+    pub raw: &'static str,
+    /// Its vault.
+    pub vault: &'static VaultModel,
     /// Counters it adds to: table and key.
     pub counters: &'static [(&'static str, &'static str)],
 }
@@ -18,24 +22,8 @@ pub struct Measured {
 /// Orders, from `/push` to the counters.
 pub const ORDERS: Measured = Measured {
     spec: ORDER,
-    tables: &[
-        "stg.order_events",
-        "dds.h_order",
-        "dds.h_user",
-        "dds.h_product",
-        "dds.h_category",
-        "dds.h_restaurant",
-        "dds.l_order_user",
-        "dds.l_order_product",
-        "dds.l_order_category",
-        "dds.l_product_restaurant",
-        "dds.l_product_category",
-        "dds.s_user_names",
-        "dds.s_product_names",
-        "dds.s_restaurant_names",
-        "dds.s_order_cost",
-        "dds.s_order_status",
-    ],
+    raw: "stg.order_events",
+    vault: &models::order::MODEL,
     counters: &[
         ("cdm.user_product_counters", "user_id, product_id"),
         ("cdm.user_category_counters", "user_id, category_id"),
@@ -45,14 +33,8 @@ pub const ORDERS: Measured = Measured {
 /// Hotel searches, from `/push` to the metrics in Redis.
 pub const SEARCHES: Measured = Measured {
     spec: HOTEL_SEARCH,
-    tables: &[
-        "stg.hotel_search_events",
-        "dds.h_user",
-        "dds.h_hotel",
-        "dds.h_advertiser",
-        "dds.l_hotel_search",
-        "dds.s_hotel_search_offers",
-    ],
+    raw: "stg.hotel_search_events",
+    vault: &models::hotel_search::MODEL,
     counters: &[],
 };
 
@@ -73,8 +55,14 @@ impl Measured {
         self.spec.hops.iter().map(|hop| hop.stage.as_str())
     }
 
+    /// Tables it fills, those of the data marts aside.
+    pub fn tables(&self) -> impl Iterator<Item = String> {
+        let vault = self.vault.tables().into_iter().map(|table| table.to_string());
+        std::iter::once(self.raw.to_owned()).chain(vault)
+    }
+
     /// All tables.
-    pub fn all_tables(&self) -> impl Iterator<Item = &'static str> {
-        self.tables.iter().copied().chain(self.counters.iter().map(|(table, _)| *table))
+    pub fn all_tables(&self) -> impl Iterator<Item = String> {
+        self.tables().chain(self.counters.iter().map(|(table, _)| (*table).to_owned()))
     }
 }

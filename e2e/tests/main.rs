@@ -3,6 +3,7 @@
 //! Every test has a fleet of its own; at most two run at once. Build the binaries first:
 //! `cargo build --workspace --bins`.
 
+mod added_partitions;
 mod bad_input;
 mod callers;
 mod chaos;
@@ -20,6 +21,7 @@ mod metrics;
 mod observability;
 mod openapi;
 mod orders;
+mod origins;
 mod outage;
 mod partitions;
 mod queries;
@@ -33,6 +35,7 @@ mod silent;
 mod status;
 mod statuses;
 mod support;
+mod times;
 mod traces;
 mod trimmed;
 mod upgrade;

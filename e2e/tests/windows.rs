@@ -19,7 +19,7 @@ fn small_batch(service: Service) -> (&'static str, &'static str) {
 }
 
 /// Waits until a service has died in this window.
-async fn assert_died_in(fleet: &Fleet, service: Service, window: &str) {
+pub async fn assert_died_in(fleet: &Fleet, service: Service, window: &str) {
     let (status, log) = fleet.ended(service, SOON).await;
     assert_eq!(status.signal(), Some(SIGABRT), "{service:?} ended with {status}: {log}");
     assert!(log.contains(&format!("failpoint {window}: Kill")), "{service:?} {window}: {log}");

@@ -147,6 +147,8 @@ async fn a_vault_that_cannot_be_trusted_is_emptied_and_made_anew() {
         "update dds.h_product set product_id = 'x' || product_id",
         "update dds.s_hotel_search_offers set min_price = min_price + 5",
         "insert into dds.l_order_product select gen_random_uuid(), h_order_pk, gen_random_uuid(), load_dt, load_src from dds.h_order limit 9",
+        // AND a table that somebody else keeps in the same schema
+        "create table dds.notes as select 'mine' as note",
     ] {
         tamper(&fleet, statement).await;
     }
@@ -170,6 +172,10 @@ async fn a_vault_that_cannot_be_trusted_is_emptied_and_made_anew() {
     under_load(&fleet, work).await;
     // THEN every layer equals the model
     assert_all_exact(&fleet).await;
+    // AND what is not the fleet's is as it was
+    let notes: Vec<String> =
+        sqlx::query_scalar("select note from dds.notes").fetch_all(fleet.pool()).await.expect("notes");
+    assert_eq!(notes, ["mine"]);
 }
 
 #[tokio::test]

@@ -20,8 +20,9 @@ async fn wait_for_outcomes(pool: &PgPool, expected: i64) {
     let found = eventually(DONE_WITHIN, &format!("{expected} outcomes"), async || {
         let found = outcomes(pool).await;
         if found < expected { Err(found.to_string()) } else { Ok(found) }
-    });
-    assert_eq!(found.await, expected);
+    })
+    .await;
+    assert_eq!(found, expected);
 }
 
 /// What `GET /reconcile` says once nothing runs any more.
@@ -61,19 +62,20 @@ async fn two_consoles_compare_the_layers_once_per_period() {
 
 #[tokio::test]
 async fn a_reconcile_is_asked_for_with_the_key_and_names_what_differs() {
-    // GIVEN a fleet with a key, no schedule and one wrong row
+    // GIVEN a console with a key and no schedule, and one wrong row
     let key = [("APIKEY", "a key of this test")];
-    let fleet = launch(&[key[0]]).await;
+    let mut fleet = launch(&[]).await;
+    fleet.add_variable(key[0].0, key[0].1);
     fleet.launch_console().await;
     let orders: Vec<Value> = (0..5).map(|number| simple_order(number, "CLOSED")).collect();
-    let answer =
-        fleet.request(Service::DataSource, "POST", "/ingest/order", &key, Some(json!(orders).to_string())).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    fleet.ingest(&orders).await;
     fleet.at_rest(SOON).await;
-    sqlx::query("delete from cdm.user_category_counters where id = (select min(id) from cdm.user_category_counters)")
-        .execute(fleet.pool())
-        .await
-        .expect("a row less");
+    sqlx::query(
+        "delete from cdm.user_category_counters where id = (select min(id) from cdm.user_category_counters)",
+    )
+    .execute(fleet.pool())
+    .await
+    .expect("a row less");
     // WHEN it is asked for without the key
     for method in ["GET", "POST"] {
         // THEN that is refused, for the answer tells of persons

@@ -54,9 +54,33 @@ pub const IN_POSTGRES: &[Spoilt] = &[
     // stg
     spoilt(
         "stg.order_events",
+        // An order in another state than before; the vault knows both.
+        "select e.object_id::text from stg.order_events as e join dds.h_order as h on h.order_id = e.object_id \
+         join dds.s_order_status as s using (h_order_pk) \
+         where s.load_seq = e.load_offset * 4096 + e.load_partition and exists (select from dds.s_order_status as o \
+             where o.h_order_pk = s.h_order_pk and o.status <> s.status) order by 1 limit 1",
+        "update stg.order_events as e set payload = jsonb_set(payload, '{final_status}', (select to_jsonb(min(s.status)) \
+             from dds.s_order_status as s join dds.h_order as h using (h_order_pk) \
+             where h.order_id = e.object_id and s.status <> payload ->> 'final_status')) where object_id = {}",
+        "order {} is another version than the one in force in s_order_status",
+    ),
+    spoilt(
+        "stg.order_events",
         ORDER,
         "delete from stg.order_events where object_id = {}",
         "is of order {}, which is not staged",
+    ),
+    spoilt(
+        "stg.order_events",
+        // An order in another state than before; the vault knows both.
+        "select e.object_id::text from stg.order_events as e join dds.h_order as h on h.order_id = e.object_id \
+         join dds.s_order_status as s using (h_order_pk) \
+         where s.load_seq = e.load_offset * 4096 + e.load_partition and exists (select from dds.s_order_status as o \
+             where o.h_order_pk = s.h_order_pk and o.status <> s.status) order by 1 limit 1",
+        "update stg.order_events as e set payload = jsonb_set(payload, '{final_status}', (select to_jsonb(min(s.status)) \
+             from dds.s_order_status as s join dds.h_order as h using (h_order_pk) \
+             where h.order_id = e.object_id and s.status <> payload ->> 'final_status')) where object_id = {}",
+        "order {} is another version than the one in force in s_order_status",
     ),
     spoilt(
         "stg.order_events",
@@ -354,8 +378,9 @@ pub const IN_POSTGRES: &[Spoilt] = &[
     spoilt(
         "dds.s_order_status",
         ORDER,
-        "insert into dds.s_order_status (h_order_pk, status, load_dt, load_seq, load_src, hk_order_status_hashdiff) \
-         select h_order_pk, status, s.load_dt, s.load_seq + 4096, s.load_src, hk_order_status_hashdiff \
+        "insert into dds.s_order_status \
+             (h_order_pk, status, load_dt, load_seq, load_src, hk_order_status_hashdiff, sent_dttm) \
+         select h_order_pk, status, s.load_dt, s.load_seq + 4096, s.load_src, hk_order_status_hashdiff, sent_dttm \
          from dds.s_order_status as s join dds.h_order using (h_order_pk) where order_id = {}",
         "s_order_status: order {} repeats at",
     ),

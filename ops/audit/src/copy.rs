@@ -55,6 +55,11 @@ impl Row<'_> {
         Ok(self.bigint(column)?.saturating_add(EPOCH_MICROS))
     }
 
+    /// The same of a column that may be null.
+    pub fn optional_micros(&self, column: usize) -> anyhow::Result<Option<i64>> {
+        Ok(self.optional_bigint(column)?.map(|micros| micros.saturating_add(EPOCH_MICROS)))
+    }
+
     /// A column of type bytea.
     pub fn bytea(&self, column: usize) -> anyhow::Result<&[u8]> {
         self.bytes(column).context("a value is null")

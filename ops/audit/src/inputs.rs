@@ -169,8 +169,13 @@ fn check(
         .map(|letter| ((letter.partition, letter.offset), letter))
         .collect();
     let (mut stored, mut superseded, mut refused) = (0_u64, 0_u64, 0_u64);
-    read_ranges(&snapshot.settings.kafka, topic, &ranges, |record| {
+    let replays =
+        snapshot.replays.get(&(StageId::Stg.as_str().to_owned(), topic.to_owned())).copied().unwrap_or(0);
+    read_ranges(&snapshot.settings.kafka, topic, &ranges, |mut record| {
         check.compared += 1;
+        if record.replay_seq().is_none_or(|seq| seq > replays) {
+            record.forget_origin();
+        }
         let place = (record.partition, record.offset);
         if let Some(letter) = letters.remove(&place) {
             refused += 1;

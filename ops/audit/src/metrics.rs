@@ -23,7 +23,6 @@ use super::letters;
 use super::outputs::{header, origin_of};
 use super::snapshot::{Lane, Offsets, Snapshot};
 use strata_observe::read_ranges;
-use strata_runtime::kafka::partitions::partition_of;
 
 /// Longest wait for Redis.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(60);
@@ -261,7 +260,7 @@ pub fn withheld(snapshot: &Snapshot<'_>) -> anyhow::Result<Withheld> {
     })?;
     for output in snapshot.kept_for(StageId::Dds.as_str(), processed_topic, topic) {
         let Some(origin) = origin_of(output) else { continue };
-        let partition = partition_of(output.key.as_deref().unwrap_or_default(), snapshot.partitions(topic));
+        let partition = output.partition_among(snapshot.partitions(topic));
         if marks.advance(partition, &origin) {
             withheld.extend(key_of(header(output, EVENT_ID_HEADER), &origin).map(|key| (key, false)));
         }

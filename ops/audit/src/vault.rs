@@ -150,6 +150,22 @@ impl Link<'_> {
     }
 }
 
+/// What orders the versions of a parent: when it was sent, or before all times where it does not say, its load_dt, both
+/// in microseconds, and its load_seq. The greatest is in force.
+pub type Place = (i64, i64, i64);
+
+/// A version that a satellite holds.
+pub struct Version<'a> {
+    /// Number of the parent.
+    pub parent: u32,
+    /// Its place among the versions of the parent.
+    pub place: Place,
+    /// Fingerprint of the attributes.
+    pub fingerprint: Uuid,
+    /// The attributes.
+    pub attributes: &'a [&'a str],
+}
+
 /// A satellite.
 pub struct Satellite<'a> {
     /// Table without its schema.
@@ -160,32 +176,36 @@ pub struct Satellite<'a> {
     pub key: &'static str,
     /// Column of the fingerprint.
     pub hashdiff: &'static str,
+    /// When a version was sent: a column, or a null.
+    pub sent: &'static str,
     /// Attributes as text, as they are hashed.
     pub attributes: &'static [&'static str],
 }
 
 impl Satellite<'_> {
-    /// Reads the satellite and gives the parent's number, the fingerprint and the attributes to `each`.
+    /// Reads the satellite and gives every version to `each`.
     pub fn read(
         &self,
         reader: &mut Reader,
         checks: &mut RowChecks,
         places: &Places,
-        mut each: impl FnMut(u32, Uuid, &[&str]),
+        mut each: impl FnMut(Version<'_>),
     ) -> anyhow::Result<()> {
-        let Self { table, parent, key, hashdiff, attributes } = self;
+        let Self { table, parent, key, hashdiff, sent, attributes } = self;
         let select = format!(
-            "select {key}, {hashdiff}, load_src, load_seq, load_dt, {} from dds.{table}",
+            "select {key}, {hashdiff}, load_src, load_seq, load_dt, {sent}, {} from dds.{table}",
             attributes.join(", ")
         );
         reader.copy_out(&select, |row| {
             let (key, fingerprint) = (row.uuid(0)?, row.uuid(1)?);
             let values: Vec<&str> =
-                (0..attributes.len()).map(|column| row.text(5 + column)).collect::<Result<_, _>>()?;
+                (0..attributes.len()).map(|column| row.text(6 + column)).collect::<Result<_, _>>()?;
             checks.fingerprint(table, key, fingerprint, &values);
             places.check(&mut checks.positions, row, [2, 3, 4], || format!("{table}: {key}"))?;
             if let Some(parent) = checks.parent(parent.0, parent.1, table, key) {
-                each(parent, fingerprint, &values);
+                let sent = row.optional_micros(5)?.unwrap_or(i64::MIN);
+                let place = (sent, row.micros(4)?, row.bigint(3)?);
+                each(Version { parent, place, fingerprint, attributes: &values });
             }
             Ok(())
         })

@@ -112,7 +112,7 @@ async fn newest(State(reconciler): State<Arc<Reconciler>>) -> Result<Json<Value>
         let last: Option<Outcome> = sqlx::query_as(include_str!("../sql/select_newest_reconcile.sql"))
             .fetch_optional(&reconciler.pool)
             .await?;
-        sqlx::Result::Ok(json!({"running": running, "last": last}))
+        Ok(json!({"running": running, "last": last}))
     };
-    read.await.map(Json).map_err(|e| ApiError::unavailable("postgres", &e))
+    read.await.map(Json).map_err(|e: sqlx::Error| ApiError::unavailable("postgres", &e))
 }

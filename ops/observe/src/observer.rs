@@ -212,7 +212,7 @@ impl Observer {
                 let Some(next) = partition.next_offset else { continue };
                 let written = read.get(&(stage.topic.clone(), partition.partition, next));
                 // A clock that is ahead of ours must not make a record younger than new.
-                let age = written.map(|ms| (at.timestamp_millis() - ms).max(1) as f64 / 1000.0);
+                let age = written.map(|ms| at.timestamp_millis().saturating_sub(*ms).max(1) as f64 / 1000.0);
                 partition.lag_seconds = age;
             }
             *stage = Stage::of(&stage.stage, &stage.topic, partitions);

@@ -1,35 +1,46 @@
 //! The rows of every layer, as a table for people.
 
 use sqlx::PgPool;
+use strata_vault::model::SCHEMA;
+use strata_vault::models::{self, hotel_search, order};
 
-/// What is counted, in the order of the layers.
-const COUNTS: &[(&str, &str)] = &[
-    ("stg.order_events", "select count(*) from stg.order_events"),
-    ("stg.hotel_search_events", "select count(*) from stg.hotel_search_events"),
-    ("dds.h_order", "select count(*) from dds.h_order"),
-    ("dds.h_user", "select count(*) from dds.h_user"),
-    ("dds.h_product", "select count(*) from dds.h_product"),
-    ("dds.l_order_product", "select count(*) from dds.l_order_product"),
-    ("dds.s_order_status", "select count(*) from dds.s_order_status"),
-    ("dds.h_hotel", "select count(*) from dds.h_hotel"),
-    ("dds.l_hotel_search", "select count(*) from dds.l_hotel_search"),
-    ("cdm.user_product_counters", "select count(*) from cdm.user_product_counters"),
-    (
-        "  orders counted, by product",
-        "select coalesce(sum(order_cnt), 0)::bigint from cdm.user_product_counters",
-    ),
-    ("cdm.user_category_counters", "select count(*) from cdm.user_category_counters"),
-    (
-        "  orders counted, by category",
-        "select coalesce(sum(order_cnt), 0)::bigint from cdm.user_category_counters",
-    ),
-    ("ops.dead_letters", "select count(*) from ops.dead_letters"),
+/// Tables of the vault that are counted, in the order of its layers.
+const VAULT: [&str; 7] = [
+    order::ORDER.table,
+    models::USER.table,
+    order::PRODUCT.table,
+    order::ORDER_PRODUCT.table,
+    order::ORDER_STATUS.table,
+    hotel_search::HOTEL.table,
+    hotel_search::HOTEL_SEARCH.table,
 ];
 
-/// Prints one line a table.
+/// Counters, and by what they count orders.
+const COUNTERS: [(&str, &str); 2] =
+    [("cdm.user_product_counters", "product"), ("cdm.user_category_counters", "category")];
+
+/// Names of what is counted with the statements that do, in the order of the layers.
+fn counts() -> Vec<(String, String)> {
+    let rows = |table: String| {
+        let count = format!("select count(*) from {table}");
+        (table, count)
+    };
+    let mut counts =
+        ["stg.order_events", "stg.hotel_search_events"].map(|table| rows(table.to_owned())).to_vec();
+    counts.extend(VAULT.map(|table| rows(format!("{SCHEMA}.{table}"))));
+    for (table, what) in COUNTERS {
+        counts.push(rows(table.to_owned()));
+        let sum = format!("select coalesce(sum(order_cnt), 0)::bigint from {table}");
+        counts.push((format!("  orders counted, by {what}"), sum));
+    }
+    counts.push(rows("ops.dead_letters".to_owned()));
+    counts
+}
+
+/// Prints one line per table.
 pub async fn print(pool: &PgPool) -> anyhow::Result<()> {
-    for (name, statement) in COUNTS {
-        let rows: i64 = sqlx::query_scalar(statement).fetch_one(pool).await?;
+    for (name, statement) in counts() {
+        let rows: i64 = sqlx::query_scalar(&statement).fetch_one(pool).await?;
         println!("  {name:<32}{:>14}", grouped(rows));
     }
     Ok(())

@@ -36,7 +36,10 @@ impl OperatorLock {
 
     /// Makes sure that the session, and so the lock, still stands.
     pub async fn assert_held(&mut self) -> anyhow::Result<()> {
-        sqlx::query("select 1").execute(self.0.session()).await.context("the connection with the lock broke")?;
+        sqlx::query("select 1")
+            .execute(self.0.session())
+            .await
+            .context("the connection with the lock broke")?;
         Ok(())
     }
 }

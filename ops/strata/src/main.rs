@@ -8,6 +8,7 @@ mod progress;
 mod push;
 mod rebuild;
 mod reconcile;
+mod stage;
 mod status;
 mod table;
 mod top;
@@ -52,6 +53,8 @@ enum Tool {
     Rebuild(rebuild::Args),
     /// Looks at dead letters, replays and discards them.
     Dlq(dlq::Args),
+    /// Shows which stages have stopped and lets them go on.
+    Stage(stage::Args),
     /// Compares all layers at one moment, while the fleet runs; fails on any difference.
     Reconcile(reconcile::Args),
     /// Shows health, lag, rows and dead letters; fails when a part is not well.
@@ -89,6 +92,7 @@ async fn run(tool: Tool) -> anyhow::Result<ExitCode> {
         Tool::Ingest(args) => ingest::run(&settings, &args).await,
         Tool::Rebuild(args) => rebuild::run(&settings, args).await,
         Tool::Dlq(args) => dlq::run(&settings, args).await,
+        Tool::Stage(args) => stage::run(&settings, &args).await,
         Tool::Reconcile(args) => reconcile::run(&settings, &args).await,
         Tool::Status(args) => status::run(&settings, &args).await,
         Tool::Watch => watch::run(&settings).await,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use strata_events::stream::{HOTEL_SEARCH, ORDER, dlq_topic};
 use strata_events::{StageId, StreamSpec};
-use strata_runtime::kafka::PgStage;
 use strata_runtime::kafka::worker::{Worker, WorkerSettings};
+use strata_runtime::kafka::{Partitions, PgStage};
 use strata_runtime::redis::MetricsKeys;
 use strata_runtime::{App, Assembled, ServiceSpec, Settings};
 
@@ -36,19 +36,25 @@ pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
     orders.batch.max_rows *= BATCHES;
     orders.batch.max_bytes *= BATCHES;
     orders.batch.patience = PATIENCE;
-    let order_stage = PgStage::new(postgres.clone(), STAGE, ORDER.name, &orders.topic, OrderHandler);
+    let order_stage = PgStage::new(
+        postgres.clone(),
+        [STAGE, ORDER.name],
+        &orders.topic,
+        Partitions::of(producer.clone(), vec![dlq_topic(&orders.topic)]),
+        OrderHandler,
+    );
     let keys = MetricsKeys::new(&settings.redis_prefix);
     let store = MetricsStore::new(redis.clone(), keys.clone());
     let search_stage = MetricsStage::new(store, postgres.clone(), &searches.topic);
     ready(Ok(Assembled {
-        routes: api::routes(postgres, settings.api_key.clone()).merge(metrics::api::routes(
+        routes: api::routes(postgres.clone(), settings.api_key.clone()).merge(metrics::api::routes(
             redis,
             keys,
             settings.api_key,
         )),
         workers: vec![
-            Box::new(Worker::new(orders, vec![order_stage], producer.clone())),
-            Box::new(Worker::new(searches, vec![search_stage], producer)),
+            Box::new(Worker::new(orders, postgres.clone(), vec![order_stage], producer.clone())),
+            Box::new(Worker::new(searches, postgres, vec![search_stage], producer)),
         ],
         needs_postgres: true,
         needs_redis: true,
@@ -61,6 +67,7 @@ fn input(settings: &Settings, stream: &StreamSpec) -> WorkerSettings {
     WorkerSettings {
         stage: STAGE,
         stream: stream.name,
+        upstream: settings.topics.upstream(stream, StageId::Cdm),
         topics: vec![dlq_topic(&topic), topic.clone()],
         topic,
         kafka: settings.kafka.clone(),

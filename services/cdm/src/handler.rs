@@ -32,14 +32,17 @@ impl Handler for OrderHandler {
         let partitions: BTreeSet<i32> = inputs.iter().map(|input| input.record.partition).collect();
         let mut watermarks = store::read_watermarks(tx, topic, partitions.into_iter().collect()).await?;
         let mut counted = Counted::default();
+        let mut effects = Effects::default();
         for input in inputs {
             if watermarks.advance(input.record.partition, &input.record.source()) {
                 counted.add(&input.event);
+            } else {
+                effects.duplicates += 1;
             }
         }
         store::add_products(tx, &counted.products).await?;
         store::add_categories(tx, &counted.categories).await?;
         store::write_watermarks(tx, topic, &watermarks).await?;
-        Ok(Effects::default())
+        Ok(effects)
     }
 }

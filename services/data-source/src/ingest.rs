@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use strata_events::MAX_EVENT_BYTES;
+use strata_events::reject::REFUSED_HEADER;
 use strata_runtime::http::{ApiError, Checked};
 
 use crate::app::Context;
@@ -14,7 +15,7 @@ use crate::body::{Sink, TURN};
 use crate::metrics;
 use crate::publish::Publisher;
 use crate::split::{Piece, Splitter};
-use crate::stream::{self, Accept, Accepted, Event, Stream};
+use crate::stream::{self, Accept, Accepted, Event};
 use crate::summary::{self, Summary};
 
 /// Publishes the good events of the body and keeps the bad ones as dead letters; answers when Kafka
@@ -34,7 +35,7 @@ pub async fn ingest(
     };
     let at = request.extensions().get().copied();
     let publisher = Publisher::new(context.producer.clone(), context.topic(stream), at);
-    let mut ingest = Ingest { stream, accept, publisher, summary: Summary::default() };
+    let mut ingest = Ingest { accept, publisher, summary: Summary::default() };
     let mut outcome = context.reader(request.into_body()).feed(splitter, &mut ingest).await;
     if !matches!(&outcome, Err(error) if error.status == StatusCode::SERVICE_UNAVAILABLE) {
         // What came before a break is published, so it is waited for too.
@@ -54,7 +55,6 @@ pub async fn ingest(
 
 /// One request.
 struct Ingest {
-    stream: &'static Stream,
     /// Checks a piece in the form that the body has.
     accept: Accept,
     publisher: Publisher,
@@ -71,9 +71,9 @@ impl Sink for Ingest {
             Ok(Accepted::Made(events)) => self.send_made(events).await?,
             Err(reason) => {
                 self.summary.reject(piece.number, &reason);
-                let letter = dead_letter(self.stream, piece.bytes);
-                if !letter.is_empty() {
-                    self.publisher.send(None, letter, Vec::new()).await?;
+                if !piece.bytes.is_empty() {
+                    let refused = vec![(REFUSED_HEADER.into(), reason.to_header())];
+                    self.publisher.send(None, piece.bytes, refused).await?;
                 }
             }
         }
@@ -92,38 +92,5 @@ impl Ingest {
             }
         }
         Ok(())
-    }
-}
-
-/// The bytes of a bad event as stg gets them: it must find them bad, too.
-///
-/// It can be good JSON all the same: the head of a piece that was too large, followed by white space,
-/// or a line that was announced as something else. Then it loses its last byte.
-fn dead_letter(stream: &Stream, mut bytes: Vec<u8>) -> Vec<u8> {
-    if (stream.accept)(&bytes).is_ok() {
-        let end = bytes.trim_ascii_end().len();
-        bytes.truncate(end.saturating_sub(1));
-    }
-    bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_dead_letter_is_bad_for_stg_too() {
-        let order = include_bytes!("../../../shared/events/examples/stg_topic.json");
-        let search = include_bytes!("../../../shared/events/examples/raw_data_topic.json");
-        for (name, event) in [("order", order.as_slice()), ("hotel_search", search.as_slice())] {
-            let stream = stream::find(name).unwrap();
-            let mut padded = event.trim_ascii().to_vec();
-            assert!((stream.accept)(&padded).is_ok());
-            assert!((stream.accept)(&dead_letter(stream, padded.clone())).is_err());
-            padded.extend_from_slice(b"   \t");
-            assert!((stream.accept)(&dead_letter(stream, padded)).is_err());
-            assert_eq!(dead_letter(stream, b"{}".to_vec()), b"{}");
-            assert_eq!(dead_letter(stream, Vec::new()), b"");
-        }
     }
 }

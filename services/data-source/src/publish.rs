@@ -59,7 +59,8 @@ impl Publisher {
     ) -> Result<(), ApiError> {
         headers.extend(self.traceparent.clone().map(|at| (trace::HEADER.into(), at)));
         let timestamp_ms = Utc::now().timestamp_millis();
-        let output = Output { topic: Arc::clone(&self.topic), key, payload, timestamp_ms, headers };
+        let topic = Arc::clone(&self.topic);
+        let output = Output { topic, key, payload, timestamp_ms, headers, partition: None };
         let queued = tokio::time::timeout(PATIENCE, self.producer.enqueue(&output, &self.current)).await;
         self.checked(queued)?;
         self.current_size += 1;

@@ -39,7 +39,7 @@ pub fn accept(line: &[u8]) -> Result<Accepted, Reject> {
     let Hotels(hotels) = serde_json::from_slice(&quoted).map_err(|e| malformed(&e))?;
     check_hotels(&hotels)?;
     let make = |(hotel_id, found): &(String, &RawValue)| {
-        search(user_id, hotel_id, &search_timestamp, found).map_err(|Reject { code, detail }| {
+        search(user_id, hotel_id, &search_timestamp, found).map_err(|Reject { code, detail, .. }| {
             Reject::new(code, format!("hotel {}: {detail}", clip(hotel_id)))
         })
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use strata_events::Origin;
-use strata_vault::{LoadPosition, SatelliteRecord, hashdiff, hub_key, link_key};
+use strata_vault::{LoadPosition, SatelliteRecord, Sent, hashdiff, hub_key, link_key};
 use uuid::Uuid;
 
 /// `load_dt` and `load_src` of a row: the Kafka time and the topic of the record it came with first.
@@ -104,6 +104,12 @@ impl<'a, const N: usize> Fingerprints<'a, N> {
 }
 
 /// A candidate for a satellite, with the fingerprint of its attributes.
-pub fn record<T>(parent: Uuid, load: &Load, hashdiff: Uuid, value: T) -> SatelliteRecord<(T, Load)> {
-    SatelliteRecord { parent, at: load.at, hashdiff, value: (value, load.clone()) }
+pub fn record<T>(
+    parent: Uuid,
+    load: &Load,
+    sent: Sent,
+    hashdiff: Uuid,
+    value: T,
+) -> SatelliteRecord<(T, Load)> {
+    SatelliteRecord { parent, at: load.at, sent, hashdiff, value: (value, load.clone()) }
 }

@@ -1,4 +1,5 @@
--- The newest sent_dttm wins; safe to repeat. $1 object_id bigint[] (sorted, each once) · $2 object_type text
+-- The newest sent_dttm wins, of versions sent at one time the one that was loaded last; a copy changes nothing;
+-- safe to repeat. $1 object_id bigint[] (sorted, each once) · $2 object_type text
 -- $3 sent_dttm timestamptz[] · $4 payload text[] (JSON)
 -- $5 load_dt timestamptz[] · $6 load_src text[] · $7 load_partition int[] · $8 load_offset bigint[]
 insert into stg.order_events as stored (
@@ -24,4 +25,11 @@ set
     load_src = excluded.load_src,
     load_partition = excluded.load_partition,
     load_offset = excluded.load_offset
-where excluded.sent_dttm > stored.sent_dttm
+where
+    excluded.sent_dttm > stored.sent_dttm
+    or (
+        excluded.sent_dttm = stored.sent_dttm
+        and excluded.payload <> stored.payload
+        and (excluded.load_dt, excluded.load_offset, excluded.load_partition)
+            > (coalesce(stored.load_dt, '-infinity'), stored.load_offset, stored.load_partition)
+    )

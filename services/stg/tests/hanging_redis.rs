@@ -11,7 +11,7 @@ use stg::reference::ReferenceCache;
 use strata_runtime::Settings;
 use strata_runtime::config::DeadLetterLimits;
 use strata_runtime::kafka::stage::{Span, Stage as _};
-use strata_runtime::kafka::{DeadLetterGuard, PgStage, Record, StageError};
+use strata_runtime::kafka::{DeadLetterGuard, Partitions, PgStage, Record, StageError};
 use strata_runtime::redis::{ReferenceKeys, connect};
 use strata_testkit::{Proxy, Servers, TestDatabase};
 use uuid::Uuid;
@@ -35,7 +35,8 @@ async fn stage_behind(proxy: &Proxy, pool: &PgPool) -> PgStage<OrderHandler> {
     let redis = connect(&settings.redis_url).expect("a redis url");
     let reference = ReferenceCache::new(redis, ReferenceKeys { prefix: format!("test-{}:", Uuid::new_v4()) });
     let handler = OrderHandler::new(reference, "dds_topic".to_owned());
-    let mut stage = PgStage::new(pool.clone(), "stg", "order", "stg_topic", handler);
+    let partitions = Partitions::told_by(|| Ok([("stg_topic.dlq".to_owned(), 6)].into()));
+    let mut stage = PgStage::new(pool.clone(), ["stg", "order"], "stg_topic", partitions, handler);
     stage.initialize(&[(0, 0)]).await.expect("an offset row");
     stage
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::order::{OBJECT_TYPE, check_products, unknown_type};
-use crate::text::{check_date, check_hex_id, check_name};
+use crate::text::{check_date, check_hex_id, check_name, check_sent};
 use crate::{Contract, Money, OrderStatus, Reject, Text, parse_object};
 
 /// A message of `dds_topic`.
@@ -15,6 +15,9 @@ pub struct FactMessage<'a> {
     /// Always `order`.
     #[serde(borrow)]
     pub object_type: Text<'a>,
+    /// When the source sent this version, in microseconds; messages of older stages and by hand may not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_dttm: Option<DateTime<Utc>>,
     /// The enriched order.
     #[serde(borrow)]
     pub payload: FactPayload<'a>,
@@ -89,10 +92,11 @@ pub struct FactProduct<'a> {
 
 impl<'a> Contract<'a> for FactMessage<'a> {
     fn decode(bytes: &'a [u8]) -> Result<Self, Reject> {
-        let message: Self = parse_object(bytes)?;
+        let mut message: Self = parse_object(bytes)?;
         if &*message.object_type != OBJECT_TYPE {
             return Err(unknown_type(OBJECT_TYPE, &message.object_type));
         }
+        message.sent_dttm = message.sent_dttm.map(check_sent).transpose()?;
         message.payload.check(message.object_id)?;
         Ok(message)
     }

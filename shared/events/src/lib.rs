@@ -22,7 +22,7 @@ pub use money::Money;
 pub use order::{Order, OrderItem, OrderMessage, OrderPayload, OrderStatus};
 pub use origin::Origin;
 pub use processed::{MinOffer, ProcessedSearch};
-pub use reference::{MenuItem, Restaurant, User};
+pub use reference::{MenuItem, Reference, Restaurant, User};
 pub use reject::Reject;
 pub use search::{Offer, Search};
 pub use stream::{Hop, STREAMS, StageId, StoreKind, StreamSpec, TopicSpec};
@@ -38,6 +38,9 @@ pub const MAX_ORDER_ITEMS: usize = 1000;
 
 /// Longest name or category, in characters.
 pub const MAX_NAME_CHARS: usize = 500;
+
+/// Unix seconds that an event or a record may have: the years 2000 to 2099. Others are clocks gone wrong.
+pub const TIMES: std::ops::Range<i64> = 946_684_800..4_102_444_800;
 
 /// A message type that can be read from the bytes of a Kafka record or an HTTP line.
 pub trait Contract<'a>: Sized {

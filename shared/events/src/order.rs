@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::text::{check_date, check_hex_id, check_name};
+use crate::text::{check_date, check_hex_id, check_name, check_sent};
 use crate::{Contract, MAX_EVENT_BYTES, MAX_ORDER_ITEMS, Money, Reject, Text, parse_object};
 
 /// The only `object_type` of the order stream.
@@ -30,7 +30,7 @@ pub struct OrderMessage<'a> {
 pub struct Order<'a> {
     /// Business key of the order.
     pub object_id: i64,
-    /// When the source sent this version; the newest wins in staging.
+    /// When the source sent this version, in microseconds; the newest is in force in all layers.
     pub sent_dttm: DateTime<Utc>,
     /// The order, decoded.
     pub payload: OrderPayload<'a>,
@@ -159,15 +159,10 @@ impl<'a> Contract<'a> for Order<'a> {
         if &*envelope.object_type != OBJECT_TYPE {
             return Err(unknown_type(OBJECT_TYPE, &envelope.object_type));
         }
-        check_date("sent_dttm", envelope.sent_dttm)?;
+        let sent_dttm = check_sent(envelope.sent_dttm)?;
         let payload: OrderPayload<'a> = parse_object(envelope.payload.get().as_bytes())?;
         payload.check()?;
-        Ok(Self {
-            object_id: envelope.object_id,
-            sent_dttm: envelope.sent_dttm,
-            payload,
-            raw_payload: envelope.payload,
-        })
+        Ok(Self { object_id: envelope.object_id, sent_dttm, payload, raw_payload: envelope.payload })
     }
 }
 
@@ -193,6 +188,9 @@ impl OrderPayload<'_> {
         }
         for change in &self.statuses {
             check_date("payload.statuses.dttm", change.dttm)?;
+        }
+        if let Some(update_ts) = self.update_ts {
+            check_date("payload.update_ts", update_ts)?;
         }
         check_products(self.order_items.iter().map(|item| &*item.id))?;
         self.order_items.iter().try_for_each(OrderItem::check)

@@ -13,6 +13,9 @@ pub const HEADER: &str = "origin";
 /// identity of an event without a business key stay those of the first record.
 pub const REPLAY_OF_HEADER: &str = "replay_of";
 
+/// Longest name of a topic that Kafka allows.
+const MAX_TOPIC_CHARS: usize = 249;
+
 /// Coordinates of an input record, written `topic/partition/offset`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
@@ -44,7 +47,11 @@ impl FromStr for Origin {
         let (topic, partition, offset) = (next()?, next()?, next()?);
         let partition = partition.parse().map_err(|_| InvalidOrigin)?;
         let offset = offset.parse().map_err(|_| InvalidOrigin)?;
-        if topic.is_empty() || partition < 0 || offset < 0 {
+        let is_legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if !(1..=MAX_TOPIC_CHARS).contains(&topic.len()) || !topic.chars().all(is_legal) {
+            return Err(InvalidOrigin);
+        }
+        if partition < 0 || offset < 0 {
             return Err(InvalidOrigin);
         }
         Ok(Self { topic: topic.into(), partition, offset })
@@ -63,7 +70,10 @@ mod tests {
 
     #[test]
     fn text_of_another_form_is_refused() {
-        for text in ["", "a", "a/1", "a/b/1", "a/1/-1", "/1/1", "a/1/1/1", "a/-1/1"] {
+        let long = format!("{}/1/1", "a".repeat(MAX_TOPIC_CHARS + 1));
+        for text in
+            [&long, "a\0/1/1", "a b/1/1", "", "a", "a/1", "a/b/1", "a/1/-1", "/1/1", "a/1/1/1", "a/-1/1"]
+        {
             assert_eq!(text.parse::<Origin>(), Err(InvalidOrigin), "{text}");
         }
     }

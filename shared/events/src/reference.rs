@@ -1,5 +1,8 @@
 //! Users and restaurants, the reference data that staging enriches orders from.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::text::{check_hex_id, check_name};
@@ -49,6 +52,53 @@ pub struct MenuItem {
     pub category: String,
 }
 
+/// What an order names, written `user/<id>`, `restaurant/<id>` or `product/<restaurant id>/<id>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reference {
+    /// A user.
+    User(String),
+    /// A restaurant.
+    Restaurant(String),
+    /// A dish on the menu of a restaurant.
+    Product {
+        /// Id of the restaurant.
+        restaurant: String,
+        /// Id of the dish.
+        product: String,
+    },
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => write!(f, "user/{id}"),
+            Self::Restaurant(id) => write!(f, "restaurant/{id}"),
+            Self::Product { restaurant, product } => write!(f, "product/{restaurant}/{product}"),
+        }
+    }
+}
+
+/// The text does not have the form of a [`Reference`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a reference has the form user/<id>, restaurant/<id> or product/<restaurant id>/<id>")]
+pub struct InvalidReference;
+
+impl FromStr for Reference {
+    type Err = InvalidReference;
+
+    fn from_str(text: &str) -> Result<Self, InvalidReference> {
+        let parts: Vec<&str> = text.split('/').collect();
+        match parts[..] {
+            ["user", id] => Ok(Self::User(id.to_owned())),
+            ["restaurant", id] => Ok(Self::Restaurant(id.to_owned())),
+            ["product", restaurant, product] => {
+                Ok(Self::Product { restaurant: restaurant.to_owned(), product: product.to_owned() })
+            }
+            _ => Err(InvalidReference),
+        }
+    }
+}
+
 impl Contract<'_> for User {
     fn decode(bytes: &[u8]) -> Result<Self, Reject> {
         check_size(bytes)?;
@@ -92,4 +142,25 @@ fn check_size(bytes: &[u8]) -> Result<(), Reject> {
         "too_large",
         format!("a line may have {MAX_EVENT_BYTES} bytes, this has {}", bytes.len()),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_survives_its_text() {
+        let product = Reference::Product { restaurant: "b1".into(), product: "c1".into() };
+        for (reference, text) in [
+            (Reference::User("a1".into()), "user/a1"),
+            (Reference::Restaurant("b1".into()), "restaurant/b1"),
+            (product, "product/b1/c1"),
+        ] {
+            assert_eq!(reference.to_string(), text);
+            assert_eq!(text.parse(), Ok(reference));
+        }
+        for text in ["", "user", "user/a/b", "product/a", "dish/a"] {
+            assert_eq!(text.parse::<Reference>(), Err(InvalidReference), "{text}");
+        }
+    }
 }

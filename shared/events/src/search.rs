@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use crate::text::check_name;
-use crate::{Contract, MAX_EVENT_BYTES, Origin, Reject, parse_object};
+use crate::{Contract, MAX_EVENT_BYTES, Origin, Reject, TIMES, parse_object};
 
 /// Kafka header that carries a search's identity.
 pub const EVENT_ID_HEADER: &str = "event_id";
@@ -30,9 +30,6 @@ const MAX_ID_CHARS: usize = 200;
 
 /// Most advertisers one search may hold.
 pub(crate) const MAX_ADVERTISERS: usize = 1000;
-
-/// Earliest and latest search, Unix seconds: the years 2000 to 2099.
-const SEARCH_TIMES: std::ops::Range<f64> = 946_684_800.0..4_102_444_800.0;
 
 /// Highest price that is taken for one, in euro cents: ten million euros.
 pub(crate) const MAX_EUROCENTS: i64 = 1_000_000_000;
@@ -120,7 +117,7 @@ pub(crate) fn check_id(field: &str, text: &str) -> Result<(), Reject> {
 
 /// Accepts Unix seconds of this century.
 pub(crate) fn check_time(seconds: &serde_json::Number) -> Result<(), Reject> {
-    if seconds.as_f64().is_some_and(|seconds| SEARCH_TIMES.contains(&seconds)) {
+    if seconds.as_f64().is_some_and(|seconds| TIMES.contains(&(seconds.floor() as i64))) {
         return Ok(());
     }
     Err(Reject::new(

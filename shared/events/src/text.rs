@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 
 use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
-use crate::{MAX_NAME_CHARS, Reject};
+use crate::{MAX_NAME_CHARS, Reject, TIMES};
 
 /// Text of a message, borrowed from its bytes where nothing in it is escaped.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,10 +99,18 @@ pub(crate) fn check_name(field: &str, text: &str) -> Result<(), Reject> {
 
 /// Accepts dates of this century; others are clocks gone wrong.
 pub(crate) fn check_date(field: &str, date: DateTime<Utc>) -> Result<(), Reject> {
-    if (2000..2100).contains(&date.year()) {
+    if TIMES.contains(&date.timestamp()) {
         return Ok(());
     }
     Err(Reject::new("absurd_date", format!("{field} lies outside the years 2000 to 2099: {date}")))
+}
+
+/// Checks when a version was sent, and cuts it to the microseconds that the warehouse keeps.
+///
+/// Versions are ordered by it, within a batch as in the tables, so it must not be finer in one than in the other.
+pub(crate) fn check_sent(sent_dttm: DateTime<Utc>) -> Result<DateTime<Utc>, Reject> {
+    check_date("sent_dttm", sent_dttm)?;
+    Ok(sent_dttm.trunc_subsecs(6))
 }
 
 /// Shortens text for an error message.

@@ -1,8 +1,9 @@
 -- Keeps records that cannot be used; safe to repeat. $1 stream text · $2 stage text · $3 topic text · $4 partition int[]
 -- $5 offset bigint[] · $6 Kafka timestamp bigint[] (Unix ms) · $7 key bytea[] · $8 payload bytea[] · $9 reason text[] · $10 detail text[]
 -- $11 origin text[] · $12 source text[] · $13 event_id text[] · $14 number of the replay that brought it bigint[]
+-- $15 Kafka timestamp where $6 is only the nearest that can be kept bigint[] (Unix ms)
 insert into ops.dead_letters (
-    stream, stage, topic, partition, "offset", record_dt, key, payload, reason, detail, origin, source, event_id, attempts, status
+    stream, stage, topic, partition, "offset", record_dt, key, payload, reason, detail, origin, source, event_id, timestamp_ms, attempts, status
 )
 select
     $1,
@@ -18,14 +19,15 @@ select
     d.origin,
     d.source,
     d.event_id,
+    d.timestamp_ms,
     -- A replay was counted when it was numbered.
     coalesce(p.attempts, 1),
     -- A rebuild has counted what an earlier layer says here.
     case when r.last_offset is null then 'open' else 'replayed' end
 from unnest(
     $4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::text[], $10::text[],
-    $11::text[], $12::text[], $13::text[], $14::bigint[]
-) as d (partition, "offset", record_ms, key, payload, reason, detail, origin, source, event_id, replay_seq)
+    $11::text[], $12::text[], $13::text[], $14::bigint[], $15::bigint[]
+) as d (partition, "offset", record_ms, key, payload, reason, detail, origin, source, event_id, replay_seq, timestamp_ms)
 left join ops.dead_letters as p
     on p.stage = $2
     and p.topic = $3

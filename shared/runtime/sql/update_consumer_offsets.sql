@@ -2,6 +2,7 @@
 update ops.consumer_offsets as o
 set
     next_offset = n.next_offset,
+    reached = greatest(o.reached, n.next_offset),
     updated_at = now()
 from unnest($3::int[], $4::bigint[]) as n (partition, next_offset)
 where o.stage = $1

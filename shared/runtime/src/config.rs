@@ -9,6 +9,8 @@ use std::time::Duration;
 use strata_events::stream;
 use strata_events::{StageId, StreamSpec, TopicSpec};
 
+use crate::kafka::Upstream;
+
 /// A variable of the environment.
 #[derive(Debug, Clone, Copy)]
 pub struct Variable {
@@ -205,6 +207,12 @@ impl Topics {
     /// The stages of a stream with the topics they read, in the order of its hops.
     pub fn of(&self, stream: &StreamSpec) -> impl Iterator<Item = (StageId, &str)> {
         stream.hops.iter().map(|hop| (hop.stage, self.name(hop.topic)))
+    }
+
+    /// Who writes what the stage reads of a stream; none for the stream's first.
+    pub fn upstream(&self, stream: &StreamSpec, stage: StageId) -> Option<Upstream> {
+        let hop = stream.before(stage)?;
+        Some(Upstream { stage: hop.stage, topic: self.name(hop.topic).to_owned() })
     }
 }
 

@@ -4,7 +4,7 @@ use strata_events::stream::dlq_topic;
 use strata_events::{Hop, StageId, StreamSpec};
 
 use crate::kafka::worker::{Runnable, Worker, WorkerSettings};
-use crate::kafka::{Handler, PgStage};
+use crate::kafka::{Handler, Partitions, PgStage};
 use crate::{App, Topics};
 
 /// Where one stream enters a layer and where it leaves it.
@@ -32,17 +32,23 @@ impl Lane {
     ///
     /// A large batch is written in as many transactions side by side as there are `handlers`.
     pub fn worker<H: Handler>(&self, app: &App, handlers: impl IntoIterator<Item = H>) -> Box<dyn Runnable> {
+        let letters = dlq_topic(&self.input);
         let stage = |handler| {
-            PgStage::new(app.postgres.clone(), self.stage.as_str(), self.stream.name, &self.input, handler)
+            let topics = vec![letters.clone(), self.output.clone()];
+            let partitions = Partitions::of(app.producer.clone(), topics);
+            let names = [self.stage.as_str(), self.stream.name];
+            PgStage::new(app.postgres.clone(), names, &self.input, partitions, handler)
         };
         let settings = WorkerSettings {
             stage: self.stage.as_str(),
             stream: self.stream.name,
             topic: self.input.clone(),
-            topics: vec![dlq_topic(&self.input), self.input.clone(), self.output.clone()],
+            upstream: app.settings.topics.upstream(self.stream, self.stage),
+            topics: vec![letters.clone(), self.input.clone(), self.output.clone()],
             kafka: app.settings.kafka.clone(),
             batch: app.settings.batch,
         };
-        Box::new(Worker::new(settings, handlers.into_iter().map(stage).collect(), app.producer.clone()))
+        let stages = handlers.into_iter().map(stage).collect();
+        Box::new(Worker::new(settings, app.postgres.clone(), stages, app.producer.clone()))
     }
 }

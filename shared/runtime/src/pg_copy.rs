@@ -53,7 +53,7 @@ impl CopyRows {
 }
 
 impl Row<'_> {
-    /// Appends a field; never null.
+    /// Appends a field that is not null.
     pub fn put<'q>(self, value: impl Encode<'q, Postgres>) -> Result<Self, sqlx::Error> {
         let at = self.0.len();
         self.0.extend_from_slice(&[0; 4]);
@@ -63,6 +63,16 @@ impl Row<'_> {
         self.0[at..at + 4].copy_from_slice(&length.to_be_bytes());
         Ok(self)
     }
+
+    /// Appends a field that may be null.
+    pub fn put_or_null<'q>(self, value: Option<impl Encode<'q, Postgres>>) -> Result<Self, sqlx::Error> {
+        let Some(value) = value else {
+            // The length of a null.
+            self.0.extend_from_slice(&(-1_i32).to_be_bytes());
+            return Ok(self);
+        };
+        self.put(value)
+    }
 }
 
 #[cfg(test)]
@@ -70,12 +80,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_carry_their_length() {
-        let mut rows = CopyRows::new(2);
-        rows.row().put(7_i64).and_then(|row| row.put("суп")).map(drop).expect("encoded");
+    fn fields_carry_their_length_and_nulls_have_none() {
+        let mut rows = CopyRows::new(4);
+        let row = rows.row().put(7_i64).and_then(|row| row.put("суп"));
+        let row =
+            row.and_then(|row| row.put_or_null(None::<i64>)).and_then(|row| row.put_or_null(Some(1_i16)));
+        row.map(drop).expect("encoded");
         let mut expected = HEADER.to_vec();
-        expected.extend([0, 2, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 6]);
+        expected.extend([0, 4, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 6]);
         expected.extend("суп".as_bytes());
+        expected.extend([255, 255, 255, 255, 0, 0, 0, 2, 0, 1]);
         assert_eq!(rows.buffer.as_slice(), expected);
     }
 }

@@ -29,14 +29,16 @@ const LINKS: [(&str, &str, [&str; 2]); 5] = [
     ("l_product_category", "hk_product_category_pk", ["h_product_pk", "h_category_pk"]),
 ];
 
-/// Satellites: table, key of the parent, attributes as text.
-const SATELLITES: [(&str, &str, &str); 5] = [
-    ("s_user_names", "h_user_pk", "username, userlogin"),
-    ("s_product_names", "h_product_pk", "name"),
-    ("s_restaurant_names", "h_restaurant_pk", "name"),
-    ("s_order_cost", "h_order_pk", "trim_scale(cost)::text, trim_scale(payment)::text"),
-    ("s_order_status", "h_order_pk", "status"),
+/// Satellites: table, key of the parent, when a version was sent, attributes as text.
+const SATELLITES: [(&str, &str, &str, &str); 5] = [
+    ("s_user_names", "h_user_pk", "null", "username, userlogin"),
+    ("s_product_names", "h_product_pk", "null", "name"),
+    ("s_restaurant_names", "h_restaurant_pk", "null", "name"),
+    ("s_order_cost", "h_order_pk", SENT, "trim_scale(cost)::text, trim_scale(payment)::text"),
+    ("s_order_status", "h_order_pk", SENT, "status"),
 ];
+
+const SENT: &str = "to_char(sent_dttm at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')";
 
 /// Which rows of a table belong to orders: users who search share the hub, with uuids for ids.
 fn of_orders(table: &str) -> &'static str {
@@ -50,8 +52,8 @@ pub async fn assert_warehouse_equals(pool: &PgPool, model: &Model) {
     let mut report = Report::default();
     compare_raw(pool, model, &mut report).await;
     compare_hubs_and_links(pool, model, &mut report).await;
-    for (table, parent, attributes) in SATELLITES {
-        compare_satellite(pool, model, &mut report, (table, parent, attributes)).await;
+    for satellite in SATELLITES {
+        compare_satellite(pool, model, &mut report, satellite).await;
     }
     compare_counters(pool, model, &mut report).await;
     check_vault(pool, model, &mut report).await;
@@ -180,20 +182,23 @@ async fn compare_satellite(
     pool: &PgPool,
     model: &Model,
     report: &mut Report,
-    (table, parent, attributes): (&str, &str, &str),
+    (table, parent, sent, attributes): (&str, &str, &str, &str),
 ) {
     let sql = format!(
-        "select {parent}::text, (extract(epoch from load_dt) * 1000)::bigint::text, {attributes} from dds.{table} \
-         order by {parent}, load_dt, load_seq"
+        "select {parent}::text, (extract(epoch from load_dt) * 1000)::bigint::text, {sent}, {attributes} \
+         from dds.{table} order by {parent}, load_dt, load_seq"
     );
-    let mut stored: BTreeMap<String, Vec<(i64, Row)>> = BTreeMap::new();
+    let mut stored: BTreeMap<String, Vec<(i64, String, Row)>> = BTreeMap::new();
     for row in select(pool, sql).await {
         let time = row[1].parse().expect("a time in milliseconds");
-        stored.entry(row[0].clone()).or_default().push((time, row[2..].to_vec()));
+        stored.entry(row[0].clone()).or_default().push((time, row[2].clone(), row[3..].to_vec()));
     }
     for (business_key, history) in model.histories(table) {
         let rows = stored.remove(&hub(business_key).to_string()).unwrap_or_default();
+        let stray = rows.iter().find(|(time, sent, row)| !history.holds(*time, sent, row));
+        report.check(stray.is_none(), || format!("{table}: {business_key} never was {stray:?}"));
         if model.determines(history) {
+            let rows: Vec<(i64, Row)> = rows.into_iter().map(|(time, _, row)| (time, row)).collect();
             let expected: Vec<(i64, Row)> =
                 history.changes().into_iter().map(|(time, row)| (time, row.clone())).collect();
             report.check(rows == expected, || {
@@ -201,9 +206,8 @@ async fn compare_satellite(
             });
             continue;
         }
-        let stray = rows.iter().find(|(time, row)| !history.holds(*time, row));
-        report.check(stray.is_none(), || format!("{table}: {business_key} never was {stray:?}"));
-        let newest = rows.last().map(|(_, row)| row);
+        // Of equal ones the last, which was loaded last.
+        let newest = rows.iter().max_by_key(|(_, sent, _)| sent).map(|(.., row)| row);
         let certain = history.certain_newest();
         report.check(newest.is_some() && certain.is_none_or(|certain| newest == Some(certain)), || {
             format!("{table}: {business_key} is {newest:?}, expected {certain:?}")
@@ -236,7 +240,7 @@ async fn compare_counters(pool: &PgPool, model: &Model, report: &mut Report) {
 async fn check_vault(pool: &PgPool, model: &Model, report: &mut Report) {
     let hub_of = |key: &str| HUBS.iter().find(|(_, pk, _)| *pk == key).map_or("", |(table, ..)| *table);
     let members = LINKS.iter().flat_map(|(table, _, hubs)| hubs.map(|key| (*table, key)));
-    let parents = SATELLITES.iter().map(|(table, parent, _)| (*table, *parent));
+    let parents = SATELLITES.iter().map(|(table, parent, ..)| (*table, *parent));
     for (table, key) in members.chain(parents) {
         let parent = hub_of(key);
         let sql = format!(

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -78,6 +80,12 @@ impl NewRecord {
         self
     }
 
+    /// Adds a header.
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Sets the timestamp, Unix milliseconds.
     pub fn at(mut self, timestamp_ms: i64) -> Self {
         self.timestamp_ms = Some(timestamp_ms);
@@ -120,6 +128,11 @@ impl Kafka {
 
     /// Produces records in this order and waits until Kafka holds them all.
     pub async fn produce(&self, topic: &str, records: &[NewRecord]) {
+        self.try_produce(topic, records).await.unwrap_or_else(|e| panic!("{e}"));
+    }
+
+    /// As [`Kafka::produce`], for records that Kafka may refuse.
+    pub async fn try_produce(&self, topic: &str, records: &[NewRecord]) -> Result<(), String> {
         let mut waiting = Vec::with_capacity(records.len());
         for record in records {
             let mut headers = OwnedHeaders::new();
@@ -136,8 +149,9 @@ impl Kafka {
         }
         for delivery in waiting {
             let delivered = delivery.await.expect("the producer lives");
-            delivered.unwrap_or_else(|(e, _)| panic!("kafka refused a record for {topic}: {e}"));
+            delivered.map_err(|(e, _)| format!("kafka refused a record for {topic}: {e}"))?;
         }
+        Ok(())
     }
 
     /// Creates a topic that is not there yet.
@@ -145,6 +159,25 @@ impl Kafka {
         let wanted = [NewTopic::new(topic, partitions, TopicReplication::Fixed(1))];
         for created in self.admin().create_topics(&wanted, &options()).await.expect("kafka answers") {
             created.unwrap_or_else(|(topic, code)| panic!("{topic} cannot be created: {code}"));
+        }
+    }
+
+    /// Adds partitions to a topic until it has this many.
+    pub async fn add_partitions(&self, topic: &str, count: usize) {
+        let wanted = [NewPartitions::new(topic, count)];
+        for added in self.admin().create_partitions(&wanted, &options()).await.expect("kafka answers") {
+            added.unwrap_or_else(|(topic, code)| panic!("{topic} gets no partitions: {code}"));
+        }
+    }
+
+    /// Sets the configuration of a topic; what is not named goes back to its default.
+    pub async fn configure(&self, topic: &str, entries: &[(&str, &str)]) {
+        let mut wanted = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        for (name, value) in entries {
+            wanted = wanted.set(name, value);
+        }
+        for set in self.admin().alter_configs(&[wanted], &options()).await.expect("kafka answers") {
+            set.unwrap_or_else(|(_, code)| panic!("{topic} cannot be configured: {code}"));
         }
     }
 

@@ -33,6 +33,6 @@ pub use local::{LocalServers, Server};
 pub use model::{Arrival, Model};
 pub use process::Stopped;
 pub use proxy::Proxy;
-pub use reference::Reference;
+pub use reference::{Reference, golden_order};
 pub use search::{SearchBuilder, SearchModel, assert_searches_equal, search};
 pub use servers::Servers;

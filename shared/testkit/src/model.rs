@@ -13,6 +13,9 @@ use crate::kafka::TopicRecord;
 use crate::keys::{hub, link};
 use crate::reference::Reference;
 
+/// When a version of a satellite that does not say was sent.
+const NOT_SAID: &str = "null";
+
 /// One row as text, column by column.
 pub type Row = Vec<String>;
 
@@ -33,25 +36,34 @@ impl From<&TopicRecord> for Arrival {
     }
 }
 
+/// A version of a parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Version {
+    /// When it was sent, as the satellite has it; `null` where the satellite does not say.
+    sent: String,
+    row: Row,
+}
+
 /// The versions of one parent in the order of time.
 #[derive(Debug, Clone, Default)]
-pub struct History(BTreeMap<Arrival, Row>);
+pub struct History(BTreeMap<Arrival, Version>);
 
 impl History {
-    /// True when the versions reached the topic in the order of their timestamps.
+    /// True when the versions reached the topic in the order of their timestamps, and as they were sent.
     ///
     /// Then the satellite is determined to the row; otherwise it depends on who came first.
     pub fn in_order(&self) -> bool {
-        let arrivals: Vec<&Arrival> = self.0.keys().collect();
-        arrivals
-            .windows(2)
-            .all(|pair| pair[0].partition == pair[1].partition && pair[0].offset < pair[1].offset)
+        let versions: Vec<(&Arrival, &Version)> = self.0.iter().collect();
+        versions.windows(2).all(|pair| {
+            let [(earlier, before), (later, after)] = [pair[0], pair[1]];
+            earlier.partition == later.partition && earlier.offset < later.offset && before.sent <= after.sent
+        })
     }
 
     /// The versions that differ from the one before, with their time in Unix milliseconds.
     pub fn changes(&self) -> Vec<(i64, &Row)> {
         let mut changes: Vec<(i64, &Row)> = Vec::new();
-        for (arrival, row) in &self.0 {
+        for (arrival, Version { row, .. }) in &self.0 {
             if changes.last().is_none_or(|(_, last)| *last != row) {
                 changes.push((arrival.timestamp_ms, row));
             }
@@ -59,17 +71,20 @@ impl History {
         changes
     }
 
-    /// True when some version has this time and these values.
-    pub fn holds(&self, timestamp_ms: i64, row: &[String]) -> bool {
-        self.0.iter().any(|(arrival, version)| arrival.timestamp_ms == timestamp_ms && version == row)
+    /// True when some version has this time, was sent at that one, and has these values.
+    pub fn holds(&self, timestamp_ms: i64, sent: &str, row: &[String]) -> bool {
+        let mut versions = self.0.iter();
+        versions.any(|(at, version)| {
+            at.timestamp_ms == timestamp_ms && version.sent == sent && version.row == row
+        })
     }
 
-    /// The newest version, unless its values stood in an earlier one too: a repeated value is not
-    /// stored, so that a late record between the two may hold on.
+    /// The version in force, that which was sent last, unless its values stood in another one too: a repeated
+    /// value is not stored, so that a late record between the two may hold on.
     pub fn certain_newest(&self) -> Option<&Row> {
-        let (_, newest) = self.0.last_key_value()?;
-        let times = self.0.values().filter(|row| *row == newest).count();
-        (times == 1).then_some(newest)
+        let (_, newest) = self.0.iter().max_by_key(|(arrival, version)| (&version.sent, *arrival))?;
+        let times = self.0.values().filter(|version| version.row == newest.row).count();
+        (times == 1).then_some(&newest.row)
     }
 }
 
@@ -147,18 +162,21 @@ impl Model {
             self.product_restaurants.insert((dish.id.clone(), restaurant_id.to_owned()));
             self.product_categories.insert((dish.id.clone(), dish.category.clone()));
             let names = self.histories.entry("s_product_names").or_default();
-            names.entry(dish.id.clone()).or_default().0.insert(arrival, vec![dish.name.clone()]);
+            let version = Version { sent: NOT_SAID.to_owned(), row: vec![dish.name.clone()] };
+            names.entry(dish.id.clone()).or_default().0.insert(arrival, version);
         }
         let order_id = order.object_id.to_string();
+        let sent = micros(order.sent_dttm);
         let versions = [
-            ("s_user_names", user_id, vec![user.name.clone(), user.login.clone()]),
-            ("s_restaurant_names", restaurant_id, vec![restaurant.name.clone()]),
-            ("s_order_cost", &order_id, vec![payload.cost.to_string(), payload.payment.to_string()]),
-            ("s_order_status", &order_id, vec![payload.final_status.as_str().to_owned()]),
+            ("s_user_names", user_id, NOT_SAID, vec![user.name.clone(), user.login.clone()]),
+            ("s_restaurant_names", restaurant_id, NOT_SAID, vec![restaurant.name.clone()]),
+            ("s_order_cost", &order_id, &sent, vec![payload.cost.to_string(), payload.payment.to_string()]),
+            ("s_order_status", &order_id, &sent, vec![payload.final_status.as_str().to_owned()]),
         ];
-        for (satellite, parent, row) in versions {
+        for (satellite, parent, sent, row) in versions {
             let histories = self.histories.entry(satellite).or_default();
-            histories.entry(parent.to_owned()).or_default().0.insert(arrival, row);
+            let version = Version { sent: sent.to_owned(), row };
+            histories.entry(parent.to_owned()).or_default().0.insert(arrival, version);
         }
     }
 
@@ -275,7 +293,7 @@ impl Model {
     pub fn product_names(&self) -> BTreeMap<String, BTreeSet<&String>> {
         self.histories("s_product_names")
             .map(|(product, history)| {
-                (hub(product).to_string(), history.0.values().map(|row| &row[0]).collect())
+                (hub(product).to_string(), history.0.values().map(|version| &version.row[0]).collect())
             })
             .collect()
     }

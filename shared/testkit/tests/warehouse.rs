@@ -85,9 +85,10 @@ async fn write_golden(database: &TestDatabase) {
     let seq = "to_timestamp(1740214574), 0, 'stg'";
     let payload = golden_order()["payload"].to_string();
     let none = uuid::Uuid::nil();
+    let sent = "2025-02-22T09:43:14.049943+00:00";
     let mut sql = format!(
         "insert into stg.order_events (object_id, object_type, sent_dttm, payload) \
-         values (7608298, 'order', '2025-02-22T09:43:14.049943+00:00', '{payload}'); \
+         values (7608298, 'order', '{sent}', '{payload}'); \
          insert into dds.h_order values ('{order}', 7608298, '2025-02-22T08:56:14.049848Z', {at}); \
          insert into dds.h_user values ('{user}', 'd3275d9d9530440ea2b0be23', {at}); \
          insert into dds.h_restaurant values ('{restaurant}', 'af69ef12f4f34c6d86441c69', {at}); \
@@ -96,8 +97,8 @@ async fn write_golden(database: &TestDatabase) {
          insert into dds.l_order_category values ('{}', '{order}', '{category}', {at}); \
          insert into dds.s_user_names values ('{user}', 'Зоя Олеговна Костина', 'belovlongin', {seq}, '{none}'); \
          insert into dds.s_restaurant_names values ('{restaurant}', 'ООО «Нестерова, Дементьева и Алексеев»', {seq}, '{none}'); \
-         insert into dds.s_order_cost values ('{order}', 4050, 4050, {seq}, '{none}'); \
-         insert into dds.s_order_status values ('{order}', 'CLOSED', {seq}, '{none}'); \
+         insert into dds.s_order_cost values ('{order}', 4050, 4050, {seq}, '{none}', '{sent}'); \
+         insert into dds.s_order_status values ('{order}', 'CLOSED', {seq}, '{none}', '{sent}'); \
          insert into cdm.user_category_counters (user_id, category_id, category_name, order_cnt) \
          values ('{user}', '{category}', 'Супы', 1);",
         link(order, user),
@@ -140,6 +141,7 @@ async fn every_kind_of_damage_is_found() {
         ("delete from dds.l_order_product", "l_order_product"),
         ("update dds.s_order_status set status = 'OPEN'", "s_order_status"),
         ("update dds.s_order_cost set cost = 4050.00001", "s_order_cost"),
+        ("update dds.s_order_status set sent_dttm = now()", "s_order_status"),
         ("update dds.h_user set load_dt = now()", "load_dt of no record"),
         ("update dds.h_product set load_src = ''", "without load_src"),
         ("delete from dds.h_category", "orphans of h_category"),

@@ -9,4 +9,4 @@ pub mod models;
 pub mod satellite;
 
 pub use key::{hashdiff, hub_key, link_key};
-pub use satellite::{LoadPosition, SatelliteRecord, StoredVersion, changes};
+pub use satellite::{LoadPosition, SatelliteRecord, Sent, StoredVersion, changes};

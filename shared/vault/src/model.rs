@@ -15,6 +15,9 @@ pub const LOAD_DT: Column = Column::new("load_dt", ColumnType::Timestamp);
 pub const LOAD_SRC: Column = Column::new("load_src", ColumnType::Text);
 /// Order of the records of one parent within a millisecond; satellites have it.
 pub const LOAD_SEQ: Column = Column::new("load_seq", ColumnType::BigInt);
+/// When the source sent a version; satellites have it whose versions say so. It comes before `load_dt` where the
+/// version in force is asked for, see [`crate::satellite`].
+pub const SENT: Column = Column::nullable("sent_dttm", ColumnType::Timestamp);
 
 /// Types of columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +133,7 @@ impl Parent {
 
 /// A satellite: one row per change of its parent's attributes.
 ///
-/// The fingerprint is the hash of the hashed attributes as text, in their order. A list brings each of its
+/// The fingerprint is the hash of the attributes as text, in their order. A list brings each of its
 /// items, what is missing brings an empty text.
 #[derive(Debug)]
 pub struct Satellite {
@@ -140,10 +143,10 @@ pub struct Satellite {
     pub parent: Parent,
     /// Column of the fingerprint.
     pub hashdiff: &'static str,
-    /// Attributes whose change makes a row.
+    /// True where versions say when they were sent, which decides the one in force and is not hashed.
+    pub sent: bool,
+    /// Attributes; a change of any makes a row.
     pub attributes: &'static [Column],
-    /// Attributes that are kept with a row and make none.
-    pub unhashed: &'static [Column],
 }
 
 /// The vault of one stream.
@@ -216,12 +219,13 @@ impl Link {
 }
 
 impl Satellite {
-    /// **Shape**: key of the parent, `load_dt`, `load_seq`, `load_src`, fingerprint, attributes.
+    /// **Shape**: key of the parent, `load_dt`, `load_seq`, `load_src`, fingerprint, attributes, `sent_dttm` where
+    /// versions have it.
     pub fn shape(&self) -> Table {
         let parent = self.parent.key();
         let mut columns = vec![key(parent), LOAD_DT, LOAD_SEQ, LOAD_SRC, key(self.hashdiff)];
         columns.extend(self.attributes);
-        columns.extend(self.unhashed);
+        columns.extend(self.sent.then_some(SENT));
         Table { name: self.table, columns, primary_key: vec![parent, LOAD_DT.name, LOAD_SEQ.name] }
     }
 }

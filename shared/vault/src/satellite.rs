@@ -1,9 +1,16 @@
 //! Which records become satellite rows: only changes, each in its place in time.
 //!
-//! A record is stored when its hashdiff differs from the version just before it, stored or in the same
-//! batch. A late record is compared with its own past, not with the newest version. A value that was
-//! repeated is not stored a second time, so a late record that contradicts it holds until the next
-//! stored change.
+//! A parent has two orders of time: the one in which its records reached Kafka (their load position), and the one in
+//! which their source sent them, where it says so. The version in force is the one that was sent last; among those
+//! sent at the same time, or without a word of it, the one that was loaded last.
+//!
+//! A record is stored when its hashdiff differs from the version just before it in either order, stored or in the
+//! same batch. So a late, older version neither hides a newer one nor is hidden by it, and both questions have an
+//! answer: what was known at a moment, and what was true.
+//!
+//! A value that both orders repeat is not stored a second time. So a late record that contradicts it holds until the
+//! next stored change: of A, A again, and B which was sent between them and came last, B is in force. Only a row for
+//! every record would tell, and a satellite keeps changes.
 
 use std::collections::HashMap;
 
@@ -36,6 +43,9 @@ impl LoadPosition {
     }
 }
 
+/// When the source sent a version; none where it does not say, which counts as before all others.
+pub type Sent = Option<DateTime<Utc>>;
+
 /// A record that may become a satellite row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SatelliteRecord<T> {
@@ -43,6 +53,8 @@ pub struct SatelliteRecord<T> {
     pub parent: Uuid,
     /// Its place in time.
     pub at: LoadPosition,
+    /// When it was sent.
+    pub sent: Sent,
     /// Fingerprint of the attributes.
     pub hashdiff: Uuid,
     /// The attributes.
@@ -56,51 +68,71 @@ pub struct StoredVersion {
     pub parent: Uuid,
     /// Its place in time.
     pub at: LoadPosition,
+    /// When it was sent.
+    pub sent: Sent,
     /// Fingerprint of the attributes.
     pub hashdiff: Uuid,
 }
 
 /// Keeps the records that change their parent, sorted by parent and time.
 ///
-/// **Shape**: `stored` must hold, for every parent, the version in force at its earliest record and
-/// all later ones; order does not matter. **Idempotent**: a record that is stored is not kept again.
+/// **Shape**: `stored` must hold, for every parent and in both orders, the version just before its earliest record
+/// and all later ones; order does not matter. **Idempotent**: a record that is stored is not kept again.
 pub fn changes<T>(mut records: Vec<SatelliteRecord<T>>, stored: &[StoredVersion]) -> Vec<SatelliteRecord<T>> {
-    let mut history: HashMap<Uuid, Vec<(LoadPosition, Uuid)>> = HashMap::new();
+    let mut history: HashMap<Uuid, Vec<&StoredVersion>> = HashMap::new();
     for version in stored {
-        history.entry(version.parent).or_default().push((version.at, version.hashdiff));
-    }
-    for versions in history.values_mut() {
-        versions.sort_unstable();
+        history.entry(version.parent).or_default().push(version);
     }
     records.sort_by_key(|record| (record.parent, record.at));
-    let mut last: Option<(Uuid, LoadPosition, Uuid)> = None;
-    records.retain(|record| {
-        let in_batch = last.filter(|(parent, ..)| *parent == record.parent).map(|(_, at, diff)| (at, diff));
-        let in_store = history.get(&record.parent).and_then(|versions| {
-            let after = versions.partition_point(|(at, _)| *at <= record.at);
-            versions[..after].last().copied()
-        });
-        // On a tie the store wins: that very record is there already.
-        let before = in_batch.max_by_position(in_store);
-        if before.is_some_and(|(at, diff)| at == record.at || diff == record.hashdiff) {
-            return false;
-        }
-        last = Some((record.parent, record.at, record.hashdiff));
-        true
-    });
+    let mut changed = vec![false; records.len()];
+    let (mut versions, mut first) = (Vec::new(), 0);
+    for of_parent in records.chunk_by(|a, b| a.parent == b.parent) {
+        let known = history.get(&of_parent[0].parent).map_or(&[][..], Vec::as_slice);
+        versions.clear();
+        versions.extend(known.iter().map(|v| Version {
+            at: v.at,
+            sent: v.sent,
+            hashdiff: v.hashdiff,
+            record: None,
+        }));
+        versions.extend(of_parent.iter().zip(first..).map(|(r, index)| Version {
+            at: r.at,
+            sent: r.sent,
+            hashdiff: r.hashdiff,
+            record: Some(index),
+        }));
+        versions.sort_by_key(|version| version.at);
+        // Where the store has the place, that very record is there already.
+        versions.dedup_by_key(|version| version.at);
+        mark_changes(&versions, &mut changed);
+        versions.sort_by_key(|version| (version.sent, version.at));
+        mark_changes(&versions, &mut changed);
+        first += of_parent.len();
+    }
+    let mut changed = changed.into_iter();
+    records.retain(|_| changed.next().unwrap_or_default());
     records
 }
 
-trait MaxByPosition {
-    fn max_by_position(self, other: Self) -> Self;
+/// A version of a parent, stored or in the batch.
+struct Version {
+    at: LoadPosition,
+    sent: Sent,
+    hashdiff: Uuid,
+    /// Where it stands among the records; none where it is stored.
+    record: Option<usize>,
 }
 
-impl MaxByPosition for Option<(LoadPosition, Uuid)> {
-    fn max_by_position(self, other: Self) -> Self {
-        match (self, other) {
-            (Some(a), Some(b)) => Some(if a.0 > b.0 { a } else { b }),
-            (a, b) => a.or(b),
+/// Marks the records that differ from the version just before them.
+fn mark_changes(versions: &[Version], changed: &mut [bool]) {
+    let mut before = None;
+    for Version { hashdiff, record, .. } in versions {
+        if let Some(index) = record
+            && before != Some(hashdiff)
+        {
+            changed[*index] = true;
         }
+        before = Some(hashdiff);
     }
 }
 
@@ -111,13 +143,28 @@ mod tests {
     use super::*;
     use crate::{hashdiff, hub_key};
 
+    fn time(millis: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(millis).expect("in range")
+    }
+
     fn record(parent: u8, millis: i64, offset: i64, value: &str) -> SatelliteRecord<String> {
         SatelliteRecord {
             parent: hub_key(&parent.to_string()),
-            at: LoadPosition::new(DateTime::from_timestamp_millis(millis).expect("in range"), 0, offset),
+            at: LoadPosition::new(time(millis), 0, offset),
+            sent: None,
             hashdiff: hashdiff(&[value]),
             value: value.to_owned(),
         }
+    }
+
+    /// A record of parent 1 that reached Kafka at one time and was sent at another.
+    fn sent(loaded: i64, sent: i64, value: &str) -> SatelliteRecord<String> {
+        SatelliteRecord { sent: Some(time(sent)), ..record(1, loaded, loaded, value) }
+    }
+
+    /// The hashdiff in force: of what was sent last.
+    fn in_force(stored: &[StoredVersion]) -> Option<Uuid> {
+        stored.iter().max_by_key(|version| (version.sent, version.at)).map(|version| version.hashdiff)
     }
 
     fn store(stored: &mut Vec<StoredVersion>, records: Vec<SatelliteRecord<String>>) {
@@ -125,6 +172,7 @@ mod tests {
         stored.extend(fresh.iter().map(|r| StoredVersion {
             parent: r.parent,
             at: r.at,
+            sent: r.sent,
             hashdiff: r.hashdiff,
         }));
         stored.sort_by_key(|version| (version.parent, version.at));
@@ -164,7 +212,78 @@ mod tests {
         assert_eq!(values(changes(records, &[])), ["a", "b"]);
     }
 
+    #[test]
+    fn a_late_older_version_does_not_hide_a_newer_one() {
+        let mut stored = Vec::new();
+        store(&mut stored, vec![sent(1, 10, "OPEN"), sent(2, 30, "CLOSED")]);
+        assert_eq!(values(changes(vec![sent(3, 20, "COOKING")], &stored)), ["COOKING"]);
+        store(&mut stored, vec![sent(3, 20, "COOKING")]);
+        assert_eq!(in_force(&stored), Some(hashdiff(&["CLOSED"])));
+        // It is no news that the order was being cooked before, nor that it was closed.
+        assert_eq!(values(changes(vec![sent(4, 25, "COOKING")], &stored)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_newer_version_that_repeats_the_last_loaded_one_is_kept() {
+        // COOKING came last, but CLOSED is in force.
+        let mut stored = Vec::new();
+        store(&mut stored, vec![sent(1, 30, "CLOSED"), sent(2, 20, "COOKING")]);
+        store(&mut stored, vec![sent(3, 40, "COOKING")]);
+        assert_eq!(stored.len(), 3);
+        assert_eq!(in_force(&stored), Some(hashdiff(&["COOKING"])));
+    }
+
+    #[test]
+    fn versions_that_do_not_say_when_they_were_sent_are_the_oldest() {
+        let mut stored = Vec::new();
+        store(&mut stored, vec![sent(1, 10, "CLOSED"), record(1, 2, 2, "OPEN")]);
+        assert_eq!((stored.len(), in_force(&stored)), (2, Some(hashdiff(&["CLOSED"]))));
+    }
+
     proptest! {
+        /// However a batch is ordered, what it leaves tells the newest by both clocks, as of every moment.
+        #[test]
+        fn both_orders_of_time_are_kept(picks in prop::collection::vec((0i64..12, 0i64..6, 0u8..3), 1..20)) {
+            let records: Vec<_> = picks
+                .iter()
+                .enumerate()
+                .map(|(offset, &(loaded, at, value))| SatelliteRecord {
+                    sent: (at > 0).then(|| time(at)),
+                    ..record(1, loaded, offset as i64, &value.to_string())
+                })
+                .collect();
+            let kept = changes(records.clone(), &[]);
+            type Clock = fn(&SatelliteRecord<String>) -> (Sent, LoadPosition);
+            let clocks: [Clock; 2] = [|r| (None, r.at), |r| (r.sent, r.at)];
+            for clock in clocks {
+                for moment in records.iter().map(clock) {
+                    let newest = |all: &[SatelliteRecord<String>]| {
+                        let until = all.iter().filter(|r| clock(r) <= moment);
+                        until.max_by_key(|r| clock(r)).map(|r| r.hashdiff)
+                    };
+                    prop_assert_eq!(newest(&kept), newest(&records));
+                }
+            }
+        }
+
+        /// In whatever order distinct versions come, and however often, the one in force was sent last.
+        #[test]
+        fn the_version_in_force_was_sent_last(
+            shuffled in (1i64..15).prop_flat_map(|n| {
+                let twice: Vec<(i64, i64)> = (0..n).chain(0..n).map(|i| (i, (i * 7 + 3) % n)).collect();
+                Just(twice).prop_shuffle()
+            }),
+            split in 1usize..7,
+        ) {
+            let make = |&(loaded, at): &(i64, i64)| sent(loaded, at / 2, &format!("value {loaded}"));
+            let mut stored = Vec::new();
+            for chunk in shuffled.chunks(split) {
+                store(&mut stored, chunk.iter().map(make).collect());
+            }
+            let newest = shuffled.iter().map(make).max_by_key(|r| (r.sent, r.at)).expect("some");
+            prop_assert_eq!(in_force(&stored), Some(newest.hashdiff));
+        }
+
         /// Every record of a parent differs from the one before it, so nothing is compacted away.
         #[test]
         fn order_duplicates_and_splits_of_the_input_do_not_matter(

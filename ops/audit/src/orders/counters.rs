@@ -21,7 +21,6 @@ use super::super::snapshot::{Offsets, Snapshot};
 use super::super::vault::Hub;
 use super::vault::{OrderVault, status_fingerprint};
 use strata_observe::read_ranges;
-use strata_runtime::kafka::partitions::partition_of;
 
 /// Orders by (user, thing), as [`pair`].
 type Fold = HashMap<u64, i64>;
@@ -54,8 +53,7 @@ pub fn waiting(snapshot: &Snapshot<'_>) -> anyhow::Result<Waiting> {
         Ok(())
     })?;
     for output in snapshot.kept_for(StageId::Dds.as_str(), dds_topic, cdm_topic) {
-        let partition =
-            partition_of(output.key.as_deref().unwrap_or_default(), snapshot.partitions(cdm_topic));
+        let partition = output.partition_among(snapshot.partitions(cdm_topic));
         if let (Some(origin), Ok(message)) = (origin_of(output), CountedMessage::decode(&output.payload))
             && marks.advance(partition, &origin)
         {

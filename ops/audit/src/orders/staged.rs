@@ -7,10 +7,11 @@
 
 use std::collections::BTreeSet;
 
+use chrono::DateTime;
 use serde::Deserialize;
 use strata_events::stream::{ORDER, dlq_topic};
 use strata_events::{Money, StageId, order};
-use strata_vault::{hashdiff, hub_key};
+use strata_vault::{LoadPosition, hashdiff, hub_key};
 
 use super::super::copy::Row;
 use super::super::keys::{Marks, short};
@@ -18,7 +19,7 @@ use super::super::outputs::origin_of;
 use super::super::reader::Reader;
 use super::super::report::Check;
 use super::super::snapshot::Snapshot;
-use super::super::vault::Places;
+use super::super::vault::{Place, Places};
 use super::vault::{OrderVault, status_fingerprint};
 use strata_observe::read_ranges;
 
@@ -87,6 +88,8 @@ pub fn check(snapshot: &Snapshot<'_>, reader: &mut Reader, vault: &mut OrderVaul
     let places = Places::new(snapshot, &[(StageId::Stg.as_str(), stg_topic)]);
     let mut there = Check::new("stg → dds: every order has arrived");
     let mut versions = Check::new("stg → dds: user, products, status and cost of every order");
+    let mut in_force =
+        Check::new("stg → dds: the version in force of every order is the one that was sent last");
     let mut positions = Check::new("stg orders: versions came from records below the offsets");
     let in_hub = vault.order_ids.len();
     reader.copy_out(SELECT, |row| {
@@ -99,13 +102,18 @@ pub fn check(snapshot: &Snapshot<'_>, reader: &mut Reader, vault: &mut OrderVaul
         if (number as usize) < in_hub {
             if !excused {
                 versions.compared += 1;
-                let mut missing = Version::of(row)?.missing(vault, number);
+                let version = Version::of(row)?;
+                let mut missing = version.missing(vault, number);
                 let kind = row.text(2)?;
                 if kind != order::OBJECT_TYPE {
                     missing.push(format!("has the type {kind}"));
                 }
                 for what in missing {
                     versions.differs(|| format!("stg.order_events: order {id} {what}"));
+                }
+                in_force.compared += 1;
+                for what in version.superseded(vault, number, place(row)?) {
+                    in_force.differs(|| format!("stg.order_events: order {id} {what}"));
                 }
             }
         } else if !excused {
@@ -121,7 +129,7 @@ pub fn check(snapshot: &Snapshot<'_>, reader: &mut Reader, vault: &mut OrderVaul
             back.differs(|| format!("h_order: order {} is not in stg.order_events", vault.order_id(number)));
         }
     }
-    staged.checks = vec![there, versions, back, positions];
+    staged.checks = vec![there, versions, in_force, back, positions];
     Ok(staged)
 }
 
@@ -134,6 +142,17 @@ fn check_place(places: &Places, check: &mut Check, row: &Row<'_>, id: i64) -> an
         places.check_offset(check, topic, place, row.micros(6)?, || format!("stg.order_events: order {id}"));
     }
     Ok(())
+}
+
+/// The place of the staged version; rows that are older than the columns stand behind all that were sent with them.
+fn place(row: &Row<'_>) -> anyhow::Result<Place> {
+    let sent = row.micros(1)?;
+    let (Some(partition), Some(offset)) = (row.optional_bigint(4)?, row.optional_bigint(5)?) else {
+        return Ok((sent, i64::MAX, i64::MAX));
+    };
+    let load_dt = DateTime::from_timestamp_micros(row.micros(6)?).unwrap_or_default();
+    let at = LoadPosition::new(load_dt, i32::try_from(partition)?, offset);
+    Ok((sent, load_dt.timestamp_micros(), at.load_seq))
 }
 
 /// What a version of an order says, as far as the vault keeps it.
@@ -178,16 +197,36 @@ impl<'a> Version<'a> {
                 missing.push(format!("holds product {item}, which is not linked to it"));
             }
         }
-        if !vault.statuses_of.of(number).contains(&status_fingerprint(self.status)) {
+        if !vault.statuses_of.fingerprints.of(number).contains(&status_fingerprint(self.status)) {
             missing.push(format!("is {:?}, which s_order_status does not have", self.status));
         }
-        let known = amount(self.cost).zip(amount(self.payment));
-        let known = known.map(|(cost, payment)| short(hashdiff(&[&cost, &payment])));
-        if !known.is_some_and(|known| vault.costs_of.of(number).contains(&known)) {
+        if !self.amounts().is_some_and(|known| vault.costs_of.fingerprints.of(number).contains(&known)) {
             let Self { cost, payment, .. } = self;
             missing.push(format!("costs {cost:?}, paid {payment:?}, which s_order_cost does not have"));
         }
         missing
+    }
+
+    /// What the vault has in force of the order, and another version said, in words.
+    ///
+    /// A value that was repeated is not stored a second time, so an older version may be in force that came after
+    /// it; see the rule in `strata_vault::satellite`. A version that was sent later than the staged one may not.
+    fn superseded(&self, vault: &OrderVault, number: u32, staged: Place) -> Vec<String> {
+        let satellites = [
+            ("s_order_status", &vault.statuses_of, Some(status_fingerprint(self.status))),
+            ("s_order_cost", &vault.costs_of, self.amounts()),
+        ];
+        let newer = satellites.into_iter().filter(|(_, versions, said)| {
+            let in_force = versions.in_force.get(number as usize);
+            in_force.is_some_and(|(place, fingerprint)| *place >= staged && Some(*fingerprint) != *said)
+        });
+        newer.map(|(table, ..)| format!("is another version than the one in force in {table}")).collect()
+    }
+
+    /// The fingerprint of cost and payment; none where they are no amounts.
+    fn amounts(&self) -> Option<u64> {
+        let (cost, payment) = amount(self.cost).zip(amount(self.payment))?;
+        Some(short(hashdiff(&[&cost, &payment])))
     }
 }
 

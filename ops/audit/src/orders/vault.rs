@@ -14,7 +14,7 @@ use super::super::keys::{Keys, Lists, Marks, Pairs, pair, short};
 use super::super::reader::Reader;
 use super::super::report::Check;
 use super::super::snapshot::Snapshot;
-use super::super::vault::{Hub, Link, Places, RowChecks, Satellite};
+use super::super::vault::{Hub, Link, Place, Places, RowChecks, Satellite};
 
 /// Orders whose histories are looked at in one statement.
 const CHUNK: usize = 20_000;
@@ -44,14 +44,22 @@ pub struct OrderVault {
     pub products_of: Lists<u32>,
     /// Categories of an order.
     pub categories_of: Lists<u32>,
-    /// Fingerprints of cost and payment that an order had.
-    pub costs_of: Lists<u64>,
-    /// Fingerprints of the states that an order had.
-    pub statuses_of: Lists<u64>,
+    /// Cost and payment that an order had.
+    pub costs_of: Versions,
+    /// The states that an order had.
+    pub statuses_of: Versions,
     /// Names that a product had.
     pub product_names: Lists<Box<str>>,
     /// Users that an order or a satellite names.
     pub ordering: Marks,
+}
+
+/// What a satellite of orders holds, by order.
+pub struct Versions {
+    /// Fingerprints of all versions.
+    pub fingerprints: Lists<u64>,
+    /// Place and fingerprint of the version in force.
+    pub in_force: Vec<(Place, u64)>,
 }
 
 /// Reads the vault with all its checks.
@@ -218,14 +226,22 @@ impl Reading<'_> {
         &mut self,
         orders: &Keys,
         (table, hashdiff, attributes): (&'static str, &'static str, &'static [&'static str]),
-    ) -> anyhow::Result<Lists<u64>> {
+    ) -> anyhow::Result<Versions> {
         let mut pairs = Pairs::default();
+        let mut in_force = vec![((i64::MIN, i64::MIN, i64::MIN), 0); self.count];
+        let parent = (orders, "h_order");
         let satellite =
-            Satellite { table, parent: (orders, "h_order"), key: "h_order_pk", hashdiff, attributes };
-        satellite.read(self.reader, self.rows, self.places, |order, fingerprint, _| {
-            pairs.push(order, short(fingerprint));
+            Satellite { table, parent, key: "h_order_pk", hashdiff, sent: "sent_dttm", attributes };
+        satellite.read(self.reader, self.rows, self.places, |version| {
+            let fingerprint = short(version.fingerprint);
+            pairs.push(version.parent, fingerprint);
+            if let Some(newest) = in_force.get_mut(version.parent as usize)
+                && newest.0 < version.place
+            {
+                *newest = (version.place, fingerprint);
+            }
         })?;
-        Ok(pairs.into_lists(self.count))
+        Ok(Versions { fingerprints: pairs.into_lists(self.count), in_force })
     }
 
     fn menus(&mut self, products: &Hub, categories: &Hub, restaurants: &Hub) -> anyhow::Result<Menus> {
@@ -274,11 +290,13 @@ impl Reading<'_> {
             ),
         ];
         for (seen, (hub, [table, hub_table, key, hashdiff], attributes)) in names.iter_mut().zip(satellites) {
-            let satellite = Satellite { table, parent: (&hub.keys, hub_table), key, hashdiff, attributes };
-            satellite.read(self.reader, self.rows, self.places, |parent, _, values| {
-                seen.set(parent);
+            let (parent, sent) = ((&hub.keys, hub_table), "null::timestamptz");
+            let satellite = Satellite { table, parent, key, hashdiff, sent, attributes };
+            satellite.read(self.reader, self.rows, self.places, |version| {
+                seen.set(version.parent);
                 if table == "s_product_names" {
-                    product_names.push(parent, Box::from(values.first().copied().unwrap_or_default()));
+                    let name = version.attributes.first().copied().unwrap_or_default();
+                    product_names.push(version.parent, Box::from(name));
                 }
             })?;
         }
@@ -301,7 +319,7 @@ impl OrderVault {
 
     /// True where the order was CLOSED once.
     pub fn is_closed(&self, number: u32, closed: u64) -> bool {
-        self.statuses_of.of(number).contains(&closed)
+        self.statuses_of.fingerprints.of(number).contains(&closed)
     }
 
     fn childless(&self, check: &mut Check) {
@@ -311,8 +329,8 @@ impl OrderVault {
                 ("l_order_user", self.users_of.of(number).is_empty()),
                 ("l_order_product", self.products_of.of(number).is_empty()),
                 ("l_order_category", self.categories_of.of(number).is_empty()),
-                ("s_order_cost", self.costs_of.of(number).is_empty()),
-                ("s_order_status", self.statuses_of.of(number).is_empty()),
+                ("s_order_cost", self.costs_of.fingerprints.of(number).is_empty()),
+                ("s_order_status", self.statuses_of.fingerprints.of(number).is_empty()),
             ];
             for (child, _) in children.iter().filter(|(_, missing)| *missing) {
                 check.differs(|| format!("h_order: order {} has no row in {child}", self.order_id(number)));
@@ -348,7 +366,8 @@ impl OrderVault {
         check
     }
 
-    /// No value follows itself, where the two rows reached dds in the order of their offsets.
+    /// No value follows itself, where the two rows reached dds in the order of their offsets and of their sending, and
+    /// nothing else was sent between them.
     ///
     /// A late record takes its place in the past, and the equal value after it stays, for dds deletes nothing.
     /// Two rows from one source partition, the second with the higher offset, came in order, unless the first
@@ -356,10 +375,10 @@ impl OrderVault {
     /// partitions, while those of an order have one key.
     fn check_histories(&self, reader: &mut Reader) -> anyhow::Result<Check> {
         let mut check = Check::new("dds orders: satellites hold changes only");
-        for ((table, hashdiff, _), lists) in [(COST, &self.costs_of), (STATUS, &self.statuses_of)] {
+        for ((table, hashdiff, _), versions) in [(COST, &self.costs_of), (STATUS, &self.statuses_of)] {
             let mut twice: Vec<Uuid> = Vec::new();
             for order in self.numbers() {
-                let values = lists.of(order);
+                let values = versions.fingerprints.of(order);
                 check.compared += values.len() as i64;
                 if values.iter().enumerate().any(|(at, value)| values[..at].contains(value)) {
                     twice.push(hub_key(&self.order_id(order).to_string()));
@@ -379,16 +398,22 @@ impl OrderVault {
 /// Finds repeated values of some orders. `$1` uuid[].
 fn repeats(table: &str, hashdiff: &str) -> String {
     format!(
-        "select '{table}: order ' || coalesce(h.order_id::text, v.h_order_pk::text) || ' repeats at ' || v.load_dt \
-         || ' the value of ' || v.load_dt_before \
-         from (select h_order_pk, load_dt, load_seq, load_src, {hashdiff}, \
+        "with v as (select h_order_pk, load_dt, load_seq, load_src, {hashdiff}, sent, \
              lag(load_dt) over w as load_dt_before, lag(load_seq) over w as load_seq_before, \
-             lag(load_src) over w as load_src_before, lag({hashdiff}) over w as hashdiff_before \
-             from dds.{table} where h_order_pk = any($1) \
-             window w as (partition by h_order_pk order by load_dt, load_seq)) as v \
-         left join dds.h_order as h on h.h_order_pk = v.h_order_pk \
+             lag(load_src) over w as load_src_before, lag({hashdiff}) over w as hashdiff_before, \
+             lag(sent) over w as sent_before \
+             from (select *, coalesce(sent_dttm, '-infinity') as sent from dds.{table}) as s \
+             where h_order_pk = any($1) window w as (partition by h_order_pk order by load_dt, load_seq)) \
+         select '{table}: order ' || coalesce(h.order_id::text, v.h_order_pk::text) || ' repeats at ' || v.load_dt \
+         || ' the value of ' || v.load_dt_before \
+         from v left join dds.h_order as h on h.h_order_pk = v.h_order_pk \
          where v.{hashdiff} = v.hashdiff_before and v.load_src = v.load_src_before \
          and v.load_seq % 4096 = v.load_seq_before % 4096 and v.load_seq > v.load_seq_before \
+         and v.sent >= v.sent_before \
+         and not exists (select from v as other where other.h_order_pk = v.h_order_pk \
+             and other.{hashdiff} <> v.{hashdiff} \
+             and (other.sent, other.load_dt, other.load_seq) > (v.sent_before, v.load_dt_before, v.load_seq_before) \
+             and (other.sent, other.load_dt, other.load_seq) < (v.sent, v.load_dt, v.load_seq)) \
          and not exists (select from ops.dead_letters as d where d.replay_seq is not null \
              and coalesce(d.source, d.origin, d.topic || '/' || d.partition || '/' || d.\"offset\") \
              = v.load_src_before || '/' || v.load_seq_before % 4096 || '/' || v.load_seq_before / 4096)"

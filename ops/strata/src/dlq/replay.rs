@@ -143,8 +143,8 @@ async fn send(
             lock.assert_held().await?;
             let letters = chunk(pool, stage, topic, sent).await?;
             let Some(newest) = letters.last().and_then(|letter| letter.replay_seq) else { break };
-            let records: Vec<(i32, Output)> = letters.iter().map(|l| (l.partition, to_record(l))).collect();
-            producer.send_all_to(&records).await.context("Kafka took not all of them; run it again")?;
+            let records: Vec<Output> = letters.iter().map(to_record).collect();
+            producer.send_all(&records).await.context("Kafka took not all of them; run it again")?;
             failpoint::pass("replay_sent")?;
             let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
             sqlx::query(
@@ -175,7 +175,7 @@ async fn chunk(pool: &PgPool, stage: &str, topic: &str, after: i64) -> anyhow::R
     Ok(query.fetch_all(pool).await?)
 }
 
-/// The letter as a record of the topic it came from.
+/// The letter as a record of the partition it came from.
 fn to_record(letter: &Letter) -> Output {
     let number = letter.replay_seq.unwrap_or_default();
     let mut headers = vec![
@@ -189,6 +189,7 @@ fn to_record(letter: &Letter) -> Output {
         payload: letter.payload.clone(),
         timestamp_ms: letter.record_dt.timestamp_millis(),
         headers,
+        partition: Some(letter.partition),
     }
 }
 

@@ -47,8 +47,8 @@ impl MetricsStage {
         Ok(tx.commit().await?)
     }
 
-    /// Applies records whose entries fit one call.
-    async fn apply_chunk(&mut self, chunk: &[Decoded<'_>], span: &Span) -> Result<(), StageError> {
+    /// Applies records whose entries fit one call; returns how many had been applied before.
+    async fn apply_chunk(&mut self, chunk: &[Decoded<'_>], span: &Span) -> Result<usize, StageError> {
         let sources: Vec<_> = chunk.iter().map(|(record, _)| record.source()).collect();
         let lanes: BTreeSet<_> = chunk
             .iter()
@@ -61,14 +61,17 @@ impl MetricsStage {
         let stored = seen.iter().filter_map(|(lane, last)| Some((lane.clone(), (*last)?)));
         let mut watermarks = Watermarks::new(stored);
         let mut delta = Delta::default();
+        let mut duplicates = 0;
         for ((record, search), source) in chunk.iter().zip(&sources) {
-            if let Some(search) = search
-                && watermarks.advance(record.partition, source)
-            {
+            let Some(search) = search else { continue };
+            if watermarks.advance(record.partition, source) {
                 delta.add(search);
+            } else {
+                duplicates += 1;
             }
         }
-        self.store.apply(span, &seen, &watermarks, &delta).await
+        self.store.apply(span, &seen, &watermarks, &delta).await?;
+        Ok(duplicates)
     }
 }
 
@@ -140,21 +143,21 @@ impl Stage for MetricsStage {
         let mut decoded: Vec<Decoded<'_>> = Vec::with_capacity(records.len());
         let mut letters: Vec<(&Record, Reject)> = Vec::new();
         for record in records {
-            let outcome = condemned.clone().map_or_else(|| ProcessedSearch::decode(&record.payload), Err);
+            let outcome = record.read(condemned.as_ref(), |record| ProcessedSearch::decode(&record.payload));
             decoded.push((record, outcome.map_err(|reject| letters.push((record, reject))).ok()));
         }
         let letters: Vec<(&Record, &Reject)> =
             letters.iter().map(|(record, reject)| (*record, reject)).collect();
-        guard.admit(records.len(), &letters)?;
+        guard.admit(&self.letters, records.len(), &letters, &self.postgres).await?;
         phases.end("decode");
         self.keep(&letters).await?;
-        let mut reached = BTreeMap::new();
+        let (mut reached, mut duplicates) = (BTreeMap::new(), 0);
         for chunk in chunks(&decoded) {
             let own = chunk_span(chunk, span, &mut reached);
-            self.apply_chunk(chunk, &own).await?;
+            duplicates += self.apply_chunk(chunk, &own).await?;
         }
         phases.end("apply");
-        self.letters.count(records.len() - letters.len(), &letters);
+        self.letters.count(records.len() - letters.len() - duplicates, duplicates, &letters);
         Ok(letters.iter().map(|(record, reject)| self.letters.output(record, reject)).collect())
     }
 

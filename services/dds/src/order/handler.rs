@@ -102,10 +102,10 @@ pub async fn write(
     let states = orders::lock_and_read(tx, &known).await?;
 
     let other_hubs = [
-        (hubs::USER, &rows.users),
-        (hubs::PRODUCT, &rows.products),
-        (hubs::CATEGORY, &rows.categories),
-        (hubs::RESTAURANT, &rows.restaurants),
+        (&*hubs::USER, &rows.users),
+        (&*hubs::PRODUCT, &rows.products),
+        (&*hubs::CATEGORY, &rows.categories),
+        (&*hubs::RESTAURANT, &rows.restaurants),
     ];
     hubs::insert(tx, &other_hubs).await?;
     links::insert_all(tx, &rows.links, &fresh).await?;

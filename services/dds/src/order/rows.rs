@@ -155,13 +155,25 @@ impl<'a> Builder<'a> {
         put_hub(&mut rows.restaurants, fact.restaurant_pk, || &*payload.restaurant.id, load);
         put_link(&mut self.order_user, [fact.order_pk, fact.user_pk], load);
         let names: UserNames<'a> = [&payload.user.name, &payload.user.login];
-        rows.user_names.push(record(fact.user_pk, load, self.user_names.of(names), names));
+        rows.user_names.push(record(fact.user_pk, load, None, self.user_names.of(names), names));
         let name: &'a str = &payload.restaurant.name;
-        rows.restaurant_names.push(record(fact.restaurant_pk, load, self.names.of([name]), name));
+        rows.restaurant_names.push(record(fact.restaurant_pk, load, None, self.names.of([name]), name));
         let amounts = hashdiff(&[&payload.cost.to_string(), &payload.payment.to_string()]);
-        rows.order_cost.push(record(fact.order_pk, load, amounts, (payload.cost, payload.payment)));
+        rows.order_cost.push(record(
+            fact.order_pk,
+            load,
+            message.sent_dttm,
+            amounts,
+            (payload.cost, payload.payment),
+        ));
         let status = payload.status.as_str();
-        rows.order_status.push(record(fact.order_pk, load, self.names.of([status]), status));
+        rows.order_status.push(record(
+            fact.order_pk,
+            load,
+            message.sent_dttm,
+            self.names.of([status]),
+            status,
+        ));
     }
 
     fn push_product(&mut self, fact: &OrderFact<'a>, product: &ProductKeys<'a>) {
@@ -173,6 +185,6 @@ impl<'a> Builder<'a> {
         put_link(&mut self.product_restaurant, [product.product_pk, fact.restaurant_pk], load);
         put_link(&mut self.product_category, [product.product_pk, product.category_pk], load);
         let name = self.names.of([product.name]);
-        rows.product_names.push(record(product.product_pk, load, name, product.name));
+        rows.product_names.push(record(product.product_pk, load, None, name, product.name));
     }
 }

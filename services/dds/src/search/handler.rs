@@ -104,7 +104,7 @@ pub async fn write(tx: &mut PgConnection, facts: &[SearchFact<'_>]) -> Result<Ve
 /// Inserts the hubs that are not there yet, in the order of locks.
 pub async fn insert_hubs(tx: &mut PgConnection, rows: &SearchHubs) -> Result<(), StageError> {
     let hubs =
-        [(hubs::USER, &rows.users), (hubs::HOTEL, &rows.hotels), (hubs::ADVERTISER, &rows.advertisers)];
+        [(&*hubs::USER, &rows.users), (&*hubs::HOTEL, &rows.hotels), (&*hubs::ADVERTISER, &rows.advertisers)];
     hubs::insert(tx, &hubs).await
 }
 

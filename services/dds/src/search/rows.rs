@@ -95,7 +95,7 @@ pub fn offers<'a>(fact: &SearchFact<'a>) -> SatelliteRecord<(Offers<'a>, Load)> 
     let hashdiff =
         offers_hashdiff(&advertisers, min_offer.map(|offer| (offer.price, offer.advertiser.as_str())));
     let value = ((fact.search.advertisers.as_slice(), min_offer), fact.load.clone());
-    SatelliteRecord { parent: fact.search_pk, at: fact.load.at, hashdiff, value }
+    SatelliteRecord { parent: fact.search_pk, at: fact.load.at, sent: None, hashdiff, value }
 }
 
 /// The fingerprint of what a search found: advertisers, lowest price and who offers it.

@@ -1,57 +1,34 @@
 //! Hubs: the first sighting of a business key wins.
 
+use std::sync::LazyLock;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
 use strata_runtime::metrics::written;
+use strata_vault::models;
 use uuid::Uuid;
 
 use super::Fresh;
+use super::table::Table;
 use crate::rows::{HubRows, Load};
 
-/// A hub whose business key is text, by the statement that fills it.
-#[derive(Debug, Clone, Copy)]
-pub struct Hub {
-    /// Name of the table.
-    table: &'static str,
-    /// Safe to repeat. `$1` key uuid[] · `$2` business key text[] · `$3` load_dt timestamptz[] · `$4` load_src text[].
-    insert: &'static str,
-}
-
-/// Safe to repeat. `$1` key uuid[] (sorted, each once) · `$2` business key text[] · `$3` load_dt · `$4` load_src.
-macro_rules! hub {
-    ($table:literal, $key:literal, $business_key:literal) => {
-        Hub {
-            table: concat!("dds.", $table),
-            insert: concat!(
-                "insert into dds.",
-                $table,
-                " (",
-                $key,
-                ", ",
-                $business_key,
-                ", load_dt, load_src) ",
-                "select * from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[]) ",
-                "on conflict (",
-                $key,
-                ") do nothing"
-            ),
-        }
-    };
-}
-
 /// `h_user`, shared by all streams.
-pub const USER: Hub = hub!("h_user", "h_user_pk", "user_id");
+pub static USER: LazyLock<Table> = LazyLock::new(|| Table::of(&models::USER.shape()));
 /// `h_product`.
-pub const PRODUCT: Hub = hub!("h_product", "h_product_pk", "product_id");
+pub static PRODUCT: LazyLock<Table> = LazyLock::new(|| Table::of(&models::order::PRODUCT.shape()));
 /// `h_category`.
-pub const CATEGORY: Hub = hub!("h_category", "h_category_pk", "category_name");
+pub static CATEGORY: LazyLock<Table> = LazyLock::new(|| Table::of(&models::order::CATEGORY.shape()));
 /// `h_restaurant`.
-pub const RESTAURANT: Hub = hub!("h_restaurant", "h_restaurant_pk", "restaurant_id");
+pub static RESTAURANT: LazyLock<Table> = LazyLock::new(|| Table::of(&models::order::RESTAURANT.shape()));
 /// `h_hotel`.
-pub const HOTEL: Hub = hub!("h_hotel", "h_hotel_pk", "hotel_id");
+pub static HOTEL: LazyLock<Table> = LazyLock::new(|| Table::of(&models::hotel_search::HOTEL.shape()));
 /// `h_advertiser`.
-pub const ADVERTISER: Hub = hub!("h_advertiser", "h_advertiser_pk", "advertiser_name");
+pub static ADVERTISER: LazyLock<Table> =
+    LazyLock::new(|| Table::of(&models::hotel_search::ADVERTISER.shape()));
+/// `h_order`.
+static ORDER: LazyLock<Table> =
+    LazyLock::new(|| Table::of(&models::order::ORDER.shape()).returning(models::order::ORDER.key));
 
 /// Columns that every vault row carries.
 pub(super) fn load_columns<'a>(loads: impl Iterator<Item = &'a Load>) -> (Vec<DateTime<Utc>>, Vec<&'a str>) {
@@ -69,40 +46,35 @@ pub async fn insert_orders(
     let keys: Vec<Uuid> = rows.keys().copied().collect();
     let (ids, dates): (Vec<i64>, Vec<DateTime<Utc>>) = rows.values().map(|(order, _)| *order).unzip();
     let (load_dt, load_src) = load_columns(rows.values().map(|(_, load)| load));
-    let created: Vec<Uuid> = sqlx::query_scalar(
-        "insert into dds.h_order (h_order_pk, order_id, order_dt, load_dt, load_src) \
-         select * from unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::text[]) \
-         on conflict (h_order_pk) do nothing \
-         returning h_order_pk",
-    )
-    .bind(keys)
-    .bind(ids)
-    .bind(dates)
-    .bind(load_dt)
-    .bind(load_src)
-    .fetch_all(tx)
-    .await?;
-    written::note("dds.h_order", created.len() as u64);
+    let created: Vec<Uuid> = sqlx::query_scalar(&ORDER.insert)
+        .bind(keys)
+        .bind(ids)
+        .bind(dates)
+        .bind(load_dt)
+        .bind(load_src)
+        .fetch_all(tx)
+        .await?;
+    written::note(&ORDER.name, created.len() as u64);
     Ok(created.into_iter().collect())
 }
 
 /// Inserts what is not there yet, hub after hub in the order given; the caller's order is its order of locks.
 pub async fn insert<K: AsRef<str>>(
     tx: &mut PgConnection,
-    hubs: &[(Hub, &HubRows<K>)],
+    hubs: &[(&'static Table, &HubRows<K>)],
 ) -> Result<(), StageError> {
     for (hub, rows) in hubs.iter().filter(|(_, rows)| !rows.is_empty()) {
         let keys: Vec<Uuid> = rows.keys().copied().collect();
         let business_keys: Vec<&str> = rows.values().map(|(key, _)| key.as_ref()).collect();
         let (load_dt, load_src) = load_columns(rows.values().map(|(_, load)| load));
-        let done = sqlx::query(hub.insert)
+        let done = sqlx::query(&hub.insert)
             .bind(keys)
             .bind(business_keys)
             .bind(load_dt)
             .bind(load_src)
             .execute(&mut *tx)
             .await?;
-        written::note(hub.table, done.rows_affected());
+        written::note(&hub.name, done.rows_affected());
     }
     Ok(())
 }

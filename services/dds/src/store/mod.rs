@@ -1,7 +1,7 @@
-//! Statements of the vault: one a table and batch, column arrays in, keys sorted.
+//! Statements of the vault: one per table and batch, column arrays in, keys sorted.
 //!
-//! Statements of one shape differ only in names, so each shape is written once and the names are put in
-//! at compile time.
+//! Statements of one shape differ only in names, so each shape is written once, in [`table`], and made from the
+//! description of the vault when it is first used. What joins tables is written out where it is used.
 
 use std::collections::HashSet;
 
@@ -12,6 +12,7 @@ pub mod links;
 pub mod orders;
 pub mod satellites;
 pub mod searches;
+pub mod table;
 
 /// Orders that the transaction itself has created.
 ///

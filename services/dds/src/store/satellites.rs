@@ -1,101 +1,30 @@
 //! Satellites: only changes, each in its place in time.
 
+use std::sync::LazyLock;
+
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
 use strata_runtime::metrics::written;
 use strata_runtime::pg_copy::{CopyRows, Row};
-use strata_vault::{LoadPosition, SatelliteRecord, StoredVersion, changes};
+use strata_vault::models::order;
+use strata_vault::{LoadPosition, SatelliteRecord, Sent, StoredVersion, changes};
 use uuid::Uuid;
 
 use super::Fresh;
+use super::table::Compared;
 use crate::order::rows::{OrderCost, UserNames};
 use crate::rows::Load;
 
 /// A record with its attributes and where it came from.
 pub(super) type Candidate<T> = SatelliteRecord<(T, Load)>;
 
-/// Statements of one satellite.
-struct Satellite {
-    /// Versions in force at the earliest candidate and all later ones.
-    /// `$1` parent uuid[] · `$2` load_dt timestamptz[] · `$3` load_seq bigint[].
-    select: &'static str,
-    /// Locks parents in key order. `$1` parent uuid[].
-    lock: &'static str,
-    /// Safe to repeat. `$1` parent · `$2` load_dt · `$3` load_seq · `$4` load_src · `$5` hashdiff · attributes.
-    insert: &'static str,
-    /// The same columns, for rows that cannot be there.
-    copy: &'static str,
-    /// Name of the table.
-    table: &'static str,
-}
-
-macro_rules! satellite {
-    ($table:literal, $hub:literal, $parent:literal, $hashdiff:literal, $columns:literal, $arrays:literal) => {
-        Satellite {
-            select: concat!(
-                "select v.* from unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) as c (parent, load_dt, load_seq) ",
-                "cross join lateral (",
-                "(select s.", $parent, ", s.load_dt, s.load_seq, s.", $hashdiff, " from dds.", $table, " as s ",
-                "where s.", $parent, " = c.parent and (s.load_dt, s.load_seq) <= (c.load_dt, c.load_seq) ",
-                "order by s.load_dt desc, s.load_seq desc limit 1) ",
-                "union all ",
-                "(select s.", $parent, ", s.load_dt, s.load_seq, s.", $hashdiff, " from dds.", $table, " as s ",
-                "where s.", $parent, " = c.parent and (s.load_dt, s.load_seq) > (c.load_dt, c.load_seq))",
-                ") as v"
-            ),
-            lock: concat!(
-                "select from dds.", $hub, " where ", $parent, " = any($1) order by ", $parent, " for no key update"
-            ),
-            insert: concat!(
-                "insert into dds.", $table, " (", $parent, ", load_dt, load_seq, load_src, ", $hashdiff, ", ", $columns, ") ",
-                "select * from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::text[], $5::uuid[], ", $arrays, ") ",
-                "on conflict do nothing"
-            ),
-            copy: concat!(
-                "copy dds.", $table, " (", $parent, ", load_dt, load_seq, load_src, ", $hashdiff, ", ", $columns, ") ",
-                "from stdin (format binary)"
-            ),
-            table: concat!("dds.", $table),
-        }
-    };
-}
-
-const USER_NAMES: Satellite = satellite!(
-    "s_user_names",
-    "h_user",
-    "h_user_pk",
-    "hk_user_names_hashdiff",
-    "username, userlogin",
-    "$6::text[], $7::text[]"
-);
-const PRODUCT_NAMES: Satellite = satellite!(
-    "s_product_names",
-    "h_product",
-    "h_product_pk",
-    "hk_product_names_hashdiff",
-    "name",
-    "$6::text[]"
-);
-const RESTAURANT_NAMES: Satellite = satellite!(
-    "s_restaurant_names",
-    "h_restaurant",
-    "h_restaurant_pk",
-    "hk_restaurant_names_hashdiff",
-    "name",
-    "$6::text[]"
-);
-const ORDER_COST: Satellite = satellite!(
-    "s_order_cost",
-    "h_order",
-    "h_order_pk",
-    "hk_order_cost_hashdiff",
-    "cost, payment",
-    "$6::numeric[], $7::numeric[]"
-);
-const ORDER_STATUS: Satellite =
-    satellite!("s_order_status", "h_order", "h_order_pk", "hk_order_status_hashdiff", "status", "$6::text[]");
+static USER_NAMES: LazyLock<Compared> = LazyLock::new(|| Compared::of(&order::USER_NAMES));
+static PRODUCT_NAMES: LazyLock<Compared> = LazyLock::new(|| Compared::of(&order::PRODUCT_NAMES));
+static RESTAURANT_NAMES: LazyLock<Compared> = LazyLock::new(|| Compared::of(&order::RESTAURANT_NAMES));
+static ORDER_COST: LazyLock<Compared> = LazyLock::new(|| Compared::of(&order::ORDER_COST));
+static ORDER_STATUS: LazyLock<Compared> = LazyLock::new(|| Compared::of(&order::ORDER_STATUS));
 
 /// Inserts the names that changed.
 ///
@@ -110,15 +39,15 @@ pub async fn insert_names(
     let users = changed_under_lock(tx, &USER_NAMES, users).await?;
     if let Some(columns) = Columns::of(&users) {
         let (names, logins): (Vec<&str>, Vec<&str>) = users.iter().map(|r| r.value.0.into()).unzip();
-        let done = columns.bind(USER_NAMES.insert).bind(names).bind(logins).execute(&mut *tx).await?;
-        written::note(USER_NAMES.table, done.rows_affected());
+        let done = columns.bind(&USER_NAMES.table.insert).bind(names).bind(logins).execute(&mut *tx).await?;
+        written::note(&USER_NAMES.table.name, done.rows_affected());
     }
-    for (satellite, candidates) in [(&PRODUCT_NAMES, products), (&RESTAURANT_NAMES, restaurants)] {
+    for (satellite, candidates) in [(&*PRODUCT_NAMES, products), (&*RESTAURANT_NAMES, restaurants)] {
         let changed = changed_under_lock(tx, satellite, candidates).await?;
         if let Some(columns) = Columns::of(&changed) {
             let names: Vec<&str> = changed.iter().map(|r| r.value.0).collect();
-            let done = columns.bind(satellite.insert).bind(names).execute(&mut *tx).await?;
-            written::note(satellite.table, done.rows_affected());
+            let done = columns.bind(&satellite.table.insert).bind(names).execute(&mut *tx).await?;
+            written::note(&satellite.table.name, done.rows_affected());
         }
     }
     Ok(())
@@ -133,29 +62,40 @@ pub async fn insert_orders(
 ) -> Result<(), StageError> {
     let (new, known) = changed_orders(tx, &ORDER_COST, costs, fresh).await?;
     let amounts = |r: &Candidate<OrderCost>| (r.value.0.0.decimal(), r.value.0.1.decimal());
-    let mut copied = CopyRows::new(7);
+    let mut copied = CopyRows::new(8);
     for record in &new {
         let (cost, payment) = amounts(record);
-        shared_fields(&mut copied, record)?.put(cost)?.put(payment)?;
+        shared_fields(&mut copied, record)?.put(cost)?.put(payment)?.put_or_null(record.sent)?;
     }
-    copied.load(&mut *tx, ORDER_COST.copy).await?;
-    written::note(ORDER_COST.table, new.len() as u64);
+    copied.load(&mut *tx, &ORDER_COST.table.copy).await?;
+    written::note(&ORDER_COST.table.name, new.len() as u64);
     if let Some(columns) = Columns::of(&known) {
         let (cost, payment): (Vec<Decimal>, Vec<Decimal>) = known.iter().map(amounts).unzip();
-        let done = columns.bind(ORDER_COST.insert).bind(cost).bind(payment).execute(&mut *tx).await?;
-        written::note(ORDER_COST.table, done.rows_affected());
+        let done = columns
+            .bind(&ORDER_COST.table.insert)
+            .bind(cost)
+            .bind(payment)
+            .bind(sent(&known))
+            .execute(&mut *tx)
+            .await?;
+        written::note(&ORDER_COST.table.name, done.rows_affected());
     }
     let (new, known) = changed_orders(tx, &ORDER_STATUS, statuses, fresh).await?;
-    let mut copied = CopyRows::new(6);
+    let mut copied = CopyRows::new(7);
     for record in &new {
-        shared_fields(&mut copied, record)?.put(record.value.0)?;
+        shared_fields(&mut copied, record)?.put(record.value.0)?.put_or_null(record.sent)?;
     }
-    copied.load(&mut *tx, ORDER_STATUS.copy).await?;
-    written::note(ORDER_STATUS.table, new.len() as u64);
+    copied.load(&mut *tx, &ORDER_STATUS.table.copy).await?;
+    written::note(&ORDER_STATUS.table.name, new.len() as u64);
     if let Some(columns) = Columns::of(&known) {
         let values: Vec<&str> = known.iter().map(|r| r.value.0).collect();
-        let done = columns.bind(ORDER_STATUS.insert).bind(values).execute(&mut *tx).await?;
-        written::note(ORDER_STATUS.table, done.rows_affected());
+        let done = columns
+            .bind(&ORDER_STATUS.table.insert)
+            .bind(values)
+            .bind(sent(&known))
+            .execute(&mut *tx)
+            .await?;
+        written::note(&ORDER_STATUS.table.name, done.rows_affected());
     }
     Ok(())
 }
@@ -163,7 +103,7 @@ pub async fn insert_orders(
 /// The changes of fresh orders, and those of all others.
 async fn changed_orders<T>(
     tx: &mut PgConnection,
-    satellite: &Satellite,
+    satellite: &Compared,
     candidates: Vec<Candidate<T>>,
     fresh: &Fresh,
 ) -> Result<(Vec<Candidate<T>>, Vec<Candidate<T>>), StageError> {
@@ -171,15 +111,20 @@ async fn changed_orders<T>(
     Ok(changes(candidates, &stored).into_iter().partition(|record| fresh.contains(&record.parent)))
 }
 
+/// When the versions were sent.
+fn sent<T>(records: &[Candidate<T>]) -> Vec<Sent> {
+    records.iter().map(|record| record.sent).collect()
+}
+
 /// Starts the row of a record with the fields that all satellites share.
 fn shared_fields<'a, T>(rows: &'a mut CopyRows, record: &Candidate<T>) -> Result<Row<'a>, sqlx::Error> {
-    let Candidate { parent, at, hashdiff, value: (_, load) } = record;
+    let Candidate { parent, at, hashdiff, value: (_, load), .. } = record;
     rows.row().put(parent)?.put(at.load_dt)?.put(at.load_seq)?.put(&*load.src)?.put(hashdiff)
 }
 
 async fn changed_under_lock<T>(
     tx: &mut PgConnection,
-    satellite: &Satellite,
+    satellite: &Compared,
     candidates: Vec<Candidate<T>>,
 ) -> Result<Vec<Candidate<T>>, StageError> {
     let stored = stored_versions(tx, satellite, &candidates, |_| true).await?;
@@ -189,7 +134,7 @@ async fn changed_under_lock<T>(
     }
     let mut parents: Vec<Uuid> = changed.iter().map(|record| record.parent).collect();
     parents.dedup();
-    sqlx::query(satellite.lock).bind(&parents).execute(&mut *tx).await?;
+    sqlx::query(&satellite.lock).bind(&parents).execute(&mut *tx).await?;
     let stored = stored_versions(tx, satellite, &changed, |_| true).await?;
     Ok(changes(changed, &stored))
 }
@@ -197,7 +142,7 @@ async fn changed_under_lock<T>(
 /// Reads the versions that the candidates must be compared with, for the parents that `wanted` picks.
 async fn stored_versions<T>(
     tx: &mut PgConnection,
-    satellite: &Satellite,
+    satellite: &Compared,
     candidates: &[Candidate<T>],
     wanted: impl Fn(&Uuid) -> bool,
 ) -> Result<Vec<StoredVersion>, StageError> {
@@ -211,11 +156,12 @@ async fn stored_versions<T>(
     let parents: Vec<Uuid> = earliest.keys().copied().collect();
     let (load_dt, load_seq): (Vec<DateTime<Utc>>, Vec<i64>) =
         earliest.values().map(|at| (at.load_dt, at.load_seq)).unzip();
-    let rows: Vec<(Uuid, DateTime<Utc>, i64, Uuid)> =
-        sqlx::query_as(satellite.select).bind(parents).bind(load_dt).bind(load_seq).fetch_all(tx).await?;
-    let version = |(parent, load_dt, load_seq, hashdiff)| StoredVersion {
+    let rows: Vec<(Uuid, DateTime<Utc>, i64, Uuid, Sent)> =
+        sqlx::query_as(&satellite.select).bind(parents).bind(load_dt).bind(load_seq).fetch_all(tx).await?;
+    let version = |(parent, load_dt, load_seq, hashdiff, sent)| StoredVersion {
         parent,
         at: LoadPosition { load_dt, load_seq },
+        sent,
         hashdiff,
     };
     Ok(rows.into_iter().map(version).collect())
@@ -248,7 +194,7 @@ impl<'a> Columns<'a> {
     /// A statement with these columns bound to `$1` to `$5`.
     pub(super) fn bind(
         self,
-        statement: &'static str,
+        statement: &'a str,
     ) -> sqlx::query::Query<'a, sqlx::Postgres, sqlx::postgres::PgArguments> {
         sqlx::query(statement)
             .bind(self.parent)

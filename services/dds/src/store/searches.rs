@@ -1,16 +1,23 @@
 //! Hotel searches: the link of each, and its offers.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
 use strata_runtime::metrics::written;
+use strata_vault::models::hotel_search::{HOTEL_SEARCH, HOTEL_SEARCH_OFFERS};
 use uuid::Uuid;
 
 use super::hubs::load_columns;
 use super::satellites::{Candidate, Columns};
+use super::table::Table;
 use crate::search::rows::{Offers, SearchFact};
+
+static SEARCHES: LazyLock<Table> =
+    LazyLock::new(|| Table::of(&HOTEL_SEARCH.shape()).returning(HOTEL_SEARCH.key));
+static OFFERS: LazyLock<Table> = LazyLock::new(|| Table::of(&HOTEL_SEARCH_OFFERS.shape()));
 
 /// Inserts searches, sorted by key and each once, and returns the keys of those that were not there.
 pub async fn insert_links(
@@ -21,7 +28,7 @@ pub async fn insert_links(
         DateTime::from_timestamp_micros(fact.search.timestamp_micros()).unwrap_or_default()
     };
     let (load_dt, load_src) = load_columns(facts.iter().map(|fact| &fact.load));
-    let created: Vec<Uuid> = sqlx::query_scalar(include_str!("../../sql/insert_l_hotel_search.sql"))
+    let created: Vec<Uuid> = sqlx::query_scalar(&SEARCHES.insert)
         .bind(facts.iter().map(|fact| fact.search_pk).collect::<Vec<Uuid>>())
         .bind(facts.iter().map(|fact| fact.event_id).collect::<Vec<&str>>())
         .bind(facts.iter().map(|fact| fact.user_pk).collect::<Vec<Uuid>>())
@@ -31,7 +38,7 @@ pub async fn insert_links(
         .bind(load_src)
         .fetch_all(tx)
         .await?;
-    written::note("dds.l_hotel_search", created.len() as u64);
+    written::note(&SEARCHES.name, created.len() as u64);
     Ok(created.into_iter().collect())
 }
 
@@ -45,14 +52,8 @@ pub async fn insert_offers(
     let advertisers: Vec<String> = records.iter().map(|r| array_literal(r.value.0.0)).collect();
     let (prices, winners): (Vec<Option<i64>>, Vec<Option<&str>>) =
         records.iter().map(|r| r.value.0.1.map(|o| (o.price, o.advertiser.as_str())).unzip()).unzip();
-    let done = columns
-        .bind(include_str!("../../sql/insert_s_hotel_search_offers.sql"))
-        .bind(advertisers)
-        .bind(prices)
-        .bind(winners)
-        .execute(tx)
-        .await?;
-    written::note("dds.s_hotel_search_offers", done.rows_affected());
+    let done = columns.bind(&OFFERS.insert).bind(advertisers).bind(prices).bind(winners).execute(tx).await?;
+    written::note(&OFFERS.name, done.rows_affected());
     Ok(())
 }
 

@@ -22,6 +22,7 @@ pub fn enrich<'a>(order: &'a Order<'_>, reference: &'a ReferenceData) -> Result<
     Ok(FactMessage {
         object_id: order.object_id,
         object_type: OBJECT_TYPE.into(),
+        sent_dttm: Some(order.sent_dttm),
         payload: FactPayload {
             id: order.object_id,
             date: payload.date,
@@ -84,7 +85,8 @@ mod tests {
     fn the_golden_order_becomes_the_golden_fact() {
         let (order, reference) = golden();
         let fact = serde_json::to_value(enrich(&order, &reference).expect("known")).expect("JSON");
-        let expected = FactMessage::decode(FACT).expect("fact");
+        let mut expected = FactMessage::decode(FACT).expect("fact");
+        expected.sent_dttm = Some(order.sent_dttm);
         let expected: Value = serde_json::to_value(expected).expect("JSON");
         assert_eq!(fact, expected);
     }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use strata_events::Order;
 use strata_events::order::OBJECT_TYPE;
-use strata_runtime::kafka::{Input, StageError};
+use strata_runtime::kafka::{Input, Record, StageError};
 use strata_runtime::metrics::written;
 
 /// Columns for `stg.order_events`, one row an order, sorted by `object_id`.
@@ -30,14 +30,14 @@ pub struct OrderEventRows<'a> {
 }
 
 impl<'a> OrderEventRows<'a> {
-    /// Reduces a batch to the newest version of each order; of equal ones the first stands, as in the table.
+    /// Reduces a batch to the newest version of each order, as the table does.
     pub fn newest(inputs: impl IntoIterator<Item = &'a Input<'a, Order<'a>>>) -> Self {
         let mut newest: BTreeMap<i64, &Input<'_, Order<'_>>> = BTreeMap::new();
         for input in inputs {
             newest
                 .entry(input.event.object_id)
                 .and_modify(|known| {
-                    if input.event.sent_dttm > known.event.sent_dttm {
+                    if replaces(input, known) {
                         *known = input;
                     }
                 })
@@ -56,6 +56,20 @@ impl<'a> OrderEventRows<'a> {
         }
         rows
     }
+}
+
+/// True where a version takes the place of the known one, as in the statement: it was sent later, or at the same time
+/// and was loaded later. A copy of the known version does not.
+fn replaces(input: &Input<'_, Order<'_>>, known: &Input<'_, Order<'_>>) -> bool {
+    let (new, old) = (&input.event, &known.event);
+    let place = |record: &Record| {
+        let start = record.start();
+        (record.load_dt(), start.offset, start.partition)
+    };
+    new.sent_dttm > old.sent_dttm
+        || (new.sent_dttm == old.sent_dttm
+            && new.raw_payload.get() != old.raw_payload.get()
+            && place(input.record) > place(known.record))
 }
 
 /// Writes the newest version of each order. **Idempotent**: an older or equal version changes nothing.
@@ -83,11 +97,9 @@ pub async fn upsert_order_events(
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use serde_json::Value;
     use strata_events::Contract;
-    use strata_runtime::kafka::Record;
-
-    use super::*;
 
     fn version(object_id: i64, sent_dttm: &str, mark: &str) -> Order<'static> {
         let golden = include_bytes!("../../../../shared/events/examples/stg_topic.json");
@@ -108,14 +120,18 @@ mod tests {
             version(2, "2025-01-01T00:00:00Z", "only"),
             version(1, "2025-01-01T00:00:02Z", "newest"),
             version(1, "2025-01-01T00:00:01Z", "late"),
-            version(1, "2025-01-01T00:00:02Z", "same time"),
+            version(1, "2025-01-01T00:00:02Z", "newest"),
+            version(3, "2025-01-01T00:00:02Z", "loaded first"),
+            version(3, "2025-01-01T00:00:02Z", "loaded last"),
         ];
-        let records: Vec<Record> = (0..4).map(record).collect();
+        let records: Vec<Record> = (0..6).map(record).collect();
         let inputs: Vec<Input<'_, Order<'_>>> =
             records.iter().zip(orders).map(|(record, event)| Input { record, event }).collect();
         let rows = OrderEventRows::newest(&inputs);
-        assert_eq!(rows.object_id, [1, 2]);
-        assert!(rows.payload[0].contains("newest") && rows.payload[1].contains("only"));
-        assert_eq!(rows.load_offset, [1, 0]);
+        assert_eq!(rows.object_id, [1, 2, 3]);
+        for (payload, mark) in rows.payload.iter().zip(["newest", "only", "loaded last"]) {
+            assert!(payload.contains(mark), "{payload}");
+        }
+        assert_eq!(rows.load_offset, [1, 0, 5]);
     }
 }

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use sqlx::PgConnection;
+use chrono::Utc;
+use sqlx::{PgConnection, PgExecutor};
 use strata_events::stream::dlq_topic;
 use strata_events::{Origin, Reject};
 
@@ -38,6 +39,18 @@ impl DeadLetters {
         self.stream
     }
 
+    /// The layer that refuses.
+    pub fn stage(&self) -> &'static str {
+        self.stage
+    }
+
+    /// How often an operator has let the stage go on with what it refused.
+    pub async fn times_resumed(&self, executor: impl PgExecutor<'_>) -> Result<i64, StageError> {
+        let resumed =
+            "select coalesce(max(resumed), 0) from ops.stage_resumes where stage = $1 and topic = $2";
+        Ok(sqlx::query_scalar(resumed).bind(self.stage).bind(&*self.topic).fetch_one(executor).await?)
+    }
+
     /// Stores records with their reasons.
     ///
     /// **Idempotent**: a record is kept once, by its coordinates.
@@ -64,15 +77,21 @@ impl DeadLetters {
             .bind(&*self.topic)
             .bind(&partitions)
             .bind(column(|record| record.offset))
-            .bind(column(|record| record.timestamp_ms))
+            .bind(column(Record::clamped_timestamp_ms))
             .bind(&keys)
             .bind(&payloads)
             .bind(&reasons)
             .bind(&details)
             .bind(text(|record| record.origin.as_ref()))
             .bind(text(|record| record.replay_of.as_ref()))
-            .bind(letters.iter().map(|(record, _)| record.event_id.as_deref()).collect::<Vec<_>>())
+            .bind(
+                letters
+                    .iter()
+                    .map(|(record, _)| record.event_id.as_deref().map(printable))
+                    .collect::<Vec<_>>(),
+            )
             .bind(letters.iter().map(|(record, _)| record.replay_seq()).collect::<Vec<_>>())
+            .bind(letters.iter().map(|(record, _)| record.absurd_timestamp()).collect::<Vec<_>>())
             .execute(tx)
             .await?;
         Ok(())
@@ -83,6 +102,8 @@ impl DeadLetters {
         let payload = &record.payload[..record.payload.len().min(DLQ_PAYLOAD_BYTES)];
         let key = record.key.clone().unwrap_or_default();
         let mut output = Output::from_input(record, &dlq_topic(&self.topic).into(), key, payload.to_vec());
+        // Brokers take no records that come from the future.
+        output.timestamp_ms = record.clamped_timestamp_ms().min(Utc::now().timestamp_millis());
         output.headers.extend([
             ("reason".into(), reject.code.to_owned()),
             ("detail".into(), printable(&reject.detail)),
@@ -94,12 +115,15 @@ impl DeadLetters {
         output
     }
 
-    /// Measures a batch that is stored: `applied` records were used, `letters` were not.
-    pub fn count(&self, applied: usize, letters: &[(&Record, &Reject)]) {
-        metrics::counter!(names::EVENTS, "stream" => self.stream, "outcome" => "applied")
-            .increment(applied as u64);
-        metrics::counter!(names::EVENTS, "stream" => self.stream, "outcome" => "dead_letter")
-            .increment(letters.len() as u64);
+    /// Measures a batch that is stored: `applied` records were used, `duplicates` had been before, and `letters`
+    /// cannot be.
+    pub fn count(&self, applied: usize, duplicates: usize, letters: &[(&Record, &Reject)]) {
+        for (outcome, records) in
+            [("applied", applied), ("duplicate", duplicates), ("dead_letter", letters.len())]
+        {
+            metrics::counter!(names::EVENTS, "stream" => self.stream, "outcome" => outcome)
+                .increment(records as u64);
+        }
         for (record, reject) in letters {
             metrics::counter!(names::DEAD_LETTERS, "stream" => self.stream, "reason" => reject.code)
                 .increment(1);

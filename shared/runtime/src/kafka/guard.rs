@@ -1,18 +1,22 @@
-//! A stage that would refuse most of what it reads stops instead, and says so.
+//! A stage that would refuse too much of what it should be able to use stops instead, and says so.
 //!
-//! Dead letters are for records that cannot be used. When most of them cannot, the cause is hardly in the
-//! records: the reference data are gone, or a contract has changed. The guard is asked before a batch is
-//! committed, so that the batch is there to be used once the cause is mended.
+//! Only suspicious refusals count: the store refuses what every check let pass, or a layer wrote what the next
+//! cannot read. Then the cause is hardly in the records, but in a constraint, a contract or a release. What a sender
+//! got wrong, and what waits for reference data, never stops anything. The guard is asked before a batch is
+//! committed, so the batch is there to be used once the cause is removed, or an operator says that it may go.
 
 use std::collections::{BTreeMap, VecDeque};
 
+use sqlx::PgExecutor;
 use strata_events::Reject;
+use strata_events::reject::Class;
 
+use super::dead_letter::DeadLetters;
 use super::record::Record;
 use super::stage::StageError;
 use crate::config::DeadLetterLimits;
 
-/// Records and how many of them were refused.
+/// Records and how many of them were refused suspiciously.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Tally {
     records: usize,
@@ -29,6 +33,17 @@ impl Tally {
     }
 }
 
+/// Why a loop reads on or does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Too many refusals stop it.
+    Armed,
+    /// They have stopped it, when it had been resumed so many times.
+    Stopped(i64),
+    /// An operator has looked and let them pass, until a whole window is good again.
+    Resumed,
+}
+
 /// The newest batches of one loop and how much of them was refused.
 #[derive(Debug)]
 pub struct DeadLetterGuard {
@@ -39,46 +54,93 @@ pub struct DeadLetterGuard {
     sum: Tally,
     /// The batch in hand, when it was admitted.
     batch: Option<Tally>,
-    /// The last batch was not admitted.
-    stopped: bool,
+    state: State,
 }
 
 impl DeadLetterGuard {
     /// Starts without a past.
     pub fn new(limits: DeadLetterLimits) -> Self {
-        Self { limits, window: VecDeque::new(), sum: Tally::default(), batch: None, stopped: false }
+        Self { limits, window: VecDeque::new(), sum: Tally::default(), batch: None, state: State::Armed }
     }
 
     /// Lets a batch pass, or says why the stage must stop: most of the batch, and of what was read last
-    /// together with it, would become dead letters.
+    /// together with it, is refused suspiciously, and no operator has let that pass since.
     ///
+    /// `executor` leads to the table that `strata stage resume` writes; it is used only when there is a reason.
     /// **Errors**: [`StageError::NeedsOperator`]; nothing of the batch may be committed then.
-    pub fn admit(&mut self, records: usize, letters: &[(&Record, &Reject)]) -> Result<(), StageError> {
-        let batch = Tally { records, refused: letters.len() };
-        let seen = self.sum.plus(batch);
-        let too_many = |tally: Tally| tally.share() > self.limits.max_share;
-        if seen.records < self.limits.min_records || !too_many(batch) || !too_many(seen) {
-            self.batch = Some(batch);
+    pub async fn admit(
+        &mut self,
+        place: &DeadLetters,
+        records: usize,
+        letters: &[(&Record, &Reject)],
+        executor: impl PgExecutor<'_>,
+    ) -> Result<(), StageError> {
+        let Some(why) = self.judge(records, letters) else { return Ok(()) };
+        let resumed = place.times_resumed(executor).await?;
+        if self.resumes(resumed) {
+            // As a stage that was resumed it admits the batch.
+            self.judge(records, letters);
             return Ok(());
         }
-        self.batch = None;
-        self.stopped = true;
+        let (stage, stream) = (place.stage(), place.stream());
         Err(StageError::NeedsOperator(format!(
-            "too many dead letters ({:.0}% of the last {} records): most common reason {}; mend the cause, or raise \
-             DEAD_LETTER_MAX_SHARE",
+            "{stage} has stopped reading {stream}: {why}. Remove the cause and it goes on by itself, or let these \
+             records become dead letters: strata stage resume {stage} --stream {stream}"
+        )))
+    }
+
+    /// Why the batch must not pass; none where it may.
+    fn judge(&mut self, records: usize, letters: &[(&Record, &Reject)]) -> Option<String> {
+        let suspicious: Vec<&Reject> =
+            letters.iter().map(|(_, reject)| *reject).filter(|r| r.class == Class::Suspicious).collect();
+        let batch = Tally { records, refused: suspicious.len() };
+        let seen = self.sum.plus(batch);
+        let too_many = |tally: Tally| tally.share() > self.limits.max_share;
+        if self.state == State::Resumed
+            || seen.records < self.limits.min_records
+            || !too_many(batch)
+            || !too_many(seen)
+        {
+            self.batch = Some(batch);
+            return None;
+        }
+        self.batch = None;
+        Some(format!(
+            "{:.0}% of the last {} records should be usable and are refused, most often as {}",
             seen.share() * 100.0,
             seen.records,
-            most_common(letters)
-        )))
+            most_common(&suspicious)
+        ))
+    }
+
+    /// Notes that the loop stops, or that an operator has resumed it since it did.
+    fn resumes(&mut self, times: i64) -> bool {
+        match self.state {
+            State::Stopped(before) if times > before => {
+                self.forget();
+                self.state = State::Resumed;
+                true
+            }
+            State::Stopped(_) => false,
+            State::Armed | State::Resumed => {
+                self.state = State::Stopped(times);
+                false
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        self.window.clear();
+        self.sum = Tally::default();
     }
 
     /// Remembers the admitted batch; it is committed now.
     pub fn applied(&mut self) {
         let Some(batch) = self.batch.take() else { return };
-        if std::mem::take(&mut self.stopped) {
-            // The cause is mended: what was refused because of it says nothing about what comes.
-            self.window.clear();
-            self.sum = Tally::default();
+        if matches!(self.state, State::Stopped(_)) {
+            // The cause is gone: what was refused because of it says nothing about what comes.
+            self.forget();
+            self.state = State::Armed;
         }
         self.window.push_back(batch);
         self.sum = self.sum.plus(batch);
@@ -90,13 +152,16 @@ impl DeadLetterGuard {
             self.sum = Tally { records: rest, refused: self.sum.refused - oldest.refused };
             self.window.pop_front();
         }
+        if self.sum.records >= self.limits.min_records && self.sum.share() <= self.limits.max_share {
+            self.state = State::Armed;
+        }
     }
 }
 
-/// The reason that most letters share, with an example.
-fn most_common(letters: &[(&Record, &Reject)]) -> String {
+/// The reason that most refusals share, with an example.
+fn most_common(refusals: &[&Reject]) -> String {
     let mut reasons: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
-    for (_, reject) in letters {
+    for reject in refusals {
         reasons.entry(reject.code).or_insert((0, &reject.detail)).0 += 1;
     }
     let most = reasons.iter().max_by_key(|(_, (count, _))| *count);
@@ -113,17 +178,30 @@ mod tests {
         DeadLetterGuard::new(DeadLetterLimits { max_share: 0.5, min_records: 100 })
     }
 
-    fn record() -> Record {
-        Record { topic: "stg_topic".into(), ..Record::default() }
+    fn refusal() -> Reject {
+        Reject::new("refused_by_store", "a constraint").suspicious()
     }
 
-    /// Offers a batch and commits it when it is admitted.
-    fn offer(guard: &mut DeadLetterGuard, records: usize, refused: usize) -> Result<(), String> {
-        let (record, reject) = (record(), Reject::new("unknown_user", "user 1 is not there"));
-        let letters = vec![(&record, &reject); refused];
-        guard.admit(records, &letters).map_err(|e| e.to_string())?;
+    /// Offers a batch and commits it when it is admitted; the stage was resumed so many times.
+    fn offer_as(
+        guard: &mut DeadLetterGuard,
+        (records, refused): (usize, usize),
+        reject: &Reject,
+        resumed: i64,
+    ) -> Result<(), String> {
+        let record = Record { topic: "stg_topic".into(), ..Record::default() };
+        let letters = vec![(&record, reject); refused];
+        if let Some(why) = guard.judge(records, &letters)
+            && !(guard.resumes(resumed) && guard.judge(records, &letters).is_none())
+        {
+            return Err(why);
+        }
         guard.applied();
         Ok(())
+    }
+
+    fn offer(guard: &mut DeadLetterGuard, records: usize, refused: usize) -> Result<(), String> {
+        offer_as(guard, (records, refused), &refusal(), 0)
     }
 
     #[test]
@@ -133,8 +211,20 @@ mod tests {
             assert_eq!(offer(&mut guard, 1, 1), Ok(()));
         }
         let why = offer(&mut guard, 1, 1).expect_err("100 of 100");
-        assert!(why.starts_with("too many dead letters (100% of the last 100 records)"), "{why}");
-        assert!(why.contains("unknown_user") && why.contains("DEAD_LETTER_MAX_SHARE"), "{why}");
+        assert!(why.starts_with("100% of the last 100 records should be usable"), "{why}");
+        assert!(why.contains("refused_by_store (a constraint)"), "{why}");
+    }
+
+    #[test]
+    fn what_senders_got_wrong_and_what_waits_never_stops_anything() {
+        let mut guard = guard();
+        let malformed = Reject::new("malformed_json", "no JSON");
+        let parked = Reject::new("unknown_user", "user 1").parked(vec!["user/1".into()]);
+        for reject in [malformed, parked] {
+            for _ in 0..20 {
+                assert_eq!(offer_as(&mut guard, (1000, 1000), &reject, 0), Ok(()));
+            }
+        }
     }
 
     #[test]
@@ -168,11 +258,26 @@ mod tests {
     }
 
     #[test]
+    fn a_stage_that_was_resumed_lets_pass_what_comes_until_it_is_good_again() {
+        let mut guard = guard();
+        // Resumes of the past say nothing about this stop.
+        for _ in 0..3 {
+            assert!(offer_as(&mut guard, (100, 100), &refusal(), 7).is_err());
+        }
+        for _ in 0..50 {
+            assert_eq!(offer_as(&mut guard, (100, 100), &refusal(), 8), Ok(()));
+        }
+        assert_eq!(offer_as(&mut guard, (100, 0), &refusal(), 8), Ok(()));
+        assert!(offer_as(&mut guard, (200, 200), &refusal(), 8).is_err());
+        assert_eq!(offer_as(&mut guard, (200, 200), &refusal(), 9), Ok(()));
+    }
+
+    #[test]
     fn a_batch_that_is_not_committed_leaves_no_trace() {
         let mut guard = guard();
-        let (record, reject) = (record(), Reject::new("unknown_user", "user 1 is not there"));
+        let (record, reject) = (Record::default(), refusal());
         for _ in 0..10 {
-            assert!(guard.admit(60, &vec![(&record, &reject); 60]).is_ok());
+            assert_eq!(guard.judge(60, &vec![(&record, &reject); 60]), None);
         }
         assert_eq!(guard.sum, Tally::default());
     }

@@ -7,6 +7,7 @@ pub mod admin;
 mod astray;
 pub mod consumer;
 pub mod dead_letter;
+pub mod entrance;
 pub mod guard;
 pub mod loss;
 pub mod partitions;
@@ -22,7 +23,9 @@ pub mod worker;
 mod writers;
 
 pub use dead_letter::DeadLetters;
+pub use entrance::Upstream;
 pub use guard::DeadLetterGuard;
+pub use partitions::Partitions;
 pub use pg_stage::PgStage;
 pub use producer::Producer;
 pub use record::{Output, OutputHeaders, Record};

@@ -10,6 +10,7 @@ use strata_events::Reject;
 
 use super::dead_letter::DeadLetters;
 use super::guard::DeadLetterGuard;
+use super::partitions::Partitions;
 use super::pending;
 use super::record::{Output, Record};
 use super::stage::{Handler, Input, Position, Span, Stage, StageError};
@@ -22,13 +23,22 @@ pub struct PgStage<H> {
     stage: &'static str,
     topic: Arc<str>,
     letters: DeadLetters,
+    partitions: Partitions,
     handler: H,
 }
 
 impl<H: Handler> PgStage<H> {
-    /// Binds a handler to the topic it reads: `stage` is the layer, `stream` the kind of event.
-    pub fn new(pool: PgPool, stage: &'static str, stream: &'static str, topic: &str, handler: H) -> Self {
-        Self { pool, stage, topic: topic.into(), letters: DeadLetters::new(stage, stream, topic), handler }
+    /// Binds a handler to the topic it reads: `stage` is the layer, `stream` the kind of event; `partitions` knows
+    /// every topic that the handler writes to, and the one of dead letters.
+    pub fn new(
+        pool: PgPool,
+        [stage, stream]: [&'static str; 2],
+        topic: &str,
+        partitions: Partitions,
+        handler: H,
+    ) -> Self {
+        let letters = DeadLetters::new(stage, stream, topic);
+        Self { pool, stage, topic: topic.into(), letters, partitions, handler }
     }
 
     /// Locks the offset rows in order and compares them with what this instance believes.
@@ -70,7 +80,7 @@ impl<H: Handler> PgStage<H> {
                 continue;
             }
             partitions.push(partition);
-            packs.push(pending::pack(&own).map_err(|e| StageError::Data(e.into()))?);
+            packs.push(pending::pack(&own).map_err(StageError::Data)?);
         }
         if partitions.is_empty() {
             return Ok(());
@@ -83,6 +93,14 @@ impl<H: Handler> PgStage<H> {
             .execute(tx)
             .await?;
         Ok(())
+    }
+
+    /// Says that what was kept cannot be sent.
+    fn unreadable(&self, partition: i32, error: &anyhow::Error) -> StageError {
+        let (stage, topic) = (self.stage, &self.topic);
+        StageError::NeedsOperator(format!(
+            "outputs of {stage} of {topic}/{partition} cannot be sent: {error:#}"
+        ))
     }
 
     /// One batch, one transaction.
@@ -98,12 +116,13 @@ impl<H: Handler> PgStage<H> {
         let mut inputs = Vec::with_capacity(records.len());
         let mut letters: Vec<(&Record, Reject)> = Vec::new();
         for record in records {
-            match condemned.clone().map_or_else(|| self.handler.decode(record), Err) {
+            match record.read(condemned.as_ref(), |record| self.handler.decode(record)) {
                 Ok(event) => inputs.push(Input { record, event }),
                 Err(reject) => letters.push((record, reject)),
             }
         }
         phases.end("decode");
+        self.partitions.refresh().await?;
         let prepared = match inputs.is_empty() {
             true => H::Prepared::default(),
             false => self.handler.prepare(&inputs).await?,
@@ -120,11 +139,12 @@ impl<H: Handler> PgStage<H> {
             }
         };
         phases.end("apply");
-        let applied = inputs.len() - effects.rejects.len();
+        let duplicates = effects.duplicates;
+        let applied = inputs.len() - effects.rejects.len() - duplicates;
         letters.extend(effects.rejects.into_iter().map(|(index, reject)| (inputs[index].record, reject)));
         let letters: Vec<(&Record, &Reject)> =
             letters.iter().map(|(record, reject)| (*record, reject)).collect();
-        guard.admit(records.len(), &letters)?;
+        guard.admit(&self.letters, records.len(), &letters, &mut *tx).await?;
         let mut outputs: Vec<(i32, Output)> = effects
             .outputs
             .into_iter()
@@ -133,6 +153,9 @@ impl<H: Handler> PgStage<H> {
         outputs.extend(
             letters.iter().map(|(record, reject)| (record.partition, self.letters.output(record, reject))),
         );
+        for (_, output) in &mut outputs {
+            self.partitions.assign(output)?;
+        }
         self.letters.store(&mut tx, &letters).await?;
         self.store_pending(&mut tx, span, &outputs).await?;
         self.store_offsets(&mut tx, span).await?;
@@ -140,7 +163,7 @@ impl<H: Handler> PgStage<H> {
         tx.commit().await?;
         phases.end("commit");
         written.count();
-        self.letters.count(applied, &letters);
+        self.letters.count(applied, duplicates, &letters);
         Ok(outputs.into_iter().map(|(_, output)| output).collect())
     }
 }
@@ -184,7 +207,7 @@ impl<H: Handler> Stage for PgStage<H> {
         for &partition in partitions {
             let row = rows.iter().find(|(found, ..)| *found == partition);
             let pending = match row.and_then(|(_, _, outputs)| outputs.as_deref()) {
-                Some(bytes) => pending::unpack(bytes).map_err(StageError::Data)?,
+                Some(bytes) => pending::unpack(bytes).map_err(|e| self.unreadable(partition, &e))?,
                 None => Vec::new(),
             };
             positions.push(Position { partition, next_offset: row.map(|(_, offset, _)| *offset), pending });

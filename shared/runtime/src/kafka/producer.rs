@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::{ClientContext, Message as _};
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 
 use super::record::Output;
 use crate::config::KafkaSettings;
@@ -26,6 +27,9 @@ const QUEUE_KBYTES: &str = "16384";
 /// rest of the last one, so calls are few. A producer that is dropped lives on for so long.
 const POLL: Duration = Duration::from_secs(1);
 
+/// Longest look for a partition that the client does not know.
+const LOOKS_WITHIN: Duration = Duration::from_secs(1);
+
 /// Largest record of the fleet's topics, in bytes.
 pub const MAX_RECORD_BYTES: usize = 8 << 20;
 
@@ -35,6 +39,18 @@ pub enum ProduceError {
     /// The broker or librdkafka refused it.
     #[error("kafka refused a record")]
     Refused(#[source] KafkaError),
+    /// The topic has no such partition.
+    #[error(
+        "kafka has no partition {partition} of {topic}, to which outputs were committed: the topic was recreated with \
+         fewer partitions, or is another one; add partitions to it until it has {}",
+        partition + 1
+    )]
+    NoPartition {
+        /// Topic concerned.
+        topic: String,
+        /// Partition that the outputs were kept for.
+        partition: i32,
+    },
     /// The producer cannot go on and must be made anew.
     #[error("kafka client failed for good: {0}")]
     Fatal(String),
@@ -44,14 +60,14 @@ pub enum ProduceError {
 #[derive(Debug, Default)]
 pub struct Acks {
     outstanding: AtomicUsize,
-    failure: Mutex<Option<KafkaError>>,
+    failure: Mutex<Option<ProduceError>>,
     done: Notify,
 }
 
 impl Acks {
-    fn settle(&self, error: Option<KafkaError>) {
-        if let Some(error) = error {
-            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    fn settle(&self, failure: Option<ProduceError>) {
+        if let Some(failure) = failure {
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
         }
         if self.outstanding.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.done.notify_waiters();
@@ -68,7 +84,7 @@ impl Acks {
             notified.await;
         }
         match self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(error) => Err(ProduceError::Refused(error)),
+            Some(failure) => Err(failure),
             None => Ok(()),
         }
     }
@@ -86,7 +102,8 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Arc<Acks>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, acks: Arc<Acks>) {
-        acks.settle(result.as_ref().err().map(|(error, _)| error.clone()));
+        let refused = result.as_ref().err();
+        acks.settle(refused.map(|(error, message)| refusal(error, message.topic(), message.partition())));
     }
 }
 
@@ -112,21 +129,10 @@ impl Producer {
 
     /// Puts one record into the queue, waiting while the queue is full.
     ///
-    /// **Errors**: [`ProduceError`]; after `Fatal` the client has been replaced and the whole batch
-    /// must be sent again.
+    /// **Errors**: [`ProduceError`].
     pub async fn enqueue(&self, output: &Output, acks: &Arc<Acks>) -> Result<(), ProduceError> {
-        self.enqueue_to(output, None, acks).await
-    }
-
-    async fn enqueue_to(
-        &self,
-        output: &Output,
-        partition: Option<i32>,
-        acks: &Arc<Acks>,
-    ) -> Result<(), ProduceError> {
         let inner = self.current();
         let mut record = to_record(output, Arc::clone(acks));
-        record.partition = partition;
         acks.outstanding.fetch_add(1, Ordering::AcqRel);
         loop {
             match inner.send(record) {
@@ -137,7 +143,7 @@ impl Producer {
                 }
                 Err((error, _returned)) => {
                     acks.settle(None);
-                    return Err(self.classify(error));
+                    return Err(refusal(&error, &output.topic, output.partition.unwrap_or(-1)));
                 }
             }
         }
@@ -145,37 +151,35 @@ impl Producer {
 
     /// Sends a batch and waits until Kafka holds all of it.
     pub async fn send_all(&self, outputs: &[Output]) -> Result<(), ProduceError> {
-        self.send(outputs.iter().map(|output| (None, output))).await
+        let sent = self.send(outputs).await;
+        let Err(error) = sent else { return Ok(()) };
+        Err(self.classify(error).await)
     }
 
-    /// As [`Producer::send_all`], each record to the partition beside it, whatever its key says.
-    pub async fn send_all_to(&self, outputs: &[(i32, Output)]) -> Result<(), ProduceError> {
-        self.send(outputs.iter().map(|(partition, output)| (Some(*partition), output))).await
-    }
-
-    async fn send(
-        &self,
-        outputs: impl Iterator<Item = (Option<i32>, &Output)> + Send,
-    ) -> Result<(), ProduceError> {
+    async fn send(&self, outputs: &[Output]) -> Result<(), ProduceError> {
         let acks = Arc::new(Acks::default());
-        for (partition, output) in outputs {
-            self.enqueue_to(output, partition, &acks).await?;
+        for output in outputs {
+            self.enqueue(output, &acks).await?;
         }
         // Dying and stopping are what this window is for; an error here would be the producer's own.
         drop(failpoint::pass("after_send"));
-        acks.wait().await.map_err(|error| match error {
-            ProduceError::Refused(cause) => self.classify(cause),
-            fatal @ ProduceError::Fatal(_) => fatal,
-        })
+        acks.wait().await
     }
 
-    /// Replaces the client when it has failed for good, so that the next attempt can succeed.
-    fn classify(&self, error: KafkaError) -> ProduceError {
-        let Some((code, reason)) = self.current().client().fatal_error() else {
-            return ProduceError::Refused(error);
-        };
-        self.renew();
-        ProduceError::Fatal(format!("{code}: {reason}"))
+    /// Replaces the client when it has failed for good, so that the next attempt can succeed; and looks whether
+    /// a partition that it does not know is there by now.
+    async fn classify(&self, error: ProduceError) -> ProduceError {
+        if let Some((code, reason)) = self.current().client().fatal_error() {
+            self.renew();
+            return ProduceError::Fatal(format!("{code}: {reason}"));
+        }
+        let ProduceError::NoPartition { topic, partition } = error else { return error };
+        let (own, asked) = (self.clone(), topic.clone());
+        let count = spawn_blocking(move || own.partition_count(&asked, LOOKS_WITHIN));
+        match count.await {
+            Ok(Ok(count)) if count <= partition => ProduceError::NoPartition { topic, partition },
+            _ => ProduceError::Refused(KafkaError::MessageProduction(RDKafkaErrorCode::UnknownPartition)),
+        }
     }
 
     /// Replaces the client; what waits for the old one is refused when that ends, and is sent again by whoever
@@ -192,9 +196,26 @@ impl Producer {
         self.current().in_flight_count()
     }
 
+    /// Asks a broker how many partitions a topic has, and remembers them for what is sent; blocks the thread.
+    pub fn partition_count(&self, topic: &str, within: Duration) -> Result<i32, KafkaError> {
+        let metadata = self.current().client().fetch_metadata(Some(topic), within)?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        Ok(found.map_or(0, |found| i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)))
+    }
+
     /// Asks a broker for its metadata.
     pub fn is_reachable(&self, timeout: Duration) -> bool {
         self.current().client().fetch_metadata(None, timeout).is_ok()
+    }
+}
+
+/// Why a record was not taken.
+fn refusal(error: &KafkaError, topic: &str, partition: i32) -> ProduceError {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::UnknownPartition) if partition >= 0 => {
+            ProduceError::NoPartition { topic: topic.to_owned(), partition }
+        }
+        _ => ProduceError::Refused(error.clone()),
     }
 }
 
@@ -235,10 +256,11 @@ fn to_record(output: &Output, acks: Arc<Acks>) -> BaseRecord<'_, [u8], [u8], Arc
     for (key, value) in &output.headers {
         headers = headers.insert(Header { key, value: Some(value.as_bytes()) });
     }
-    let record = BaseRecord::with_opaque_to(&output.topic, acks)
+    let mut record = BaseRecord::with_opaque_to(&output.topic, acks)
         .payload(output.payload.as_slice())
         .timestamp(output.timestamp_ms)
         .headers(headers);
+    record.partition = output.partition;
     match &output.key {
         Some(key) => record.key(key.as_slice()),
         None => record,

@@ -8,8 +8,9 @@ use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
 use serde::{Deserialize, Serialize, Serializer};
 use strata_events::stream::dlq_topic;
-use strata_events::{Origin, origin, search};
+use strata_events::{Origin, Reject, TIMES, origin, reject, search};
 
+use super::partitions::partition_of;
 use crate::trace::{self, TraceParent};
 
 /// A record as it was read.
@@ -35,7 +36,14 @@ pub struct Record {
     pub event_id: Option<String>,
     /// The request or span that it came from, where it carries one.
     pub traceparent: Option<TraceParent>,
+    /// Why it must not be applied, where that is known before its body is read.
+    pub refused: Option<Reject>,
+    /// True when the stage before wrote it, as far as that can be told; see [`super::entrance`].
+    pub is_ours: bool,
 }
+
+/// Kafka timestamps that are believed, Unix milliseconds.
+const TIMES_MS: std::ops::Range<i64> = TIMES.start * 1000..TIMES.end * 1000;
 
 impl Record {
     /// Copies a message out of librdkafka's buffers.
@@ -51,6 +59,8 @@ impl Record {
             replay_of: None,
             event_id: None,
             traceparent: None,
+            refused: None,
+            is_ours: false,
         };
         for header in message.headers().into_iter().flat_map(Headers::iter) {
             let Some(Ok(text)) = header.value.map(std::str::from_utf8) else { continue };
@@ -58,11 +68,45 @@ impl Record {
                 origin::HEADER => record.origin = text.parse().ok(),
                 origin::REPLAY_OF_HEADER => record.replay_of = text.parse().ok(),
                 search::EVENT_ID_HEADER => record.event_id = Some(text.to_owned()),
+                reject::REFUSED_HEADER => record.refused = Some(Reject::from_header(text)),
                 trace::HEADER => record.traceparent = text.parse().ok(),
                 _ => {}
             }
         }
         record
+    }
+
+    /// Reads the body, unless the record is refused whatever that says: by its headers, or as `condemned`.
+    ///
+    /// **Errors**: why it cannot be used; suspicious where the stage before wrote what this one cannot read.
+    pub fn read<'r, T>(
+        &'r self,
+        condemned: Option<&Reject>,
+        decode: impl FnOnce(&'r Self) -> Result<T, Reject>,
+    ) -> Result<T, Reject> {
+        if let Some(reject) = self.refused.as_ref().or(condemned) {
+            return Err(reject.clone());
+        }
+        decode(self).map_err(|reject| if self.is_ours { reject.suspicious() } else { reject })
+    }
+
+    /// Refuses the record where its Kafka timestamp cannot be a moment of the vault's time.
+    pub fn check_time(&mut self) {
+        if self.refused.is_none() && self.absurd_timestamp().is_some() {
+            let detail =
+                format!("the Kafka timestamp lies outside the years 2000 to 2099: {} ms", self.timestamp_ms);
+            self.refused = Some(Reject::new("timestamp_out_of_range", detail));
+        }
+    }
+
+    /// The Kafka timestamp where it is not to be believed.
+    pub fn absurd_timestamp(&self) -> Option<i64> {
+        (!TIMES_MS.contains(&self.timestamp_ms)).then_some(self.timestamp_ms)
+    }
+
+    /// The Kafka timestamp, or the nearest one that every store can hold.
+    pub fn clamped_timestamp_ms(&self) -> i64 {
+        self.timestamp_ms.clamp(TIMES_MS.start, TIMES_MS.end - 1)
     }
 
     /// The coordinates of this record, as its outputs carry them.
@@ -86,6 +130,12 @@ impl Record {
         (*origin.topic == *dlq_topic(&self.topic)).then_some(origin.offset)
     }
 
+    /// Forgets what the record says it was made from, as stages do with records of whoever is not one of them.
+    pub fn forget_origin(&mut self) {
+        self.origin = None;
+        self.replay_of = None;
+    }
+
     /// The Kafka timestamp as the vault's `load_dt`.
     pub fn load_dt(&self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.timestamp_ms).unwrap_or_default()
@@ -100,7 +150,7 @@ pub type OutputHeaders = Vec<(Cow<'static, str>, String)>;
 pub struct Output {
     /// Topic it goes to.
     pub topic: Arc<str>,
-    /// Key that chooses the partition.
+    /// Key.
     pub key: Option<Vec<u8>>,
     /// Body.
     #[serde(serialize_with = "as_bytes")]
@@ -109,6 +159,8 @@ pub struct Output {
     pub timestamp_ms: i64,
     /// Headers in order.
     pub headers: OutputHeaders,
+    /// Partition it goes to, at every attempt; none before that is decided: the key decides.
+    pub partition: Option<i32>,
 }
 
 /// As one piece: the same bytes as a list of numbers makes, without a call for each.
@@ -127,6 +179,46 @@ impl Output {
         if let Some(at) = input.traceparent {
             headers.push((trace::HEADER.into(), at.to_string()));
         }
-        Self { topic: Arc::clone(topic), key: Some(key), payload, timestamp_ms: input.timestamp_ms, headers }
+        let (topic, timestamp_ms) = (Arc::clone(topic), input.timestamp_ms);
+        Self { topic, key: Some(key), payload, timestamp_ms, headers, partition: None }
+    }
+
+    /// The partition that was decided, else the one among `count` that the key chooses; the body where there is
+    /// no key, so that it may be any.
+    pub fn partition_among(&self, count: i32) -> i32 {
+        let chosen_by = || partition_of(self.key.as_deref().unwrap_or(&self.payload), count);
+        self.partition.unwrap_or_else(chosen_by)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_of_another_century_is_refused_and_can_be_kept() {
+        for (timestamp_ms, kept) in [
+            (i64::MIN, 946_684_800_000),
+            (-9_000_000_000_000_000_000, 946_684_800_000),
+            (0, 946_684_800_000),
+            (946_684_799_999, 946_684_800_000),
+            (4_102_444_800_000, 4_102_444_799_999),
+            (i64::MAX, 4_102_444_799_999),
+        ] {
+            let mut record = Record { timestamp_ms, ..Record::default() };
+            record.check_time();
+            let code = record.refused.as_ref().map(|reject| reject.code);
+            assert_eq!(code, Some("timestamp_out_of_range"), "{timestamp_ms}");
+            assert_eq!(
+                (record.clamped_timestamp_ms(), record.absurd_timestamp()),
+                (kept, Some(timestamp_ms))
+            );
+        }
+        for timestamp_ms in [946_684_800_000, 1_740_214_574_049, 4_102_444_799_999] {
+            let mut record = Record { timestamp_ms, ..Record::default() };
+            record.check_time();
+            assert!(record.refused.is_none() && record.absurd_timestamp().is_none(), "{timestamp_ms}");
+            assert_eq!(record.clamped_timestamp_ms(), timestamp_ms);
+        }
     }
 }

@@ -135,6 +135,8 @@ pub struct Effects {
     pub outputs: Vec<(usize, Output)>,
     /// Inputs, by index, that turned out to be unusable.
     pub rejects: Vec<(usize, Reject)>,
+    /// Inputs that were applied before, and so were skipped.
+    pub duplicates: usize,
 }
 
 impl Effects {

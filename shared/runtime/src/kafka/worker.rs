@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use sqlx::PgPool;
 use strata_events::Reject;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -19,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 use super::admin::ensure_topics;
 use super::astray::Astray;
 use super::consumer::{Collected, Pace, Source};
+use super::entrance::{Entrance, Upstream};
 use super::loss::{self, Gone};
-use super::producer::Producer;
+use super::producer::{ProduceError, Producer};
 use super::record::{Output, Record};
 use super::silence::Silence;
 use super::stage::{Position, Span, Stage, StageError};
@@ -68,6 +70,8 @@ pub struct WorkerSettings {
     pub stream: &'static str,
     /// Topic to read.
     pub topic: String,
+    /// Who writes the topic; none for a stream's first.
+    pub upstream: Option<Upstream>,
     /// Topics to create where missing: inputs, outputs, dead letters.
     pub topics: Vec<String>,
     /// Kafka.
@@ -80,15 +84,20 @@ pub struct WorkerSettings {
 pub struct Worker<S> {
     settings: WorkerSettings,
     writers: Writers<S>,
+    entrance: Entrance,
     producer: Producer,
     status: Arc<WorkerStatus>,
 }
 
 impl<S: Stage> Worker<S> {
     /// Makes a loop that is not running yet; large batches are written by all `stages` side by side.
-    pub fn new(settings: WorkerSettings, stages: Vec<S>, producer: Producer) -> Self {
+    ///
+    /// `pool` leads to the Postgres that keeps the offsets of the stage before.
+    pub fn new(settings: WorkerSettings, pool: PgPool, stages: Vec<S>, producer: Producer) -> Self {
         let writers = Writers::new(stages, &settings.batch);
-        Self { settings, writers, producer, status: Arc::default() }
+        let WorkerSettings { stage, topic, upstream, .. } = &settings;
+        let entrance = Entrance::new(pool, stage, topic, upstream.clone());
+        Self { settings, writers, entrance, producer, status: Arc::default() }
     }
 }
 
@@ -251,6 +260,7 @@ impl<S: Stage> Loop<'_, S> {
         let traced = BatchTrace::start(stage, topic, &records);
         let logged = traced.as_ref().map(BatchTrace::log);
         let rows = records.len();
+        self.examine(&mut records)?;
         let parts = self.worker.writers.deal(records);
         let parts: Vec<&[Record]> = parts.iter().map(Vec::as_slice).collect();
         let processed = self.process(&parts);
@@ -264,6 +274,14 @@ impl<S: Stage> Loop<'_, S> {
         tracing::debug!(batch.rows = rows, duration_ms = started.elapsed().as_millis(), "batch applied");
         self.source.commit(&self.positions, Pace::Busy);
         Ok(())
+    }
+
+    /// Finds records that are refused whatever their bodies say.
+    fn examine(&mut self, records: &mut [Record]) -> Result<(), Trouble> {
+        let examined = self.handle.block_on(timeout(APPLY_TIMEOUT, self.worker.entrance.examine(records)));
+        let examined = examined
+            .map_err(|elapsed| StageError::Transient { dependency: "postgres", source: elapsed.into() })?;
+        Ok(examined?)
     }
 
     /// Starts anew when a partition brings nothing though Kafka holds more.
@@ -307,7 +325,7 @@ impl<S: Stage> Loop<'_, S> {
     fn process(&mut self, parts: &[&[Record]]) -> Result<(), Trouble> {
         for (records, cause) in self.apply(parts, None)? {
             if let [_] = records {
-                let reject = Reject::new("refused_by_store", format!("{cause:#}"));
+                let reject = Reject::new("refused_by_store", format!("{cause:#}")).suspicious();
                 if let Some((_, cause)) = self.apply(&[records], Some(&reject))?.pop() {
                     return Err(Trouble::Stage(StageError::Data(cause)));
                 }
@@ -377,9 +395,9 @@ impl<S: Stage> Loop<'_, S> {
     /// Notes how old the records of a committed batch are, and how far the loop has come.
     fn measure(&self, records: &[Record]) {
         let now_ms = Utc::now().timestamp_millis();
-        self.latency.observe(records.iter().map(|record| now_ms - record.timestamp_ms));
+        self.latency.observe(records.iter().map(|record| now_ms - record.clamped_timestamp_ms()));
         let newest: BTreeMap<i32, i64> =
-            records.iter().map(|record| (record.partition, record.timestamp_ms)).collect();
+            records.iter().map(|record| (record.partition, record.timestamp_ms.min(now_ms))).collect();
         for (partition, timestamp_ms) in newest {
             let next = self.positions.get(&partition).copied().unwrap_or_default();
             self.source.lag().applied(partition, next, timestamp_ms);
@@ -399,6 +417,9 @@ impl<S: Stage> Loop<'_, S> {
                     self.unsettled.extend(self.positions.keys());
                     self.settle();
                     return Err(Trouble::Interrupted);
+                }
+                Ok(Err(missing @ ProduceError::NoPartition { .. })) => {
+                    return Err(StageError::NeedsOperator(missing.to_string()).into());
                 }
                 Ok(result) => return result.map_err(|e| Trouble::Kafka(e.into())),
                 Err(_) => {

@@ -18,8 +18,10 @@ use sqlx::PgPool;
 use crate::health::Health;
 use crate::kafka::Producer;
 
-/// Records by stream and outcome: `applied` or `dead_letter`.
+/// Records by stream and outcome, one of [`OUTCOMES`].
 pub const EVENTS: &str = "strata_events_total";
+/// What becomes of a record; `duplicate` was applied before.
+const OUTCOMES: [&str; 3] = ["applied", "duplicate", "dead_letter"];
 /// Records per batch, by stream.
 pub const BATCH_ROWS: &str = "strata_batch_rows";
 /// Seconds from the first record of a batch to its commit and acknowledged outputs, by stream.
@@ -106,7 +108,7 @@ impl Metrics {
 }
 
 fn describe() {
-    describe_counter!(EVENTS, "Records by stream and outcome: applied or dead_letter");
+    describe_counter!(EVENTS, "Records by stream and outcome: applied, duplicate or dead_letter");
     describe_counter!(DEAD_LETTERS, "Dead letters by stream and reason");
     describe_counter!(RETRIES, "Batches repeated, by stream and cause");
     describe_histogram!(BATCH_ROWS, Unit::Count, "Records per batch");
@@ -123,7 +125,7 @@ fn describe() {
 
 /// Shows the counters of a stream from the start, so that the first increment is seen as one.
 pub fn announce_stream(stream: &'static str) {
-    for outcome in ["applied", "dead_letter"] {
+    for outcome in OUTCOMES {
         metrics::counter!(EVENTS, "stream" => stream, "outcome" => outcome).increment(0);
     }
     for cause in RETRY_CAUSES {

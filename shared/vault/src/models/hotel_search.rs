@@ -41,10 +41,10 @@ pub static HOTEL_SEARCH_OFFERS: Satellite = Satellite {
     table: "s_hotel_search_offers",
     parent: Parent::Link(&HOTEL_SEARCH),
     hashdiff: "hk_hotel_search_offers_hashdiff",
+    sent: false,
     attributes: &[
         Column::new("advertisers", ColumnType::TextArray),
         Column::nullable("min_price", ColumnType::BigInt),
         Column::nullable("min_advertiser", ColumnType::Text),
     ],
-    unhashed: &[],
 };

@@ -93,8 +93,8 @@ pub static USER_NAMES: Satellite = Satellite {
     table: "s_user_names",
     parent: Parent::Hub(&USER),
     hashdiff: "hk_user_names_hashdiff",
+    sent: false,
     attributes: &[Column::new("username", ColumnType::Text), Column::new("userlogin", ColumnType::Text)],
-    unhashed: &[],
 };
 
 /// What products are called.
@@ -102,8 +102,8 @@ pub static PRODUCT_NAMES: Satellite = Satellite {
     table: "s_product_names",
     parent: Parent::Hub(&PRODUCT),
     hashdiff: "hk_product_names_hashdiff",
+    sent: false,
     attributes: &[Column::new("name", ColumnType::Text)],
-    unhashed: &[],
 };
 
 /// What restaurants are called.
@@ -111,8 +111,8 @@ pub static RESTAURANT_NAMES: Satellite = Satellite {
     table: "s_restaurant_names",
     parent: Parent::Hub(&RESTAURANT),
     hashdiff: "hk_restaurant_names_hashdiff",
+    sent: false,
     attributes: &[Column::new("name", ColumnType::Text)],
-    unhashed: &[],
 };
 
 /// What orders cost, and what was paid.
@@ -120,8 +120,8 @@ pub static ORDER_COST: Satellite = Satellite {
     table: "s_order_cost",
     parent: Parent::Hub(&ORDER),
     hashdiff: "hk_order_cost_hashdiff",
+    sent: true,
     attributes: &[Column::new("cost", ColumnType::Numeric), Column::new("payment", ColumnType::Numeric)],
-    unhashed: &[],
 };
 
 /// States of orders.
@@ -129,6 +129,6 @@ pub static ORDER_STATUS: Satellite = Satellite {
     table: "s_order_status",
     parent: Parent::Hub(&ORDER),
     hashdiff: "hk_order_status_hashdiff",
+    sent: true,
     attributes: &[Column::new("status", ColumnType::Text)],
-    unhashed: &[],
 };

@@ -10,13 +10,14 @@ mod coming;
 mod orders;
 mod searches;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use sqlx::PgConnection;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{Origin, Reject, StageId, StreamSpec};
 use strata_runtime::{Settings, failpoint};
+use strata_vault::models;
 
 use self::coming::Coming;
 use super::{begin, counters, hold, metrics, progress};
@@ -136,13 +137,10 @@ async fn place(tx: &mut PgConnection, table: &str, time: &str) -> anyhow::Result
     Ok(sqlx::query_scalar("select count(*) from places").fetch_one(tx).await?)
 }
 
-/// Rows of each table of the vault.
+/// Rows of each table of the vault. Others may keep tables of their own in its schema: those are not ours to empty.
 async fn sizes(tx: &mut PgConnection) -> anyhow::Result<BTreeMap<String, i64>> {
-    let tables: Vec<String> = sqlx::query_scalar(
-        "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname = 'dds'",
-    )
-    .fetch_all(&mut *tx)
-    .await?;
+    let tables: BTreeSet<String> =
+        models::ALL.iter().flat_map(|model| model.tables()).map(|table| table.to_string()).collect();
     let mut sizes = BTreeMap::new();
     for table in tables {
         let count = format!("select count(*) from {table}");
