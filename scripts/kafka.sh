@@ -4,6 +4,7 @@
 #   scripts/kafka.sh groups --all-groups --describe
 #   scripts/kafka.sh consume --topic cdm_topic --from-beginning
 #   scripts/kafka.sh produce --topic stg_topic
+#   scripts/kafka.sh configs --entity-type topics --entity-name stg_topic --describe
 set -euo pipefail
 
 # shellcheck source=scripts/lib.sh
@@ -19,8 +20,9 @@ topics) class=$tools.TopicCommand ;;
 groups) class=$tools.consumer.group.ConsumerGroupCommand ;;
 consume) class=$tools.consumer.ConsoleConsumer ;;
 produce) class=$tools.ConsoleProducer ;;
+configs) class=kafka.admin.ConfigCommand ;;
 *)
-    sed -n 's/^# \?//;2,6p' "$0" >&2
+    sed -n 's/^# \?//;2,7p' "$0" >&2
     exit 2
     ;;
 esac

@@ -50,7 +50,12 @@ if ! command -v cargo >/dev/null && [[ -x $CARGO_BIN/cargo ]]; then export PATH=
 export POSTGRES_HOST="${POSTGRES_HOST:-localhost}"
 export POSTGRES_PORT="${POSTGRES_PORT:-6432}"
 export POSTGRES_USER="${POSTGRES_USER:-de}"
-export POSTGRES_PASSWORD="${POSTGRES_PASSWORD:-engineer}"
+# Also from its file, then for these scripts alone: programs read the file themselves.
+if [[ -n ${POSTGRES_PASSWORD_FILE-} ]]; then
+    POSTGRES_PASSWORD=$(<"$POSTGRES_PASSWORD_FILE")
+else
+    export POSTGRES_PASSWORD="${POSTGRES_PASSWORD:-engineer}"
+fi
 export POSTGRES_DB="${POSTGRES_DB:-dwh}"
 export REDIS_HOST="${REDIS_HOST:-localhost}"
 export REDIS_PORT="${REDIS_PORT:-6379}"
@@ -62,8 +67,10 @@ export DDS_PORT="${DDS_PORT:-5013}"
 export CDM_PORT="${CDM_PORT:-5014}"
 export CONSOLE_PORT="${CONSOLE_PORT:-5015}"
 
+[[ -z ${REDIS_PASSWORD_FILE-} ]] || REDIS_PASSWORD=$(<"$REDIS_PASSWORD_FILE")
+
 # Set empty means not set, as in a .env file made from the template.
-for name in DATABASE_URL REDIS_URL REDIS_PASSWORD KAFKA_BROKERS KAFKA_HOME; do
+for name in DATABASE_URL DATABASE_URL_FILE REDIS_URL REDIS_URL_FILE REDIS_PASSWORD KAFKA_BROKERS KAFKA_HOME; do
     [[ -n ${!name-} ]] || unset "$name"
 done
 unset name
@@ -82,14 +89,14 @@ given_by() {
         fi
         ;;
     postgres)
-        if [[ -n ${DATABASE_URL-} ]]; then
+        if [[ -n ${DATABASE_URL-}${DATABASE_URL_FILE-} ]]; then
             echo DATABASE_URL
         elif ! is_local_host "$POSTGRES_HOST"; then
             echo POSTGRES_HOST
         fi
         ;;
     redis)
-        if [[ -n ${REDIS_URL-} ]]; then
+        if [[ -n ${REDIS_URL-}${REDIS_URL_FILE-} ]]; then
             echo REDIS_URL
         elif ! is_local_host "$REDIS_HOST"; then
             echo REDIS_HOST

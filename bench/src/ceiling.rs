@@ -119,7 +119,7 @@ async fn attempt(
     let queue = Arc::new(Mutex::new(tasks.clone()));
     let mut ready = Vec::new();
     for _ in 0..connections {
-        ready.push(connect(servers.postgres.clone().database(database)).await?);
+        ready.push(connect(servers.postgres().database(database)).await?);
     }
     let started = Instant::now();
     let loaders: Vec<_> = ready

@@ -102,7 +102,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
 /// Starts a fleet of its own and finds its processes.
 async fn launch(servers: &Servers) -> (Fleet, Processes) {
     let fleet = Fleet::launch_with(&VARIABLES).await;
-    let processes = Processes::of(&fleet, &servers.brokers).await;
+    let processes = Processes::of(&fleet, &servers.kafka().brokers).await;
     (fleet, processes)
 }
 
@@ -161,7 +161,7 @@ async fn two_instances(options: &Options, servers: &Servers) -> anyhow::Result<L
         fleet.wait_second_healthy(service).await;
         fleet.members(service, 2, Duration::from_secs(60)).await;
     }
-    let processes = Processes::of(&fleet, &servers.brokers).await;
+    let processes = Processes::of(&fleet, &servers.kafka().brokers).await;
     warm_up(&fleet, &processes).await?;
     let load = orders(&fleet, &processes, options.orders()).await?;
     verify::all(&fleet, WARM_UP + load.events, 0).await?;

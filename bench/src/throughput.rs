@@ -69,7 +69,7 @@ pub async fn run(options: &Options, servers: &Servers, stream: &Measured) -> any
 
 /// Has Postgres write what it owes to the disk, where it may be told to: that is no part of what follows.
 async fn checkpoint(servers: &Servers) -> anyhow::Result<()> {
-    let mut connection = PgConnection::connect_with(&servers.postgres).await?;
+    let mut connection = PgConnection::connect_with(&servers.postgres()).await?;
     if let Err(e) = connection.execute("checkpoint").await {
         eprintln!("no checkpoint: {e}");
     }

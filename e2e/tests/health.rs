@@ -35,3 +35,19 @@ async fn every_service_says_that_it_is_well() {
         assert!(openapi["paths"].is_object(), "{openapi}");
     }
 }
+
+#[tokio::test]
+async fn a_service_listens_on_addresses_of_ipv6_and_its_callers_find_it_there() {
+    // GIVEN services that listen on every address, those of IPv6 first
+    let fleet = Fleet::launch_with(&[("HTTP_HOST", "::")]).await;
+    let url = fleet.url(Service::DataSource).replace("127.0.0.1", "[::1]");
+    // WHEN the tool is sent to such an address, or finds it by itself
+    for variables in [&[("DATA_SOURCE_URL", &*url)][..], &[("DATA_SOURCE_URL", "")]] {
+        let pushed = fleet.strata_with(&["push", "--orders", "5"], variables).await;
+        // THEN it gets there
+        assert!(pushed.status.success(), "{variables:?}: {}", String::from_utf8_lossy(&pushed.stderr));
+    }
+    // AND the container's own check does, too
+    let checked = fleet.healthcheck(Service::DataSource).await;
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}

@@ -6,7 +6,8 @@ use strata_testkit::{
     Fleet, Model, NewRecord, assert_no_dead_letters, assert_warehouse_equals, eventually, order,
 };
 
-use crate::support::{SOON, assert_exact, launch, load, random, reference, versions};
+use crate::reconcile::assert_clean;
+use crate::support::{SOON, assert_exact, launch, load, random, reference, simple_order, versions};
 
 /// What one order makes countable.
 const COUNTED: &[u8] = include_bytes!("../../shared/events/examples/cdm_topic.json");
@@ -82,4 +83,33 @@ async fn counters_wait_for_more_when_much_arrives_and_are_written_once() {
         fleet.at_rest(SOON).await;
     }
     panic!("what came together was written apart, three times");
+}
+
+#[tokio::test]
+async fn amounts_of_any_size_keep_every_decimal_through_all_layers() {
+    // GIVEN an order with as many digits as the warehouse keeps, and one with a decimal too many
+    let fleet = launch(&[]).await;
+    let text = |number: i64, cost: &str, payment: &str| {
+        let order = simple_order(number, "CLOSED").to_string();
+        let cost_of = |order: &str, field: &str, amount: &str| {
+            let (before, after) = order.split_once(&format!("\"{field}\":")).expect("an amount");
+            let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+            format!("{before}\"{field}\":{amount}{rest}")
+        };
+        NewRecord::of(cost_of(&cost_of(&order, "cost", cost), "payment", payment))
+    };
+    let orders =
+        [text(1, "98765432109876.54321", "12345678901.12345"), text(2, "12345678901.123455", "0.000015")];
+    // WHEN they pass
+    fleet.kafka().produce(&fleet.stg_topic(), &orders).await;
+    assert_exact(&fleet).await;
+    // THEN they lie in the vault as they were sent, rounded half to even where they had to be
+    let stored: Vec<(String, String)> =
+        sqlx::query_as("select cost::text, payment::text from dds.s_order_cost order by cost desc")
+            .fetch_all(fleet.pool())
+            .await
+            .expect("the amounts");
+    let amounts = [("98765432109876.54321", "12345678901.12345"), ("12345678901.12346", "0.00002")];
+    assert_eq!(stored, amounts.map(|(cost, payment)| (cost.to_owned(), payment.to_owned())));
+    assert_clean(&fleet).await;
 }

@@ -104,6 +104,10 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=4
 END
+    # More listeners, for tests of secure connections.
+    if [[ -f $KAFKA_DIR/extra.properties ]]; then
+        cat "$KAFKA_DIR/extra.properties" >>"$KAFKA_DIR/server.properties"
+    fi
 }
 
 kafka_format() {

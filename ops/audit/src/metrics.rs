@@ -131,7 +131,7 @@ struct Store {
 
 impl Store {
     fn connect(settings: &Settings) -> anyhow::Result<Self> {
-        let client = redis::Client::open(settings.redis_url.expose())?;
+        let client = settings.redis.client();
         let redis = client
             .get_connection_with_timeout(Duration::from_secs(3))
             .context("Redis does not answer; is the fleet up? (make up)")?;

@@ -4,10 +4,10 @@
 //! thread of its own. So a reader blocks, and brings the runtime that its connection needs.
 
 use anyhow::Context as _;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{QueryAs, QueryScalar};
-use sqlx::{ConnectOptions as _, Connection as _, FromRow, PgConnection, Postgres};
-use strata_runtime::config::Secret;
+use sqlx::{Connection as _, FromRow, PgConnection, Postgres};
+use strata_runtime::config::PostgresSettings;
 use tokio::runtime::{Builder, Runtime};
 
 use super::copy::{Row, copy_out};
@@ -29,9 +29,9 @@ pub struct Reader {
 }
 
 impl Reader {
-    fn connect(url: &Secret) -> anyhow::Result<Self> {
+    fn connect(settings: &PostgresSettings) -> anyhow::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let options = url.expose().parse::<PgConnectOptions>()?.disable_statement_logging();
+        let options = settings.options();
         let options = options.application_name("strata reconcile").options(SESSION);
         let connection = runtime
             .block_on(PgConnection::connect_with(&options))
@@ -42,15 +42,15 @@ impl Reader {
     }
 
     /// Takes a snapshot and gives the name by which others see it while this reader lives.
-    pub fn export(url: &Secret) -> anyhow::Result<(Self, String)> {
-        let mut reader = Self::connect(url)?;
+    pub fn export(settings: &PostgresSettings) -> anyhow::Result<(Self, String)> {
+        let mut reader = Self::connect(settings)?;
         let name = reader.scalar(sqlx::query_scalar("select pg_export_snapshot()"))?;
         Ok((reader, name))
     }
 
     /// Opens one more reader of an exported snapshot.
-    pub fn import(url: &Secret, name: &str) -> anyhow::Result<Self> {
-        let mut reader = Self::connect(url)?;
+    pub fn import(settings: &PostgresSettings, name: &str) -> anyhow::Result<Self> {
+        let mut reader = Self::connect(settings)?;
         reader.execute(format!("set transaction snapshot '{name}'"))?;
         Ok(reader)
     }

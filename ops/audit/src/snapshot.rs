@@ -63,7 +63,7 @@ impl<'a> Snapshot<'a> {
         let topics: Vec<&str> = stream::topics().map(|topic| settings.topics.name(topic)).collect();
         let before: Vec<_> = topics.iter().map(|topic| fleet.watermarks(topic)).collect::<Result<_, _>>()?;
         let redis = RedisMetrics::read(settings)?;
-        let (mut reader, name) = Reader::export(&settings.database_url)?;
+        let (mut reader, name) = Reader::export(&settings.postgres)?;
         let mut edges = BTreeMap::new();
         for (topic, before) in topics.iter().zip(before) {
             edges.insert((*topic).to_owned(), look_around(settings, fleet, topic, &before)?);
@@ -90,7 +90,7 @@ impl<'a> Snapshot<'a> {
 
     /// One more reader of the same moment.
     pub fn reader(&self) -> anyhow::Result<Reader> {
-        Reader::import(&self.settings.database_url, &self.name)
+        Reader::import(&self.settings.postgres, &self.name)
     }
 
     /// Where a stage stood.

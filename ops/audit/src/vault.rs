@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::bail;
+use strata_vault::model::{self, SCHEMA};
 use strata_vault::{LoadPosition, hashdiff, hub_key, link_key};
 use uuid::Uuid;
 
@@ -16,10 +18,15 @@ use super::reader::Reader;
 use super::report::Check;
 use super::snapshot::Snapshot;
 
+/// Reads columns of a table of the vault.
+pub fn select(table: &str, columns: &[&str]) -> String {
+    format!("select {} from {SCHEMA}.{table}", columns.join(", "))
+}
+
 /// The hub of a business key.
 pub struct Hub {
-    /// Table without its schema.
-    pub table: &'static str,
+    /// What it is.
+    pub model: &'static model::Hub,
     /// Vault keys.
     pub keys: Keys,
     /// Business keys by number.
@@ -28,20 +35,16 @@ pub struct Hub {
 
 impl Hub {
     /// Reads a hub and checks its keys.
-    pub fn read(
-        reader: &mut Reader,
-        check: &mut Check,
-        table: &'static str,
-        key: &str,
-        business_key: &str,
-    ) -> anyhow::Result<Self> {
-        let mut hub = Self { table, keys: Keys::default(), names: Vec::new() };
-        reader.copy_out(&format!("select {key}, {business_key} from dds.{table}"), |row| {
+    pub fn read(reader: &mut Reader, check: &mut Check, model: &'static model::Hub) -> anyhow::Result<Self> {
+        let mut hub = Self { model, keys: Keys::default(), names: Vec::new() };
+        reader.copy_out(&select(model.table, &[model.key, model.business_key.name]), |row| {
             let (key, name) = (row.uuid(0)?, row.text(1)?);
             check.compared += 1;
             if key != hub_key(name) {
                 check.differs(|| {
-                    format!("{table}: {business_key} {name:?} has the key {key}, not {}", hub_key(name))
+                    let model::Hub { table, business_key, .. } = model;
+                    let expected = hub_key(name);
+                    format!("{table}: {} {name:?} has the key {key}, not {expected}", business_key.name)
                 });
             }
             hub.keys.insert(key);
@@ -61,7 +64,8 @@ impl Hub {
         check.compared += self.names.len() as i64;
         for number in (0..self.names.len()).filter_map(|n| u32::try_from(n).ok()) {
             if !seen.has(number) {
-                check.differs(|| format!("{}: {:?} has no row in {child}", self.table, self.name(number)));
+                let table = self.model.table;
+                check.differs(|| format!("{table}: {:?} has no row in {child}", self.name(number)));
             }
         }
     }
@@ -111,43 +115,33 @@ impl RowChecks {
     }
 }
 
-/// A link between two hubs.
-pub struct Link<'a> {
-    /// Table without its schema.
-    pub table: &'static str,
-    /// Its key.
-    pub key: &'static str,
-    /// Keys, table and column of both hubs.
-    pub hubs: [(&'a Keys, &'static str, &'static str); 2],
-}
-
-impl Link<'_> {
-    /// Reads the link and gives the numbers of both hubs to `each`.
-    pub fn read(
-        &self,
-        reader: &mut Reader,
-        checks: &mut RowChecks,
-        mut each: impl FnMut(u32, u32),
-    ) -> anyhow::Result<()> {
-        let Self { table, key, hubs: [first, second] } = self;
-        let select = format!("select {key}, {}, {} from dds.{table}", first.2, second.2);
-        reader.copy_out(&select, |row| {
-            let (key, hubs) = (row.uuid(0)?, [row.uuid(1)?, row.uuid(2)?]);
-            checks.links.compared += 1;
-            if key != link_key(&hubs) {
-                checks.links.differs(|| {
-                    let [first, second] = hubs;
-                    format!("{table}: {first} and {second} have the key {key}, not {}", link_key(&hubs))
-                });
-            }
-            let first = checks.parent(first.0, first.1, table, hubs[0]);
-            let second = checks.parent(second.0, second.1, table, hubs[1]);
-            if let (Some(first), Some(second)) = (first, second) {
-                each(first, second);
-            }
-            Ok(())
-        })
-    }
+/// Reads a link between two hubs, whose keys are given, and gives the numbers of both to `each`.
+pub fn read_link(
+    link: &model::Link,
+    hubs: [&Keys; 2],
+    reader: &mut Reader,
+    checks: &mut RowChecks,
+    mut each: impl FnMut(u32, u32),
+) -> anyhow::Result<()> {
+    let model::Link { table, hubs: [first, second], .. } = link else {
+        bail!("{} joins other than two hubs", link.table)
+    };
+    reader.copy_out(&select(table, &[link.key, first.key, second.key]), |row| {
+        let (key, keys) = (row.uuid(0)?, [row.uuid(1)?, row.uuid(2)?]);
+        checks.links.compared += 1;
+        if key != link_key(&keys) {
+            checks.links.differs(|| {
+                let [first, second] = keys;
+                format!("{table}: {first} and {second} have the key {key}, not {}", link_key(&keys))
+            });
+        }
+        let first = checks.parent(hubs[0], first.table, table, keys[0]);
+        let second = checks.parent(hubs[1], second.table, table, keys[1]);
+        if let (Some(first), Some(second)) = (first, second) {
+            each(first, second);
+        }
+        Ok(())
+    })
 }
 
 /// What orders the versions of a parent: when it was sent, or before all times where it does not say, its load_dt, both

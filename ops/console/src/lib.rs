@@ -19,11 +19,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use redis::aio::ConnectionManager;
 use sqlx::PgPool;
 use strata_observe::services::CDM;
 use strata_runtime::http::require_api_key;
-use strata_runtime::redis::MetricsKeys;
+use strata_runtime::redis::{Connection, MetricsKeys};
 use strata_runtime::{App, Assembled, ServiceSpec, Settings};
 
 use sampler::Sampler;
@@ -37,7 +36,7 @@ pub const SPEC: ServiceSpec =
 struct Sources {
     settings: Settings,
     postgres: PgPool,
-    redis: ConnectionManager,
+    redis: Connection,
     keys: MetricsKeys,
 }
 
@@ -56,8 +55,8 @@ pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
 fn routes(app: &App) -> anyhow::Result<Router> {
     let sources = Sources {
         settings: app.settings.clone(),
-        postgres: app.postgres.clone(),
-        redis: app.redis.clone(),
+        postgres: app.http_postgres.clone(),
+        redis: app.http_redis.clone(),
         keys: MetricsKeys::new(&app.settings.redis_prefix),
     };
     let history = latency::History::keep(&CDM.url()?, app.shutdown.clone())?;

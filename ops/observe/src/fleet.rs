@@ -5,10 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use redis::aio::ConnectionManager;
 use sqlx::PgPool;
 use strata_events::{STREAMS, StoreKind, StreamSpec};
-use strata_runtime::redis::MetricsKeys;
+use strata_runtime::redis::{Connection, MetricsKeys};
 use strata_runtime::{Settings, pg, redis as redis_client};
 
 use crate::kafka::Topics;
@@ -38,7 +37,7 @@ pub struct Fleet {
     /// Postgres.
     pub pool: PgPool,
     topics: Mutex<Topics>,
-    redis: ConnectionManager,
+    redis: Connection,
     metrics_offsets: String,
     /// Stages and topics whose offsets lie in Redis.
     in_redis: Vec<(&'static str, String)>,
@@ -47,9 +46,9 @@ pub struct Fleet {
 impl Fleet {
     /// Prepares the connections.
     pub fn connect(settings: &Settings) -> anyhow::Result<Self> {
-        let pool = pg::pool(&settings.database_url, "strata")?;
+        let pool = pg::pool(&settings.postgres, "strata", settings.postgres.worker_connections);
         let topics = Mutex::new(Topics::new(&settings.kafka)?);
-        let redis = redis_client::connect(&settings.redis_url)?;
+        let redis = redis_client::connect(&settings.redis);
         let metrics_offsets = MetricsKeys::new(&settings.redis_prefix).offsets();
         Ok(Self { pool, topics, redis, metrics_offsets, in_redis: in_redis(settings) })
     }

@@ -9,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use strata_runtime::config::KafkaSettings;
+use strata_runtime::kafka::connection;
 
 /// First offset that Kafka holds, and the one after its last, by partition.
 pub type Edges = BTreeMap<i32, (i64, i64)>;
@@ -162,11 +163,8 @@ impl Timestamps {
 }
 
 fn client(settings: &KafkaSettings) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", &settings.brokers)
-        .set("group.id", format!("{}strata", settings.group_prefix))
-        .set("reconnect.backoff.max.ms", "1000");
+    let mut config = connection::client(settings);
+    config.set("group.id", format!("{}strata", settings.group_prefix));
     config
 }
 

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use redis::aio::ConnectionManager;
 use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use strata_events::STREAMS;
-use strata_runtime::redis::MetricsKeys;
+use strata_runtime::redis::{Connection, MetricsKeys};
 use strata_runtime::{Settings, pg, redis as redis_client};
 use tokio::time::timeout;
 
@@ -39,7 +38,7 @@ pub struct Observer {
     services: Vec<(&'static str, String)>,
     pool: PgPool,
     rows: tokio::sync::Mutex<Rows>,
-    redis: ConnectionManager,
+    redis: Connection,
     keys: MetricsKeys,
     topics: Arc<Mutex<Topics>>,
     timestamps: Arc<Mutex<Timestamps>>,
@@ -66,9 +65,9 @@ impl Observer {
     /// Prepares the questions; nothing is connected yet. Call within the tokio runtime.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let services = SERVICES.iter().map(|service| Ok((service.name, service.url()?)));
-        let options = pg::pool(&settings.database_url, "strata-observer")?.connect_options();
         // What is no longer waited for must not go on in the server.
-        let options = (*options).clone().options([("statement_timeout", TIMEOUT.as_millis().to_string())]);
+        let options = pg::options(&settings.postgres, "strata-observer")
+            .options([("statement_timeout", TIMEOUT.as_millis().to_string())]);
         let pool = PgPoolOptions::new()
             .max_connections(2)
             .acquire_timeout(TIMEOUT)
@@ -83,7 +82,7 @@ impl Observer {
             services: services.collect::<anyhow::Result<_>>()?,
             pool,
             rows: tokio::sync::Mutex::default(),
-            redis: redis_client::connect(&settings.redis_url)?,
+            redis: redis_client::connect(&settings.redis),
             keys: MetricsKeys::new(&settings.redis_prefix),
             topics: Arc::new(Mutex::new(Topics::new(&settings.kafka)?)),
             timestamps: Arc::new(Mutex::new(Timestamps::new(&settings.kafka)?)),

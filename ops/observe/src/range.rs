@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use strata_runtime::config::KafkaSettings;
-use strata_runtime::kafka::Record;
+use strata_runtime::kafka::{Record, connection};
 
 /// A broker that sends nothing for this long does not work.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -38,8 +37,7 @@ pub fn read_ranges(
     if open.is_empty() {
         return Ok(());
     }
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &settings.brokers)
+    let consumer: BaseConsumer = connection::client(settings)
         .set("group.id", format!("{}strata-reader", settings.group_prefix))
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")

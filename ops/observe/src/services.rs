@@ -32,7 +32,7 @@ impl Service {
             return Ok(url.trim_end_matches('/').to_owned());
         }
         let settings = Settings::from_env(self.port_variable)?;
-        Ok(format!("http://{}:{}", settings.http_host, settings.http_port))
+        Ok(format!("http://{}", settings.http_address_here()))
     }
 }
 

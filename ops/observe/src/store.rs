@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use redis::aio::ConnectionManager;
 use redis::{AsyncCommands as _, RedisResult};
 use sqlx::PgPool;
-use strata_runtime::redis::MetricsKeys;
+use strata_runtime::redis::{Connection, MetricsKeys};
 
 use crate::snapshot::{DeadLetters, Metrics, Reconcile};
 
@@ -28,12 +27,12 @@ pub async fn offsets(pool: &PgPool) -> sqlx::Result<Offsets> {
 }
 
 /// Where the stage stands whose data lie in Redis.
-pub async fn metrics_offsets(redis: &mut ConnectionManager, key: &str) -> RedisResult<BTreeMap<i32, i64>> {
+pub async fn metrics_offsets(redis: &mut Connection, key: &str) -> RedisResult<BTreeMap<i32, i64>> {
     redis.hgetall(key).await
 }
 
 /// How many users, hotels and advertisers the metrics know.
-pub async fn metrics(redis: &mut ConnectionManager, keys: &MetricsKeys) -> RedisResult<Metrics> {
+pub async fn metrics(redis: &mut Connection, keys: &MetricsKeys) -> RedisResult<Metrics> {
     let mut sizes = redis::pipe();
     sizes.zcard(keys.users()).zcard(keys.hotels()).zcard(keys.advertisers());
     let (users, hotels, advertisers) = sizes.query_async(redis).await?;

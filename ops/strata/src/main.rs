@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use strata_observe::{fleet, services};
-use strata_runtime::{Settings, pg};
+use strata_runtime::{Settings, pg, tls};
 
 /// Pushes events through the fleet and shows where they are.
 ///
@@ -73,6 +73,7 @@ fn main() -> ExitCode {
             return strata_runtime::run(strata_console::SPEC, strata_console::build);
         }
     };
+    tls::install();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome =
         runtime.context("the async runtime does not start").and_then(|runtime| runtime.block_on(run(tool)));
@@ -97,7 +98,7 @@ async fn run(tool: Tool) -> anyhow::Result<ExitCode> {
         Tool::Status(args) => status::run(&settings, &args).await,
         Tool::Watch => watch::run(&settings).await,
         Tool::Migrate => {
-            pg::migrate(&settings.database_url).await.context("the migration failed")?;
+            pg::migrate(&settings.postgres).await.context("the migration failed")?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -35,7 +35,7 @@ pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         print(&report, args.rows);
     }
-    if let Err(e) = report.store(&pg::pool(&settings.database_url, "strata")?).await {
+    if let Err(e) = report.store(&pg::pool(&settings.postgres, "strata", 1)).await {
         eprintln!("strata: the outcome is not in ops.reconciliations: {e}");
     }
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

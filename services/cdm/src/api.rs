@@ -108,7 +108,7 @@ async fn counters<T>(
     let (user_id, limit) = (user_key(user)?, page.limit()?);
     let (count, rows) = read_counters(pool, statement, user_id, limit)
         .await
-        .map_err(|e| ApiError::unavailable("postgres", &e))?;
+        .map_err(|e| ApiError::postgres_unavailable(pool, &e))?;
     Ok(Json(Counters { user_id, count, limit, data: rows.into_iter().map(row).collect() }))
 }
 

@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Builds the service: one loop a stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
-    let App { settings, postgres, redis, producer, .. } = app;
+    let App { settings, postgres, http_postgres, redis, http_redis, producer, .. } = app;
     let (mut orders, searches) = (input(&settings, &ORDER), input(&settings, &HOTEL_SEARCH));
     orders.batch.max_rows *= BATCHES;
     orders.batch.max_bytes *= BATCHES;
@@ -44,11 +44,11 @@ pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
         OrderHandler,
     );
     let keys = MetricsKeys::new(&settings.redis_prefix);
-    let store = MetricsStore::new(redis.clone(), keys.clone());
+    let store = MetricsStore::new(redis, keys.clone());
     let search_stage = MetricsStage::new(store, postgres.clone(), &searches.topic);
     ready(Ok(Assembled {
-        routes: api::routes(postgres.clone(), settings.api_key.clone()).merge(metrics::api::routes(
-            redis,
+        routes: api::routes(http_postgres, settings.api_key.clone()).merge(metrics::api::routes(
+            http_redis,
             keys,
             settings.api_key,
         )),

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use cdm::metrics::stage::MetricsStage;
 use cdm::metrics::store::MetricsStore;
 use redis::Commands as _;
-use redis::aio::ConnectionManager;
 use strata_events::Origin;
 use strata_runtime::kafka::Record;
 use strata_runtime::kafka::stage::{Span, Stage as _};
-use strata_runtime::redis::MetricsKeys;
+use strata_runtime::redis::{Connection, MetricsKeys};
 use strata_runtime::{Settings, pg, redis as redis_client};
 use uuid::Uuid;
 
@@ -30,14 +29,14 @@ pub struct Sandbox {
 impl Sandbox {
     pub fn new() -> Self {
         let settings = Settings::from_env("CDM_PORT").expect("settings fit");
-        let client = redis::Client::open(settings.redis_url.expose()).expect("a redis url");
+        let client = settings.redis.client();
         let sync = client.get_connection().expect("redis does not answer: make servers");
         let prefix = format!("test-{}:", Uuid::new_v4());
         Self { settings, keys: MetricsKeys::new(&prefix), prefix, sync }
     }
 
-    pub fn connection(&self) -> ConnectionManager {
-        redis_client::connect(&self.settings.redis_url).expect("a redis url")
+    pub fn connection(&self) -> Connection {
+        redis_client::connect(&self.settings.redis)
     }
 
     pub fn sync(&mut self) -> &mut redis::Connection {
@@ -50,7 +49,7 @@ impl Sandbox {
 
     /// A stage that has read nothing yet.
     pub fn stage(&self) -> MetricsStage {
-        let pool = pg::pool(&self.settings.database_url, "cdm_test").expect("a postgres url");
+        let pool = pg::pool(&self.settings.postgres, "cdm_test", 6);
         MetricsStage::new(self.store(), pool, TOPIC)
     }
 

@@ -52,8 +52,8 @@ impl Context {
 #[expect(clippy::unused_async, reason = "the frame awaits the build of every service")]
 pub async fn build(app: App) -> anyhow::Result<Assembled> {
     metrics::describe();
-    let App { settings, redis, producer, shutdown, .. } = app;
-    let reference = ReferenceStore::new(redis, &settings.redis_prefix);
+    let App { settings, http_redis, producer, shutdown, .. } = app;
+    let reference = ReferenceStore::new(http_redis, &settings.redis_prefix);
     tokio::spawn(reference.clone().fill_until_done(shutdown.clone()));
     let topics = STREAMS.iter().map(|stream| settings.topics.name(stream.spec.source()));
     let topics = topics.flat_map(|topic| [topic.to_owned(), dlq_topic(topic)]).collect();

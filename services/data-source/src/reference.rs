@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use redis::aio::ConnectionManager;
 use redis::{AsyncCommands, RedisResult};
 use serde::Serialize;
 use strata_events::{Contract, Restaurant, User};
-use strata_runtime::redis::ReferenceKeys;
+use strata_runtime::redis::{Connection, ReferenceKeys};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog;
@@ -78,13 +77,13 @@ impl Referenced for Restaurant {
 /// Redis as this service uses it.
 #[derive(Clone)]
 pub struct ReferenceStore {
-    redis: ConnectionManager,
+    redis: Connection,
     keys: ReferenceKeys,
 }
 
 impl ReferenceStore {
     /// A store below the given prefix.
-    pub fn new(redis: ConnectionManager, prefix: &str) -> Self {
+    pub fn new(redis: Connection, prefix: &str) -> Self {
         Self { redis, keys: ReferenceKeys { prefix: prefix.to_owned() } }
     }
 

@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use lru::LruCache;
 use redis::AsyncCommands;
-use redis::aio::ConnectionManager;
 use strata_events::{Contract, MenuItem, Restaurant, User};
 use strata_runtime::kafka::StageError;
-use strata_runtime::redis::ReferenceKeys;
+use strata_runtime::redis::{Connection, ReferenceKeys};
 
 /// Users remembered at most.
 const USERS: NonZeroUsize = NonZeroUsize::new(20_000).unwrap();
@@ -47,7 +46,7 @@ pub struct ReferenceData {
 ///
 /// What is missing is asked for again every time: it may arrive at any moment.
 pub struct ReferenceCache {
-    redis: ConnectionManager,
+    redis: Connection,
     keys: ReferenceKeys,
     version: Option<i64>,
     users: LruCache<String, Arc<User>>,
@@ -56,7 +55,7 @@ pub struct ReferenceCache {
 
 impl ReferenceCache {
     /// Starts empty.
-    pub fn new(redis: ConnectionManager, keys: ReferenceKeys) -> Self {
+    pub fn new(redis: Connection, keys: ReferenceKeys) -> Self {
         Self {
             redis,
             keys,
@@ -99,7 +98,7 @@ impl ReferenceCache {
 
 /// Serves ids from the cache and asks Redis once for the rest.
 async fn fetch_kind<'a, S: for<'b> Contract<'b>, T>(
-    redis: &mut ConnectionManager,
+    redis: &mut Connection,
     cache: &mut LruCache<String, Arc<T>>,
     ids: impl Iterator<Item = &'a str>,
     key: impl Fn(&str) -> String,

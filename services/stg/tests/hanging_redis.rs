@@ -20,7 +20,7 @@ const ORDER: &[u8] = include_bytes!("../../../shared/events/examples/stg_topic.j
 
 /// Where the Redis of the environment is.
 fn redis_address(servers: &Servers) -> SocketAddr {
-    let client = redis::Client::open(servers.redis_url.as_str()).expect("a redis url");
+    let client = servers.redis();
     let ConnectionAddr::Tcp(host, port) = client.get_connection_info().addr() else {
         panic!("redis over TCP")
     };
@@ -32,7 +32,7 @@ async fn stage_behind(proxy: &Proxy, pool: &PgPool) -> PgStage<OrderHandler> {
     let url = format!("redis://127.0.0.1:{}", proxy.port());
     let variable = |name: &str| (name == "REDIS_URL").then(|| url.clone());
     let settings = Settings::from_lookup("STG_PORT", variable).expect("settings fit");
-    let redis = connect(&settings.redis_url).expect("a redis url");
+    let redis = connect(&settings.redis);
     let reference = ReferenceCache::new(redis, ReferenceKeys { prefix: format!("test-{}:", Uuid::new_v4()) });
     let handler = OrderHandler::new(reference, "dds_topic".to_owned());
     let partitions = Partitions::told_by(|| Ok([("stg_topic.dlq".to_owned(), 6)].into()));

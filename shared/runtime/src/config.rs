@@ -2,14 +2,21 @@
 //!
 //! [`VARIABLES`] is the only list of names and defaults; `.env_template` is compared with it by a test.
 
-use std::fmt;
-use std::str::FromStr;
+mod reader;
+mod servers;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use strata_events::stream;
 use strata_events::{StageId, StreamSpec, TopicSpec};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
 
 use crate::kafka::Upstream;
+use reader::Reader;
+pub use reader::{ConfigError, Identity, Secret};
+pub use servers::{KafkaSecurity, PostgresSettings, RedisSettings, Sasl};
 
 /// A variable of the environment.
 #[derive(Debug, Clone, Copy)]
@@ -45,21 +52,47 @@ pub const VARIABLES: &[Variable] = &[
     optional("DDS_URL"),
     optional("CDM_URL"),
     optional("APIKEY"),
+    optional("APIKEY_FILE"),
     var("LOG_LEVEL", "info"),
     var("LOG_FORMAT", "text"),
     optional("OTEL_EXPORTER_OTLP_ENDPOINT"),
+    optional("OTEL_EXPORTER_OTLP_CERTIFICATE"),
     var("OTEL_TRACES_SAMPLER_ARG", "1"),
     var("POSTGRES_HOST", "localhost"),
     var("POSTGRES_PORT", "6432"),
     var("POSTGRES_USER", "de"),
     var("POSTGRES_PASSWORD", "engineer"),
+    optional("POSTGRES_PASSWORD_FILE"),
     var("POSTGRES_DB", "dwh"),
     optional("DATABASE_URL"),
+    optional("DATABASE_URL_FILE"),
+    var("POSTGRES_SSLMODE", "prefer"),
+    optional("POSTGRES_CA"),
+    optional("POSTGRES_CERTIFICATE"),
+    optional("POSTGRES_KEY"),
+    var("POSTGRES_WORKER_CONNECTIONS", "6"),
+    var("POSTGRES_HTTP_CONNECTIONS", "4"),
     var("REDIS_HOST", "localhost"),
     var("REDIS_PORT", "6379"),
+    optional("REDIS_USERNAME"),
+    optional("REDIS_PASSWORD"),
+    optional("REDIS_PASSWORD_FILE"),
     optional("REDIS_URL"),
+    optional("REDIS_URL_FILE"),
+    var("REDIS_TLS", "false"),
+    optional("REDIS_CA"),
+    optional("REDIS_CERTIFICATE"),
+    optional("REDIS_KEY"),
     var("REDIS_PREFIX", ""),
     var("KAFKA_BROKERS", "localhost:29092"),
+    var("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"),
+    var("KAFKA_SASL_MECHANISM", "SCRAM-SHA-512"),
+    optional("KAFKA_USERNAME"),
+    optional("KAFKA_PASSWORD"),
+    optional("KAFKA_PASSWORD_FILE"),
+    optional("KAFKA_CA"),
+    optional("KAFKA_CERTIFICATE"),
+    optional("KAFKA_KEY"),
     var("KAFKA_PARTITIONS", "6"),
     var("KAFKA_REPLICATION", "1"),
     var("KAFKA_GROUP_PREFIX", ""),
@@ -74,32 +107,6 @@ pub const VARIABLES: &[Variable] = &[
 /// A variable of the environment; an empty one is taken as absent.
 pub fn value(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// A variable that is missing or does not fit.
-#[derive(Debug, thiserror::Error)]
-#[error("{name}={value:?} does not fit: {why}")]
-pub struct ConfigError {
-    name: &'static str,
-    value: String,
-    why: String,
-}
-
-/// A value that must not show in logs.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The value itself, for the one place that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<hidden>")
-    }
 }
 
 /// Everything a service is told.
@@ -121,10 +128,10 @@ pub struct Settings {
     pub log_json: bool,
     /// Traces.
     pub traces: TraceSettings,
-    /// Connection URL of Postgres.
-    pub database_url: Secret,
-    /// Connection URL of Redis.
-    pub redis_url: Secret,
+    /// How to reach Postgres.
+    pub postgres: PostgresSettings,
+    /// How to reach Redis.
+    pub redis: RedisSettings,
     /// Put before every Redis key, so that several fleets can share a server.
     pub redis_prefix: String,
     /// Kafka.
@@ -140,6 +147,8 @@ pub struct Settings {
 pub struct TraceSettings {
     /// Base URL of a collector for OTLP over HTTP; none means no spans.
     pub endpoint: Option<String>,
+    /// CAs that a collector behind https must be signed by; those of the system where absent.
+    pub ca: Option<PathBuf>,
     /// Share of requests without a `traceparent` that begin a recorded trace, from 0 to 1.
     pub ratio: f64,
 }
@@ -160,6 +169,8 @@ pub struct HttpLimits {
 pub struct KafkaSettings {
     /// Bootstrap servers, comma separated.
     pub brokers: String,
+    /// Encryption, user and password.
+    pub security: KafkaSecurity,
     /// Partitions of a topic that the fleet creates.
     pub partitions: i32,
     /// Replicas of a topic that the fleet creates.
@@ -217,6 +228,21 @@ impl Topics {
 }
 
 impl Settings {
+    /// Where the HTTP server listens, as `host:port`.
+    pub fn http_address(&self) -> String {
+        host_and_port(self.http_host.trim_matches(['[', ']']), self.http_port)
+    }
+
+    /// How the HTTP server is reached on this machine, as `host:port`.
+    pub fn http_address_here(&self) -> String {
+        let host = match self.http_host.trim_matches(['[', ']']) {
+            "0.0.0.0" => "127.0.0.1",
+            "::" => "::1",
+            host => host,
+        };
+        host_and_port(host, self.http_port)
+    }
+
     /// Reads the environment; `port_variable` names the port of this service.
     pub fn from_env(port_variable: &'static str) -> Result<Self, ConfigError> {
         Self::from_lookup(port_variable, |name| std::env::var(name).ok())
@@ -228,11 +254,6 @@ impl Settings {
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         let reader = Reader(&lookup);
-        let postgres = ["USER", "PASSWORD", "HOST", "PORT", "DB"].map(|part| {
-            let name = VARIABLES.iter().find(|v| v.name == format!("POSTGRES_{part}"));
-            name.map(|v| reader.text(v.name)).unwrap_or_default()
-        });
-        let [user, password, host, port, database] = postgres;
         let topics = stream::topics()
             .map(|spec| (spec, reader.value(spec.env).unwrap_or_else(|| spec.default.to_owned())))
             .collect();
@@ -245,24 +266,20 @@ impl Settings {
                 requests: reader.positive("HTTP_MAX_REQUESTS")?,
             },
             reconcile_every: Duration::from_secs(60 * reader.parsed::<u64>("RECONCILE_EVERY_MINUTES")?),
-            api_key: reader.value("APIKEY").map(Secret),
-            log_level: reader.text("LOG_LEVEL"),
-            log_json: reader.text("LOG_FORMAT") == "json",
+            api_key: reader.secret("APIKEY", "APIKEY_FILE")?,
+            log_level: log_level(&reader)?,
+            log_json: reader.choice("LOG_FORMAT", &[("text", false), ("json", true)])?,
             traces: TraceSettings {
                 endpoint: reader.value("OTEL_EXPORTER_OTLP_ENDPOINT"),
+                ca: reader.certificates("OTEL_EXPORTER_OTLP_CERTIFICATE")?,
                 ratio: reader.share("OTEL_TRACES_SAMPLER_ARG")?,
             },
-            database_url: Secret(
-                reader
-                    .value("DATABASE_URL")
-                    .unwrap_or_else(|| format!("postgres://{user}:{password}@{host}:{port}/{database}")),
-            ),
-            redis_url: Secret(reader.value("REDIS_URL").unwrap_or_else(|| {
-                format!("redis://{}:{}", reader.text("REDIS_HOST"), reader.text("REDIS_PORT"))
-            })),
+            postgres: PostgresSettings::read(&reader)?,
+            redis: RedisSettings::read(&reader)?,
             redis_prefix: reader.text("REDIS_PREFIX"),
             kafka: KafkaSettings {
                 brokers: reader.text("KAFKA_BROKERS"),
+                security: KafkaSecurity::read(&reader)?,
                 partitions: reader.parsed("KAFKA_PARTITIONS")?,
                 replication: reader.parsed("KAFKA_REPLICATION")?,
                 group_prefix: reader.text("KAFKA_GROUP_PREFIX"),
@@ -283,90 +300,27 @@ impl Settings {
     }
 }
 
-struct Reader<'a>(&'a dyn Fn(&str) -> Option<String>);
+/// A host with a port; addresses of IPv6 stand in brackets.
+pub(crate) fn host_and_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
 
-impl Reader<'_> {
-    fn value(&self, name: &str) -> Option<String> {
-        (self.0)(name).filter(|value| !value.is_empty())
-    }
-
-    fn text(&self, name: &'static str) -> String {
-        let default = VARIABLES.iter().find(|v| v.name == name).and_then(|v| v.default).unwrap_or_default();
-        self.value(name).unwrap_or_else(|| default.to_owned())
-    }
-
-    fn parsed<T: FromStr>(&self, name: &'static str) -> Result<T, ConfigError>
-    where
-        T::Err: fmt::Display,
-    {
-        let value = self.text(name);
-        value.parse().map_err(|e: T::Err| ConfigError { name, value, why: e.to_string() })
-    }
-
-    fn positive(&self, name: &'static str) -> Result<usize, ConfigError> {
-        match self.parsed(name)? {
-            0 => Err(ConfigError { name, value: "0".into(), why: "it must be at least 1".into() }),
-            n => Ok(n),
-        }
-    }
-
-    fn share(&self, name: &'static str) -> Result<f64, ConfigError> {
-        let share: f64 = self.parsed(name)?;
-        match (0.0..=1.0).contains(&share) {
-            true => Ok(share),
-            false => Err(ConfigError { name, value: self.text(name), why: "it must be from 0 to 1".into() }),
-        }
+/// The filter for log lines, once it is known to name levels that exist.
+fn log_level(reader: &Reader<'_>) -> Result<String, ConfigError> {
+    let level = reader.text("LOG_LEVEL");
+    let known = |word: &str| {
+        let level = word.rsplit_once('=').map_or(word, |(_, level)| level);
+        level.trim().parse::<LevelFilter>().is_ok()
+    };
+    // The filter's own parser takes a level that does not exist for the name of a module.
+    match level.split(',').all(known) && EnvFilter::try_new(&level).is_ok() {
+        true => Ok(level),
+        false => Err(reader.refused(
+            "LOG_LEVEL",
+            "it must be error, warn, info, debug, trace or off, also per module as in info,rdkafka=debug",
+        )),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn the_template_lists_what_the_programs_read() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.env_template");
-        let template = std::fs::read_to_string(path).expect(".env_template");
-        let (programs, _scripts) =
-            template.split_once("# --- local servers and docker compose only ---").expect("the section mark");
-        let mut listed = BTreeSet::new();
-        for line in programs.lines() {
-            let line = line.strip_prefix("# ").unwrap_or(line);
-            let Some((name, value)) = line.split_once('=') else { continue };
-            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') {
-                continue;
-            }
-            listed.insert((name.to_owned(), value.trim().to_owned()));
-        }
-        let read: BTreeSet<_> = VARIABLES
-            .iter()
-            .map(|v| (v.name.to_owned(), v.default.unwrap_or_default().to_owned()))
-            .chain(stream::topics().map(|t| (t.env.to_owned(), t.default.to_owned())))
-            .collect();
-        assert_eq!(listed, read);
-    }
-
-    #[test]
-    fn a_value_that_does_not_fit_names_its_variable() {
-        let lookup = |name: &str| (name == "BATCH_MAX_ROWS").then(|| "many".to_owned());
-        let error = Settings::from_lookup("STG_PORT", lookup).expect_err("not a number").to_string();
-        assert!(error.contains("BATCH_MAX_ROWS") && error.contains("many"), "{error}");
-    }
-
-    #[test]
-    fn a_share_lies_between_nothing_and_all() {
-        for value in ["-0.1", "1.1", "NaN", "half"] {
-            let lookup = |name: &str| (name == "DEAD_LETTER_MAX_SHARE").then(|| value.to_owned());
-            let error = Settings::from_lookup("STG_PORT", lookup).expect_err("no share").to_string();
-            assert!(error.contains("DEAD_LETTER_MAX_SHARE") && error.contains(value), "{error}");
-        }
-    }
-
-    #[test]
-    fn secrets_do_not_show() {
-        let settings = Settings::from_lookup("STG_PORT", |_| None).expect("defaults fit");
-        assert!(!format!("{settings:?}").contains("engineer"));
-    }
-}
+mod tests;

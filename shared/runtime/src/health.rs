@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::aio::ConnectionManager;
 use serde::Serialize;
-use sqlx::PgPool;
 
 use crate::kafka::producer::Producer;
+use crate::pg::Probe;
+use crate::redis as redis_client;
 
 /// A dependency that answers slower than this is down.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// All who ask within this get the same answer: a flood of questions is one question to the servers.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// A worker that has not turned its loop for this long is stalled.
 const STALL_AFTER: Duration = Duration::from_secs(60);
@@ -82,31 +85,30 @@ impl WorkerStatus {
     }
 }
 
+/// What the dependencies answered, by name, and when.
+type Checks = (Instant, BTreeMap<String, String>);
+
 /// What a service depends on.
 #[derive(Clone, Default)]
 pub struct Health {
     /// Name of the service in the answer.
     pub service: &'static str,
     /// Postgres, where used.
-    pub postgres: Option<PgPool>,
+    pub postgres: Option<Arc<Probe>>,
     /// Redis, where used.
-    pub redis: Option<ConnectionManager>,
+    pub redis: Option<redis_client::Connection>,
     /// Kafka, where used.
     pub kafka: Option<Producer>,
     /// The consumer loops.
     pub workers: Vec<Arc<WorkerStatus>>,
+    /// The newest answers.
+    pub checks: Arc<tokio::sync::Mutex<Option<Checks>>>,
 }
 
 impl Health {
-    /// Asks every dependency at once.
+    /// What the dependencies say, not older than [`ASK_EVERY`], and what the loops do now.
     pub async fn report(&self) -> Report {
-        let (postgres, redis, kafka) =
-            tokio::join!(self.check_postgres(), self.check_redis(), self.check_kafka());
-        let checks: BTreeMap<String, String> = [("postgres", postgres), ("redis", redis), ("kafka", kafka)]
-            .into_iter()
-            .filter_map(|(name, result)| Some((name.to_owned(), result?)))
-            .map(|(name, ok)| (name, if ok { "ok" } else { "unreachable" }.to_owned()))
-            .collect();
+        let checks = self.checks().await;
         let problems: Vec<String> = self.workers.iter().filter_map(|worker| worker.problem()).collect();
         let healthy = problems.is_empty() && checks.values().all(|check| check == "ok");
         Report {
@@ -120,22 +122,43 @@ impl Health {
         }
     }
 
-    async fn check_postgres(&self) -> Option<bool> {
-        let pool = self.postgres.as_ref()?;
-        let query = sqlx::query("select 1").execute(pool);
-        Some(tokio::time::timeout(CHECK_TIMEOUT, query).await.is_ok_and(|result| result.is_ok()))
+    /// Asks every dependency at once, for all who wait.
+    async fn checks(&self) -> BTreeMap<String, String> {
+        let mut newest = self.checks.lock().await;
+        if let Some((at, checks)) = &*newest
+            && at.elapsed() < ASK_EVERY
+        {
+            return checks.clone();
+        }
+        let (postgres, redis, kafka) =
+            tokio::join!(self.check_postgres(), self.check_redis(), self.check_kafka());
+        let checks: BTreeMap<String, String> = [("postgres", postgres), ("redis", redis), ("kafka", kafka)]
+            .into_iter()
+            .filter_map(|(name, result)| Some((name.to_owned(), result?)))
+            .map(|(name, result)| (name, result.err().unwrap_or_else(|| "ok".to_owned())))
+            .collect();
+        *newest = Some((Instant::now(), checks.clone()));
+        checks
     }
 
-    async fn check_redis(&self) -> Option<bool> {
-        let mut connection = self.redis.clone()?;
-        let ping = redis::cmd("PING");
-        let ping = ping.query_async::<String>(&mut connection);
-        Some(tokio::time::timeout(CHECK_TIMEOUT, ping).await.is_ok_and(|result| result.is_ok()))
+    async fn check_postgres(&self) -> Option<Result<(), String>> {
+        let asked = tokio::time::timeout(CHECK_TIMEOUT, self.postgres.as_ref()?.ask()).await;
+        Some(asked.unwrap_or_else(|_| Err(silent())))
     }
 
-    async fn check_kafka(&self) -> Option<bool> {
+    async fn check_redis(&self) -> Option<Result<(), String>> {
+        let asked = tokio::time::timeout(CHECK_TIMEOUT, self.redis.as_ref()?.ask()).await;
+        Some(asked.unwrap_or_else(|_| Err(silent())))
+    }
+
+    async fn check_kafka(&self) -> Option<Result<(), String>> {
         let producer = self.kafka.clone()?;
-        let asked = tokio::task::spawn_blocking(move || producer.is_reachable(CHECK_TIMEOUT));
-        Some(asked.await.unwrap_or(false))
+        let asked = tokio::task::spawn_blocking(move || producer.ask(CHECK_TIMEOUT));
+        Some(asked.await.unwrap_or_else(|e| Err(e.to_string())))
     }
+}
+
+/// What is wrong with a dependency that takes too long.
+fn silent() -> String {
+    format!("does not answer within {CHECK_TIMEOUT:?}")
 }

@@ -11,6 +11,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
+use sqlx::PgPool;
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -18,7 +19,7 @@ use tokio::time::timeout;
 use crate::config::Secret;
 use crate::health::Health;
 use crate::metrics::{self, Metrics};
-use crate::{linger, same_origin, trace};
+use crate::{linger, pg, same_origin, trace};
 
 /// An error answer: a status and `{"error": "<what and why>"}`.
 #[derive(Debug)]
@@ -39,6 +40,14 @@ impl ApiError {
     pub fn unavailable(dependency: &str, cause: &dyn std::fmt::Display) -> Self {
         tracing::warn!(error = %cause, dependency, "request failed");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("{dependency} is not reachable now; try again"))
+    }
+
+    /// 503: Postgres does not serve a request of this pool.
+    pub fn postgres_unavailable(pool: &PgPool, cause: &sqlx::Error) -> Self {
+        match pg::exhausted(pool, cause) {
+            Some(why) => Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("{why}; try again")),
+            None => Self::unavailable("postgres", cause),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod same_origin;
 pub mod server;
 pub mod service;
 pub mod telemetry;
+pub mod tls;
 pub mod trace;
 
 pub use config::{Settings, Topics};

@@ -1,22 +1,141 @@
 //! Redis: one multiplexed connection that heals by itself, and where the reference data lie in it.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use redis::Client;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, Pipeline, RedisError, RedisFuture,
+    RedisResult, Value,
+};
+use tokio::sync::Mutex;
 
-use crate::config::Secret;
+use crate::config::{RedisSettings, host_and_port};
+use crate::tls;
+
+/// Whoever waited for an attempt to connect takes its failure for his own for this long.
+const FAILURE_LASTS: Duration = Duration::from_millis(100);
+
+/// A connection that is opened when it is first used, shared by its clones, and replaced when it is broken.
+///
+/// The crate's own connection manager keeps an attempt that Redis refused, such as one with an old password,
+/// for good.
+#[derive(Clone)]
+pub struct Connection {
+    client: Client,
+    config: AsyncConnectionConfig,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Closed,
+    Open(MultiplexedConnection, Arc<()>),
+    Failed(RedisError, Instant),
+}
+
+impl Connection {
+    /// The open connection and its mark, by which it is known again.
+    async fn open(&self) -> RedisResult<(MultiplexedConnection, Arc<()>)> {
+        let mut state = self.state.lock().await;
+        match &*state {
+            State::Open(connection, mark) => return Ok((connection.clone(), Arc::clone(mark))),
+            State::Failed(error, since) if since.elapsed() < FAILURE_LASTS => return Err(error.clone()),
+            State::Closed | State::Failed(..) => {}
+        }
+        match self.client.get_multiplexed_async_connection_with_config(&self.config).await {
+            Ok(connection) => {
+                let mark = Arc::new(());
+                *state = State::Open(connection.clone(), Arc::clone(&mark));
+                Ok((connection, mark))
+            }
+            Err(error) => {
+                *state = State::Failed(error.clone(), Instant::now());
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets go of a connection that an error has shown to be of no use.
+    async fn judge<T>(&self, result: &RedisResult<T>, mark: &Arc<()>) {
+        let Err(error) = result else { return };
+        if !error.is_unrecoverable_error() && error.code() != Some("NOAUTH") {
+            return;
+        }
+        let mut state = self.state.lock().await;
+        if matches!(&*state, State::Open(_, open) if Arc::ptr_eq(open, mark)) {
+            *state = State::Closed;
+        }
+    }
+}
+
+impl Connection {
+    /// Asks for an answer to an empty question; the error says what keeps us from it.
+    pub async fn ask(&self) -> Result<(), String> {
+        let Err(error) = redis::cmd("PING").query_async::<()>(&mut self.clone()).await else { return Ok(()) };
+        tracing::debug!(error = %error, "redis is not well");
+        if let Some(words) = refusal(&error) {
+            return Err(words);
+        }
+        if let ConnectionAddr::Tcp(host, port) = self.client.get_connection_info().addr() {
+            let address = host_and_port(host, *port);
+            let asked = tokio::task::spawn_blocking(move || tls::is_spoken_by(&address)).await;
+            if asked.is_ok_and(|spoken| spoken) {
+                return Err("wants TLS: see REDIS_TLS".to_owned());
+            }
+        }
+        Err("unreachable".to_owned())
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move {
+            let (mut connection, mark) = self.open().await?;
+            let result = connection.send_packed_command(command).await;
+            self.judge(&result, &mark).await;
+            result
+        })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        commands: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(async move {
+            let (mut connection, mark) = self.open().await?;
+            let result = connection.send_packed_commands(commands, offset, count).await;
+            self.judge(&result, &mark).await;
+            result
+        })
+    }
+
+    fn get_db(&self) -> i64 {
+        self.client.get_connection_info().redis_settings().db()
+    }
+}
 
 /// Prepares a connection without opening it, so that a service starts while Redis is down.
-///
-/// Call within the tokio runtime.
-pub fn connect(url: &Secret) -> redis::RedisResult<ConnectionManager> {
-    let config = ConnectionManagerConfig::new()
-        .set_number_of_retries(1)
-        .set_max_delay(Duration::from_millis(500))
+pub fn connect(settings: &RedisSettings) -> Connection {
+    let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(Duration::from_secs(1)))
         .set_response_timeout(Some(Duration::from_secs(2)));
-    ConnectionManager::new_lazy_with_config(Client::open(url.expose())?, config)
+    Connection { client: settings.client(), config, state: Arc::default() }
+}
+
+/// What Redis refuses us, as a predicate of it; none where waiting may help.
+pub fn refusal(error: &RedisError) -> Option<String> {
+    let code = error.code();
+    if error.kind() == ErrorKind::AuthenticationFailed || matches!(code, Some("WRONGPASS" | "NOAUTH")) {
+        return Some("refuses our user or password: see REDIS_USERNAME and REDIS_PASSWORD".to_owned());
+    }
+    if code == Some("NOPERM") {
+        return Some("does not let our user do this: see its ACL and REDIS_PREFIX".to_owned());
+    }
+    tls::explain("REDIS", error)
 }
 
 /// The keys of users and restaurants, shared by data-source, which writes them, and stg, which reads.

@@ -2,11 +2,11 @@
 
 use std::future::Future;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use redis::aio::ConnectionManager;
 use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use crate::health::Health;
 use crate::kafka::Producer;
 use crate::kafka::worker::Runnable;
 use crate::metrics::Metrics;
-use crate::{Settings, docs, http, pg, redis as redis_client, server, telemetry, trace};
+use crate::{Settings, docs, http, pg, redis as redis_client, server, telemetry, tls, trace};
 
 /// Time a stopping service has for the batch in hand and open requests.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
@@ -35,10 +35,14 @@ pub struct ServiceSpec {
 pub struct App {
     /// Settings in force.
     pub settings: Settings,
-    /// Postgres.
+    /// Postgres, for the consumer loops alone.
     pub postgres: PgPool,
-    /// Redis.
-    pub redis: ConnectionManager,
+    /// Postgres, for requests and whatever else may wait: none of it takes a connection from the loops.
+    pub http_postgres: PgPool,
+    /// Redis, for the consumer loops alone.
+    pub redis: redis_client::Connection,
+    /// Redis, for requests and whatever else may wait.
+    pub http_redis: redis_client::Connection,
     /// Kafka producer.
     pub producer: Producer,
     /// Cancelled when the service is told to stop.
@@ -64,6 +68,7 @@ where
     B: FnOnce(App) -> F,
     F: Future<Output = anyhow::Result<Assembled>>,
 {
+    tls::install();
     let settings = match Settings::from_env(spec.port_variable) {
         Ok(settings) => settings,
         Err(e) => {
@@ -122,36 +127,39 @@ where
     // First of all, so that a stop during the start is a stop, too.
     let stop = stop_signal()?;
     let shutdown = CancellationToken::new();
-    let postgres = pg::pool(&settings.database_url, spec.name)?;
-    let redis = redis_client::connect(&settings.redis_url)?;
+    let postgres = pg::pool(&settings.postgres, spec.name, settings.postgres.worker_connections);
     let producer = Producer::new(&settings.kafka)?;
     let metrics = Metrics::install(spec.name, producer.clone())?;
-    let address = format!("{}:{}", settings.http_host, settings.http_port);
+    let address = settings.http_address();
+    let probe = Arc::new(pg::Probe::new(&settings.postgres, spec.name));
+    let health_redis = redis_client::connect(&settings.redis);
     tracing::info!(?settings, "{} starts", spec.name);
     let (api_key, limits) = (settings.api_key.clone(), settings.http_limits);
     let app = App {
-        settings,
         postgres: postgres.clone(),
-        redis: redis.clone(),
+        http_postgres: pg::pool(&settings.postgres, spec.name, settings.postgres.http_connections),
+        redis: redis_client::connect(&settings.redis),
+        http_redis: redis_client::connect(&settings.redis),
+        settings,
         producer: producer.clone(),
         shutdown: shutdown.clone(),
     };
     let assembled = build(app).await?;
-    let postgres = assembled.needs_postgres.then_some(postgres);
-    let metrics = metrics.with_pool(postgres.clone());
+    let metrics = metrics.with_pool(assembled.needs_postgres.then_some(postgres));
     let health = Health {
         service: spec.name,
-        postgres,
-        redis: assembled.needs_redis.then_some(redis),
+        postgres: assembled.needs_postgres.then_some(probe),
+        redis: assembled.needs_redis.then_some(health_redis),
         kafka: Some(producer),
         workers: assembled.workers.iter().map(|worker| worker.status()).collect(),
+        ..Health::default()
     };
     if api_key.is_none() {
         tracing::info!("APIKEY is not set: requests that change state are open to whoever reaches the port");
     }
     let docs = docs::routes(spec.openapi, spec.name)?;
     let router = http::with_base_routes(assembled.routes, health, metrics, docs, limits.requests);
-    let listener = tokio::net::TcpListener::bind(&address)
+    let listener = tokio::net::TcpListener::bind(&*address)
         .await
         .with_context(|| format!("cannot listen on {address}; set {} to a free port", spec.port_variable))?;
     tracing::info!(%address, "{} listens", spec.name);
@@ -231,7 +239,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 async fn healthcheck(settings: &Settings) -> anyhow::Result<()> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let exchange = async {
-        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", settings.http_port)).await?;
+        let mut stream = tokio::net::TcpStream::connect(&*settings.http_address_here()).await?;
         stream.write_all(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;

@@ -1,7 +1,7 @@
 //! A database per test, cloned from a template that is migrated once.
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use strata_runtime::pg::MIGRATOR;
 use uuid::Uuid;
 
@@ -26,7 +26,7 @@ impl TestDatabase {
         // Names are made here from hexadecimal digits: nothing to quote.
         let create = format!("create database {name} template {template}");
         connection.execute(create.as_str()).await.expect("the template can be cloned");
-        let options = servers.postgres.clone().database(&name);
+        let options = servers.postgres().database(&name);
         Self { pool: pool(options, 5), name, servers: servers.clone() }
     }
 
@@ -42,12 +42,7 @@ impl TestDatabase {
 
     /// Connection URL of this database, for a service.
     pub fn url(&self) -> String {
-        let url = &self.servers.database_url;
-        let (base, query) =
-            url.split_once('?').map_or((url.as_str(), None), |(base, query)| (base, Some(query)));
-        let server = base.rsplit_once('/').map_or(base, |(server, _)| server);
-        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        format!("{server}/{}{query}", self.name)
+        self.servers.postgres().database(&self.name).to_url_lossy().to_string()
     }
 }
 
@@ -58,7 +53,7 @@ impl Drop for TestDatabase {
         let name = self.name.clone();
         block_on_thread(async move {
             let dropped = async {
-                let mut connection = PgConnection::connect_with(&servers.postgres).await?;
+                let mut connection = PgConnection::connect_with(&servers.postgres()).await?;
                 connection.execute(drop_it.as_str()).await
             };
             if let Err(e) = dropped.await {
@@ -112,7 +107,7 @@ async fn ensure_template(servers: &Servers, connection: &mut PgConnection) -> St
         {
             connection.execute(statement.as_str()).await.expect("the draft of the template");
         }
-        let migrating = pool(servers.postgres.clone().database(&draft), 1);
+        let migrating = pool(servers.postgres().database(&draft), 1);
         migrate(&migrating).await;
         migrating.close().await;
         let rename = format!("alter database {draft} rename to {name}");

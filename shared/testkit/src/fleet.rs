@@ -130,10 +130,7 @@ impl Fleet {
         let log_dir = std::env::temp_dir().join("strata-tests").join(&suffix);
         std::fs::create_dir_all(&log_dir).unwrap_or_else(|e| panic!("{}: {e}", log_dir.display()));
         let mut environment: Vec<(String, String)> = [
-            ("DATABASE_URL", database.url()),
-            ("REDIS_URL", servers.redis_url.clone()),
             ("REDIS_PREFIX", format!("{suffix}:")),
-            ("KAFKA_BROKERS", servers.brokers.clone()),
             ("KAFKA_GROUP_PREFIX", format!("{suffix}-")),
             ("KAFKA_SESSION_TIMEOUT_MS", "2000".to_owned()),
             ("HTTP_HOST", "127.0.0.1".to_owned()),
@@ -142,6 +139,7 @@ impl Fleet {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec();
+        environment.extend(servers.variables(database.name()));
         environment.extend(
             stream::topics().map(|topic| (topic.env.to_owned(), format!("{}_{suffix}", topic.default))),
         );
@@ -156,7 +154,7 @@ impl Fleet {
             started: AtomicU32::new(0),
             log_dir,
             http: reqwest::Client::new(),
-            kafka: Kafka::new(&servers.brokers),
+            kafka: Kafka::new(servers.kafka()),
             suffix,
             servers,
             database,

@@ -8,13 +8,14 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::util::Timeout;
+use strata_runtime::config::KafkaSettings;
+use strata_runtime::kafka::connection;
 
 use crate::eventually::eventually;
 
@@ -106,24 +107,23 @@ impl From<&TopicRecord> for NewRecord {
     }
 }
 
-/// A client of one broker.
+/// A client.
 #[derive(Clone)]
 pub struct Kafka {
-    brokers: String,
+    settings: KafkaSettings,
     producer: FutureProducer,
 }
 
 impl Kafka {
     /// Makes a client; connects in the background.
-    pub fn new(brokers: &str) -> Self {
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
+    pub fn new(settings: &KafkaSettings) -> Self {
+        let producer = connection::client(settings)
             .set("acks", "all")
             .set("linger.ms", "1")
             .set("partitioner", "murmur2_random")
             .create()
             .expect("a kafka producer");
-        Self { brokers: brokers.to_owned(), producer }
+        Self { settings: settings.clone(), producer }
     }
 
     /// Produces records in this order and waits until Kafka holds them all.
@@ -195,19 +195,19 @@ impl Kafka {
 
     /// Reads every record a topic holds now, by partition and offset.
     pub async fn read_all(&self, topic: &str) -> Vec<TopicRecord> {
-        let (topic, brokers) = (topic.to_owned(), self.brokers.clone());
-        self.blocking(move |client| read_all(&brokers, &topic, &watermarks(client, &topic)?)).await
+        let (topic, settings) = (topic.to_owned(), self.settings.clone());
+        self.blocking(move |client| read_all(&settings, &topic, &watermarks(client, &topic)?)).await
     }
 
     /// The offsets that a consumer group has told Kafka, by partition; those it has told none of are left out.
     pub async fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
-        let (group, topic, brokers) = (group.to_owned(), topic.to_owned(), self.brokers.clone());
+        let (group, topic, settings) = (group.to_owned(), topic.to_owned(), self.settings.clone());
         let ask = move |client: &BaseConsumer| {
             let mut list = TopicPartitionList::new();
             for partition in watermarks(client, &topic)?.into_keys() {
                 list.add_partition(&topic, partition);
             }
-            let found = member(&brokers, &group)?.committed_offsets(list, CLIENT_WITHIN)?;
+            let found = member(&settings, &group)?.committed_offsets(list, CLIENT_WITHIN)?;
             let offset = |at: &TopicPartitionListElem<'_>| Some((at.partition(), at.offset().to_raw()?));
             Ok(found.elements().iter().filter_map(offset).filter(|(_, offset)| *offset >= 0).collect())
         };
@@ -264,7 +264,7 @@ impl Kafka {
     }
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {
-        ClientConfig::new().set("bootstrap.servers", &self.brokers).create().expect("a kafka admin client")
+        connection::client(&self.settings).create().expect("a kafka admin client")
     }
 
     /// Asks until there is an answer, every time with a new client: a broker that has just started, or comes
@@ -273,11 +273,11 @@ impl Kafka {
         &self,
         ask: impl Fn(&BaseConsumer) -> KafkaResult<T> + Send + 'static,
     ) -> T {
-        let brokers = self.brokers.clone();
+        let settings = self.settings.clone();
         let ask_until_answered = move || {
             let deadline = Instant::now() + ANSWER_WITHIN;
             loop {
-                let client = ClientConfig::new().set("bootstrap.servers", &brokers).create();
+                let client = connection::client(&settings).create();
                 match client.and_then(|client| ask(&client)) {
                     Ok(answer) => return answer,
                     Err(e) => assert!(Instant::now() < deadline, "kafka does not answer: {e}"),
@@ -295,9 +295,8 @@ fn options() -> AdminOptions {
 }
 
 /// A consumer that can be given partitions.
-fn member(brokers: &str, group: &str) -> KafkaResult<BaseConsumer> {
-    ClientConfig::new()
-        .set("bootstrap.servers", brokers)
+fn member(settings: &KafkaSettings, group: &str) -> KafkaResult<BaseConsumer> {
+    connection::client(settings)
         .set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("fetch.wait.max.ms", "20")
@@ -313,8 +312,12 @@ fn watermarks(client: &BaseConsumer, topic: &str) -> KafkaResult<BTreeMap<i32, (
     marks.collect()
 }
 
-fn read_all(brokers: &str, topic: &str, marks: &BTreeMap<i32, (i64, i64)>) -> KafkaResult<Vec<TopicRecord>> {
-    let consumer = member(brokers, "strata-testkit")?;
+fn read_all(
+    settings: &KafkaSettings,
+    topic: &str,
+    marks: &BTreeMap<i32, (i64, i64)>,
+) -> KafkaResult<Vec<TopicRecord>> {
+    let consumer = member(settings, "strata-testkit")?;
     let mut list = TopicPartitionList::new();
     let mut missing: i64 = 0;
     for (&partition, &(low, high)) in marks {

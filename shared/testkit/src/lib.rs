@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod reference;
 mod rest;
 pub mod search;
+pub mod secure;
 pub mod servers;
 mod tool;
 
@@ -35,4 +36,5 @@ pub use process::Stopped;
 pub use proxy::Proxy;
 pub use reference::{Reference, golden_order};
 pub use search::{SearchBuilder, SearchModel, assert_searches_equal, search};
+pub use secure::{Identity, Mechanism, SecureServers};
 pub use servers::Servers;

@@ -12,7 +12,7 @@ use crate::fleet::free_port;
 use crate::servers::Servers;
 
 /// The root of the repository.
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// All of them.
 const ALL: [Server; 3] = [Server::Kafka, Server::Postgres, Server::Redis];
@@ -61,6 +61,11 @@ pub struct LocalServers {
 impl LocalServers {
     /// Starts them and waits until they answer.
     pub async fn start() -> Self {
+        Self::start_prepared(|_| ()).await
+    }
+
+    /// As [`LocalServers::start`], after `prepare` has put files into their directories.
+    pub(crate) async fn start_prepared(prepare: impl FnOnce(&Self)) -> Self {
         let dir = std::env::temp_dir().join(format!("strata-fire-{}-{}", std::process::id(), free_port()));
         std::fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
         let port = |name| (name, free_port().to_string());
@@ -72,6 +77,7 @@ impl LocalServers {
         ];
         environment.extend(kafka_home().map(|home| ("KAFKA_HOME", home.display().to_string())));
         let mut local = Self { dir, environment, watchdog: None };
+        prepare(&local);
         let [kafka, postgres, redis] = ALL.map(|server| local.restart(server));
         tokio::join!(kafka, postgres, redis);
         local.watchdog = Some(local.watch());
@@ -81,17 +87,20 @@ impl LocalServers {
     /// Where they are.
     pub fn servers(&self) -> Servers {
         let database_url = format!("postgres://de:engineer@127.0.0.1:{}/dwh", self.port(Server::Postgres));
-        Servers {
-            postgres: database_url.parse().expect("a connection URL"),
-            database_url,
-            redis_url: format!("redis://127.0.0.1:{}", self.port(Server::Redis)),
-            brokers: format!("127.0.0.1:{}", self.port(Server::Kafka)),
-        }
+        Servers::at([
+            ("DATABASE_URL", database_url),
+            ("REDIS_URL", format!("redis://127.0.0.1:{}", self.port(Server::Redis))),
+            ("KAFKA_BROKERS", format!("127.0.0.1:{}", self.port(Server::Kafka))),
+        ])
     }
 
     /// Port of a server.
     pub fn port(&self, server: Server) -> u16 {
-        let name = format!("{}_PORT", server.name().to_uppercase());
+        self.port_in(&format!("{}_PORT", server.name().to_uppercase()))
+    }
+
+    /// The port that a variable of the scripts holds.
+    pub(crate) fn port_in(&self, name: &str) -> u16 {
         let found = self.environment.iter().find(|(variable, _)| *variable == name);
         found.and_then(|(_, port)| port.parse().ok()).expect("every server has a port")
     }
@@ -117,7 +126,7 @@ impl LocalServers {
     }
 
     /// Sends a signal to the pid that the scripts wrote down, and returns it.
-    fn signal(&self, server: Server, signal: &str) -> String {
+    pub(crate) fn signal(&self, server: Server, signal: &str) -> String {
         let file = self.home(server).join("run").join(format!("{}.pid", server.name()));
         let pid = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         let pid = pid.trim().to_owned();
@@ -141,13 +150,21 @@ impl LocalServers {
     }
 
     /// Directory of a server; each has one of its own, because the scripts lock theirs while they work.
-    fn home(&self, server: Server) -> PathBuf {
+    pub(crate) fn home(&self, server: Server) -> PathBuf {
         self.dir.join(server.name())
     }
 
     fn command(&self, command: &str, server: Server) -> Command {
-        let mut script = Command::new(Path::new(ROOT).join("scripts/servers.sh"));
-        script.args([command, server.name()]).stdin(Stdio::null());
+        let mut script = self.script("scripts/servers.sh", server);
+        script.args([command, server.name()]);
+        script
+    }
+
+    /// A script that is told of a server.
+    pub(crate) fn script(&self, path: &str, server: Server) -> Command {
+        let mut script = Command::new(Path::new(ROOT).join(path));
+        // Passwords on command lines are of any characters.
+        script.stdin(Stdio::null()).env("LC_ALL", "C.UTF-8");
         for name in ["DATABASE_URL", "REDIS_URL", "KAFKA_BROKERS", "STRATA_OWN_KAFKA", "KAFKA_HOME"] {
             // Set empty means not set, also where a .env file sets it.
             script.env(name, "");

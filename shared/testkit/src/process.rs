@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use strata_runtime::config::VARIABLES;
+
 use crate::eventually::eventually;
 
 /// How a service ended when it was told to.
@@ -132,7 +134,7 @@ pub(crate) fn run(
 
 fn set_environment(command: &mut Command, environment: &[(String, String)]) {
     // Set for the tests themselves, perhaps; the fleet is given its own.
-    for name in ["APIKEY", "REDIS_PREFIX", "DATABASE_URL", "STRATA_FAILPOINT"] {
+    for name in VARIABLES.iter().map(|variable| variable.name).chain(["STRATA_FAILPOINT"]) {
         command.env_remove(name);
     }
     command.envs(environment.iter().map(|(name, value)| (name, value)));

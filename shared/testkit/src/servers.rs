@@ -2,26 +2,22 @@
 
 use std::time::Duration;
 
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
-use strata_runtime::Settings;
+use strata_runtime::config::{self, KafkaSettings, VARIABLES};
+use strata_runtime::kafka::connection;
+use strata_runtime::{Settings, tls};
 
 /// A server that does not answer within this is missing.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Addresses of the servers in use.
+/// Servers in use, and how to connect to them.
 #[derive(Debug, Clone)]
 pub struct Servers {
-    /// How to connect to Postgres; the database named there is only used to create others.
-    pub postgres: PgConnectOptions,
-    /// Connection URL of Postgres.
-    pub database_url: String,
-    /// Connection URL of Redis.
-    pub redis_url: String,
-    /// Bootstrap servers of Kafka.
-    pub brokers: String,
+    settings: Settings,
+    /// What a service is told to reach them, the database aside.
+    variables: Vec<(String, String)>,
 }
 
 impl Servers {
@@ -38,19 +34,58 @@ impl Servers {
 
     /// Reads the environment without asking the servers.
     pub fn configured() -> Self {
-        let settings = Settings::from_env("STG_PORT").unwrap_or_else(|e| panic!("{e}"));
-        let database_url = settings.database_url.expose().to_owned();
-        Self {
-            postgres: database_url.parse().unwrap_or_else(|e| panic!("DATABASE_URL does not fit: {e}")),
-            database_url,
-            redis_url: settings.redis_url.expose().to_owned(),
-            brokers: settings.kafka.brokers,
+        let ours =
+            |name: &str| ["KAFKA_", "POSTGRES_", "REDIS_", "DATABASE_"].iter().any(|p| name.starts_with(p));
+        // Every fleet has a prefix of its own.
+        let ours = VARIABLES.iter().filter(|v| ours(v.name) && !v.name.ends_with("_PREFIX"));
+        Self::at(ours.filter_map(|v| Some((v.name, config::value(v.name)?))))
+    }
+
+    /// Servers that these variables lead to.
+    ///
+    /// **Panics** when a variable does not fit.
+    pub fn at(variables: impl IntoIterator<Item = (impl Into<String>, String)>) -> Self {
+        tls::install();
+        let variables: Vec<(String, String)> =
+            variables.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        let settings = Settings::from_lookup("STG_PORT", |name| {
+            variables.iter().find(|(variable, _)| variable == name).map(|(_, value)| value.clone())
+        });
+        Self { settings: settings.unwrap_or_else(|e| panic!("{e}")), variables }
+    }
+
+    /// What a service is told to reach these servers and this database.
+    pub fn variables(&self, database: &str) -> Vec<(String, String)> {
+        let given = |name: &str| self.variables.iter().any(|(variable, _)| variable == name);
+        let mut variables = self.variables.clone();
+        if given("DATABASE_URL") || given("DATABASE_URL_FILE") {
+            variables.retain(|(name, _)| !name.starts_with("DATABASE_URL"));
+            let url = self.postgres().database(database).to_url_lossy();
+            variables.push(("DATABASE_URL".to_owned(), url.to_string()));
+        } else {
+            variables.push(("POSTGRES_DB".to_owned(), database.to_owned()));
         }
+        variables
+    }
+
+    /// How to connect to Postgres; the database named there is only used to create others.
+    pub fn postgres(&self) -> PgConnectOptions {
+        self.settings.postgres.options()
+    }
+
+    /// How to connect to Redis.
+    pub fn redis(&self) -> redis::Client {
+        self.settings.redis.client()
+    }
+
+    /// How to connect to Kafka.
+    pub fn kafka(&self) -> &KafkaSettings {
+        &self.settings.kafka
     }
 
     /// A connection to the database that the environment names.
     pub async fn connect_postgres(&self) -> PgConnection {
-        let options = self.postgres.clone().disable_statement_logging();
+        let options = self.postgres();
         match tokio::time::timeout(ANSWER_WITHIN, PgConnection::connect_with(&options)).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(e)) => missing("Postgres", options.get_host(), &e.to_string()),
@@ -60,30 +95,29 @@ impl Servers {
 
     /// A connection to Redis.
     pub async fn connect_redis(&self) -> redis::aio::MultiplexedConnection {
-        let client = redis::Client::open(self.redis_url.as_str())
-            .unwrap_or_else(|e| panic!("REDIS_URL does not fit: {e}"));
+        let client = self.redis();
         match tokio::time::timeout(ANSWER_WITHIN, client.get_multiplexed_async_connection()).await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(e)) => missing("Redis", &self.redis_url, &e.to_string()),
-            Err(_) => missing("Redis", &self.redis_url, "no answer"),
+            Ok(Err(e)) => missing("Redis", &format!("{:?}", self.settings.redis), &e.to_string()),
+            Err(_) => missing("Redis", &format!("{:?}", self.settings.redis), "no answer"),
         }
     }
 
     async fn ping_redis(&self) {
         let mut connection = self.connect_redis().await;
         if let Err(e) = redis::cmd("PING").query_async::<String>(&mut connection).await {
-            missing("Redis", &self.redis_url, &e.to_string());
+            missing("Redis", &format!("{:?}", self.settings.redis), &e.to_string());
         }
     }
 
     async fn ask_kafka(&self) {
-        let brokers = self.brokers.clone();
+        let settings = self.kafka().clone();
         let asked = tokio::task::spawn_blocking(move || {
-            let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &brokers).create()?;
+            let consumer: BaseConsumer = connection::client(&settings).create()?;
             consumer.fetch_metadata(None, ANSWER_WITHIN).map(drop)
         });
         if let Err(e) = asked.await.expect("asking kafka does not panic") {
-            missing("Kafka", &self.brokers, &e.to_string());
+            missing("Kafka", &self.kafka().brokers, &e.to_string());
         }
     }
 }

@@ -43,4 +43,11 @@ impl Fleet {
         let run = move || process::run("strata", &arguments, &environment, &input);
         tokio::task::spawn_blocking(run).await.expect("the tool is run")
     }
+
+    /// Runs the health check of a service, as a container does.
+    pub async fn healthcheck(&self, service: Service) -> Output {
+        let (arguments, environment) = (vec!["healthcheck".to_owned()], self.environment.clone());
+        let run = move || process::run(service.binary(), &arguments, &environment, &[]);
+        tokio::task::spawn_blocking(run).await.expect("the check is run")
+    }
 }

@@ -13,7 +13,7 @@ fn topic_name(test: &str) -> String {
 #[tokio::test]
 async fn records_come_back_as_they_were_produced() {
     // GIVEN a record with all it can have, and a tombstone
-    let kafka = Kafka::new(&Servers::from_env().await.brokers);
+    let kafka = Kafka::new(Servers::from_env().await.kafka());
     let topic = topic_name("round_trip");
     kafka.create(&topic, 3).await;
     let mut full = NewRecord::of("тело").key("ключ").at(1_740_214_574_049);
@@ -35,7 +35,7 @@ async fn records_come_back_as_they_were_produced() {
 #[tokio::test]
 async fn deleted_records_are_gone_for_good() {
     // GIVEN three records
-    let kafka = Kafka::new(&Servers::from_env().await.brokers);
+    let kafka = Kafka::new(Servers::from_env().await.kafka());
     let topic = topic_name("deleted");
     kafka.create(&topic, 1).await;
     let records: Vec<NewRecord> = ["a", "b", "c"].map(|body| NewRecord::of(body).partition(0)).to_vec();

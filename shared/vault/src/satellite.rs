@@ -4,9 +4,10 @@
 //! which their source sent them, where it says so. The version in force is the one that was sent last; among those
 //! sent at the same time, or without a word of it, the one that was loaded last.
 //!
-//! A record is stored when its hashdiff differs from the version just before it in either order, stored or in the
-//! same batch. So a late, older version neither hides a newer one nor is hidden by it, and both questions have an
-//! answer: what was known at a moment, and what was true.
+//! A record is stored when its hashdiff differs from the version just before it in either order, of those that were
+//! loaded before it. So a late, older version neither hides a newer one nor is hidden by it, and both questions have
+//! an answer: what was known at a moment, and what was true. What comes later never changes the decision, so reading
+//! records again, in whatever batches, stores nothing more.
 //!
 //! A value that both orders repeat is not stored a second time. So a late record that contradicts it holds until the
 //! next stored change: of A, A again, and B which was sent between them and came last, B is in force. Only a row for
@@ -76,63 +77,49 @@ pub struct StoredVersion {
 
 /// Keeps the records that change their parent, sorted by parent and time.
 ///
-/// **Shape**: `stored` must hold, for every parent and in both orders, the version just before its earliest record
-/// and all later ones; order does not matter. **Idempotent**: a record that is stored is not kept again.
+/// **Shape**: `stored` must hold, for every parent, the version just before its earliest record in both orders, and
+/// all later ones; order does not matter. **Idempotent**: a record that is stored is not kept again.
 pub fn changes<T>(mut records: Vec<SatelliteRecord<T>>, stored: &[StoredVersion]) -> Vec<SatelliteRecord<T>> {
-    let mut history: HashMap<Uuid, Vec<&StoredVersion>> = HashMap::new();
+    let mut known: HashMap<Uuid, Vec<Version>> = HashMap::new();
     for version in stored {
-        history.entry(version.parent).or_default().push(version);
+        let StoredVersion { parent, at, sent, hashdiff } = *version;
+        known.entry(parent).or_default().push(Version { at, sent, hashdiff });
     }
     records.sort_by_key(|record| (record.parent, record.at));
-    let mut changed = vec![false; records.len()];
-    let (mut versions, mut first) = (Vec::new(), 0);
-    for of_parent in records.chunk_by(|a, b| a.parent == b.parent) {
-        let known = history.get(&of_parent[0].parent).map_or(&[][..], Vec::as_slice);
-        versions.clear();
-        versions.extend(known.iter().map(|v| Version {
-            at: v.at,
-            sent: v.sent,
-            hashdiff: v.hashdiff,
-            record: None,
-        }));
-        versions.extend(of_parent.iter().zip(first..).map(|(r, index)| Version {
-            at: r.at,
-            sent: r.sent,
-            hashdiff: r.hashdiff,
-            record: Some(index),
-        }));
-        versions.sort_by_key(|version| version.at);
-        // Where the store has the place, that very record is there already.
-        versions.dedup_by_key(|version| version.at);
-        mark_changes(&versions, &mut changed);
-        versions.sort_by_key(|version| (version.sent, version.at));
-        mark_changes(&versions, &mut changed);
-        first += of_parent.len();
-    }
-    let mut changed = changed.into_iter();
-    records.retain(|_| changed.next().unwrap_or_default());
+    let (mut of, mut versions): (Option<Uuid>, Vec<Version>) = (None, Vec::new());
+    records.retain(|record| {
+        if of != Some(record.parent) {
+            of = Some(record.parent);
+            versions = known.remove(&record.parent).unwrap_or_default();
+        }
+        let version = Version { at: record.at, sent: record.sent, hashdiff: record.hashdiff };
+        let is_change = version.changes(&versions);
+        if is_change {
+            versions.push(version);
+        }
+        is_change
+    });
     records
 }
 
-/// A version of a parent, stored or in the batch.
+/// A version of a parent.
 struct Version {
     at: LoadPosition,
     sent: Sent,
     hashdiff: Uuid,
-    /// Where it stands among the records; none where it is stored.
-    record: Option<usize>,
 }
 
-/// Marks the records that differ from the version just before them.
-fn mark_changes(versions: &[Version], changed: &mut [bool]) {
-    let mut before = None;
-    for Version { hashdiff, record, .. } in versions {
-        if let Some(index) = record
-            && before != Some(hashdiff)
-        {
-            changed[*index] = true;
+impl Version {
+    /// True when it says something new after those of `versions` that were loaded before it.
+    fn changes(&self, versions: &[Self]) -> bool {
+        // Where the store has the place, that very record is there already.
+        if versions.iter().any(|version| version.at == self.at) {
+            return false;
         }
-        before = Some(hashdiff);
+        let before = || versions.iter().filter(|version| version.at < self.at);
+        let Some(loaded) = before().max_by_key(|version| version.at) else { return true };
+        let sent = before().filter(|version| version.sent <= self.sent).max_by_key(|v| (v.sent, v.at));
+        loaded.hashdiff != self.hashdiff || sent.is_some_and(|version| version.hashdiff != self.hashdiff)
     }
 }
 
@@ -241,28 +228,36 @@ mod tests {
     }
 
     proptest! {
-        /// However a batch is ordered, what it leaves tells the newest by both clocks, as of every moment.
+        /// Whatever came before, what is known at the moment of a record is what it says, and so is what is true
+        /// where nothing was sent after it. Reading all of it again, in other batches, stores nothing more.
         #[test]
-        fn both_orders_of_time_are_kept(picks in prop::collection::vec((0i64..12, 0i64..6, 0u8..3), 1..20)) {
+        fn both_orders_of_time_are_kept_and_reading_again_changes_nothing(
+            picks in prop::collection::vec((0i64..6, 0u8..3), 1..20),
+            split in 1usize..7,
+        ) {
             let records: Vec<_> = picks
                 .iter()
-                .enumerate()
-                .map(|(offset, &(loaded, at, value))| SatelliteRecord {
+                .zip(0i64..)
+                .map(|(&(at, value), loaded)| SatelliteRecord {
                     sent: (at > 0).then(|| time(at)),
-                    ..record(1, loaded, offset as i64, &value.to_string())
+                    ..record(1, loaded, loaded, &value.to_string())
                 })
                 .collect();
-            let kept = changes(records.clone(), &[]);
-            type Clock = fn(&SatelliteRecord<String>) -> (Sent, LoadPosition);
-            let clocks: [Clock; 2] = [|r| (None, r.at), |r| (r.sent, r.at)];
-            for clock in clocks {
-                for moment in records.iter().map(clock) {
-                    let newest = |all: &[SatelliteRecord<String>]| {
-                        let until = all.iter().filter(|r| clock(r) <= moment);
-                        until.max_by_key(|r| clock(r)).map(|r| r.hashdiff)
-                    };
-                    prop_assert_eq!(newest(&kept), newest(&records));
+            let mut stored = Vec::new();
+            for (index, record) in records.iter().enumerate() {
+                store(&mut stored, vec![record.clone()]);
+                prop_assert_eq!(stored.last().map(|version| version.hashdiff), Some(record.hashdiff));
+                if records[..index].iter().all(|earlier| earlier.sent <= record.sent) {
+                    prop_assert_eq!(in_force(&stored), Some(record.hashdiff));
                 }
+            }
+            let mut batched = Vec::new();
+            for chunk in records.chunks(split) {
+                store(&mut batched, chunk.to_vec());
+            }
+            prop_assert_eq!(&batched, &stored);
+            for chunk in records.chunks(split) {
+                prop_assert_eq!(values(changes(chunk.to_vec(), &stored)), Vec::<String>::new());
             }
         }
 

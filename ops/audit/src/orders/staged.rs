@@ -230,11 +230,9 @@ impl<'a> Version<'a> {
     }
 }
 
-/// An amount as dds hashes it: read by stg, written, and read again.
+/// An amount as dds hashes it.
 fn amount(text: &str) -> Option<String> {
-    let money: Money = serde_json::from_str(text).ok()?;
-    let money: Money = serde_json::from_str(&serde_json::to_string(&money).ok()?).ok()?;
-    Some(money.to_string())
+    Some(serde_json::from_str::<Money>(text).ok()?.to_string())
 }
 
 /// The orders that stg has and dds need not have yet.

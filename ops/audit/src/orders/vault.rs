@@ -7,6 +7,8 @@ use std::collections::HashSet;
 
 use strata_events::StageId;
 use strata_events::stream::ORDER;
+use strata_vault::model::{self, LOAD_SRC, Link};
+use strata_vault::models::{self, order};
 use strata_vault::{hashdiff, hub_key};
 use uuid::Uuid;
 
@@ -14,7 +16,7 @@ use super::super::keys::{Keys, Lists, Marks, Pairs, pair, short};
 use super::super::reader::Reader;
 use super::super::report::Check;
 use super::super::snapshot::Snapshot;
-use super::super::vault::{Hub, Link, Place, Places, RowChecks, Satellite};
+use super::super::vault::{Hub, Place, Places, RowChecks, Satellite, read_link, select};
 
 /// Orders whose histories are looked at in one statement.
 const CHUNK: usize = 20_000;
@@ -73,28 +75,16 @@ pub fn read(snapshot: &Snapshot<'_>, reader: &mut Reader) -> anyhow::Result<(Ord
         Places::new(snapshot, &[(StageId::Stg.as_str(), stg_topic), (StageId::Dds.as_str(), dds_topic)]);
 
     let (orders, order_ids, by_hand) = read_orders(reader, &mut hubs, dds_topic)?;
-    let users = Hub::read(reader, &mut hubs, "h_user", "h_user_pk", "user_id")?;
-    let products = Hub::read(reader, &mut hubs, "h_product", "h_product_pk", "product_id")?;
-    let categories = Hub::read(reader, &mut hubs, "h_category", "h_category_pk", "category_name")?;
-    let restaurants = Hub::read(reader, &mut hubs, "h_restaurant", "h_restaurant_pk", "restaurant_id")?;
+    let users = Hub::read(reader, &mut hubs, &models::USER)?;
+    let products = Hub::read(reader, &mut hubs, &order::PRODUCT)?;
+    let categories = Hub::read(reader, &mut hubs, &order::CATEGORY)?;
+    let restaurants = Hub::read(reader, &mut hubs, &order::RESTAURANT)?;
 
     let mut reading = Reading { reader, rows: &mut rows, places: &places, count: order_ids.len() };
-    let link = |table, key, hub: &'static str, column| (table, key, hub, column);
-    let (users_of, ordering) = reading.of_orders(
-        &orders,
-        &users,
-        link("l_order_user", "hk_order_user_pk", "h_user", "h_user_pk"),
-    )?;
-    let (products_of, ordered) = reading.of_orders(
-        &orders,
-        &products,
-        link("l_order_product", "hk_order_product_pk", "h_product", "h_product_pk"),
-    )?;
-    let (categories_of, in_orders) = reading.of_orders(
-        &orders,
-        &categories,
-        link("l_order_category", "hk_order_category_pk", "h_category", "h_category_pk"),
-    )?;
+    let (users_of, ordering) = reading.of_orders(&order::ORDER_USER, [&orders, &users.keys])?;
+    let (products_of, ordered) = reading.of_orders(&order::ORDER_PRODUCT, [&orders, &products.keys])?;
+    let (categories_of, in_orders) =
+        reading.of_orders(&order::ORDER_CATEGORY, [&orders, &categories.keys])?;
     let costs_of = reading.satellite_of_orders(&orders, COST)?;
     let statuses_of = reading.satellite_of_orders(&orders, STATUS)?;
     let menus = reading.menus(&products, &categories, &restaurants)?;
@@ -132,7 +122,8 @@ fn read_orders(
     dds_topic: &str,
 ) -> anyhow::Result<(Keys, Vec<i64>, Marks)> {
     let (mut keys, mut ids, mut by_hand) = (Keys::default(), Vec::new(), Marks::default());
-    reader.copy_out("select h_order_pk, order_id, load_src from dds.h_order", |row| {
+    let model::Hub { table, key, business_key, .. } = order::ORDER;
+    reader.copy_out(&select(table, &[key, business_key.name, LOAD_SRC.name]), |row| {
         let (key, id) = (row.uuid(0)?, row.bigint(1)?);
         check.compared += 1;
         let expected = hub_key(&id.to_string());
@@ -207,15 +198,9 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// Reads a link from orders to a hub: by order, and which rows of the hub it names.
-    fn of_orders(
-        &mut self,
-        orders: &Keys,
-        hub: &Hub,
-        (table, key, hub_table, column): (&'static str, &'static str, &'static str, &'static str),
-    ) -> anyhow::Result<(Lists<u32>, Marks)> {
+    fn of_orders(&mut self, link: &Link, hubs: [&Keys; 2]) -> anyhow::Result<(Lists<u32>, Marks)> {
         let (mut pairs, mut seen) = (Pairs::default(), Marks::default());
-        let hubs = [(orders, "h_order", "h_order_pk"), (&hub.keys, hub_table, column)];
-        Link { table, key, hubs }.read(self.reader, self.rows, |order, other| {
+        read_link(link, hubs, self.reader, self.rows, |order, other| {
             pairs.push(order, other);
             seen.set(other);
         })?;
@@ -252,16 +237,13 @@ impl Reading<'_> {
             filled: Marks::default(),
             selling: Marks::default(),
         };
-        let product = (&products.keys, "h_product", "h_product_pk");
-        let hubs = [product, (&restaurants.keys, "h_restaurant", "h_restaurant_pk")];
-        let sold_by = Link { table: "l_product_restaurant", key: "hk_product_restaurant_pk", hubs };
-        sold_by.read(self.reader, self.rows, |product, restaurant| {
+        let hubs = [&products.keys, &restaurants.keys];
+        read_link(&order::PRODUCT_RESTAURANT, hubs, self.reader, self.rows, |product, restaurant| {
             menus.sold.set(product);
             menus.selling.set(restaurant);
         })?;
-        let hubs = [product, (&categories.keys, "h_category", "h_category_pk")];
-        let belongs_to = Link { table: "l_product_category", key: "hk_product_category_pk", hubs };
-        belongs_to.read(self.reader, self.rows, |product, category| {
+        let hubs = [&products.keys, &categories.keys];
+        read_link(&order::PRODUCT_CATEGORY, hubs, self.reader, self.rows, |product, category| {
             menus.pairs.insert(pair(product, category));
             menus.sorted.set(product);
             menus.filled.set(category);
@@ -411,7 +393,7 @@ fn repeats(table: &str, hashdiff: &str) -> String {
          and v.load_seq % 4096 = v.load_seq_before % 4096 and v.load_seq > v.load_seq_before \
          and v.sent >= v.sent_before \
          and not exists (select from v as other where other.h_order_pk = v.h_order_pk \
-             and other.{hashdiff} <> v.{hashdiff} \
+             and other.{hashdiff} <> v.{hashdiff} and (other.load_dt, other.load_seq) < (v.load_dt, v.load_seq) \
              and (other.sent, other.load_dt, other.load_seq) > (v.sent_before, v.load_dt_before, v.load_seq_before) \
              and (other.sent, other.load_dt, other.load_seq) < (v.sent, v.load_dt, v.load_seq)) \
          and not exists (select from ops.dead_letters as d where d.replay_seq is not null \

@@ -7,6 +7,8 @@ use dds::search::rows::offers_hashdiff;
 use strata_events::StageId;
 use strata_events::stream::HOTEL_SEARCH;
 use strata_vault::hub_key;
+use strata_vault::models;
+use strata_vault::models::hotel_search::{ADVERTISER, HOTEL};
 
 use super::super::copy::Row;
 use super::super::keys::{Keys, Marks, pair, short};
@@ -88,9 +90,9 @@ pub fn read(
     withheld: &Withheld,
 ) -> anyhow::Result<(SearchVault, Vec<Check>)> {
     let mut hubs = Check::new("dds searches: keys of hubs are those of their business keys");
-    let users = Hub::read(reader, &mut hubs, "h_user", "h_user_pk", "user_id")?;
-    let hotels = Hub::read(reader, &mut hubs, "h_hotel", "h_hotel_pk", "hotel_id")?;
-    let advertisers = Hub::read(reader, &mut hubs, "h_advertiser", "h_advertiser_pk", "advertiser_name")?;
+    let users = Hub::read(reader, &mut hubs, &models::USER)?;
+    let hotels = Hub::read(reader, &mut hubs, &HOTEL)?;
+    let advertisers = Hub::read(reader, &mut hubs, &ADVERTISER)?;
     let touched = touched(&snapshot.redis.touched, [&users, &hotels, &advertisers]);
     let fold = Fold {
         users: vec![0; users.names.len()],

@@ -29,7 +29,7 @@ pub struct Args {
 /// Marks the chosen open dead letters. **Idempotent**: only open ones change.
 pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     args.filter.require_choice(args.all)?;
-    let pool = pg::pool(&settings.database_url, "strata")?;
+    let pool = pg::pool(&settings.postgres, "strata", settings.postgres.worker_connections);
     let _lock = OperatorLock::take(&pool).await?;
     let discard = concat!(
         "with chosen as (select d.id from ops.dead_letters as d where ",

@@ -77,7 +77,7 @@ struct Done {
 /// Replays the chosen dead letters.
 pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     args.filter.require_choice(args.all)?;
-    let pool = pg::pool(&settings.database_url, "strata")?;
+    let pool = pg::pool(&settings.postgres, "strata", settings.postgres.worker_connections);
     let mut lock = OperatorLock::take(&pool).await?;
     let resumed = sqlx::query_scalar("select count(*) from ops.dead_letters where status = 'replaying'");
     let mut done = Done { resumed: resumed.fetch_one(&pool).await?, ..Done::default() };

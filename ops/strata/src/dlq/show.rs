@@ -43,7 +43,7 @@ pub struct ShowArgs {
 
 /// Lists dead letters.
 pub async fn list(settings: &Settings, args: &ListArgs) -> anyhow::Result<ExitCode> {
-    let pool = pg::pool(&settings.database_url, "strata")?;
+    let pool = pg::pool(&settings.postgres, "strata", settings.postgres.worker_connections);
     let status = (args.status != "any").then_some(args.status.as_str());
     let count = concat!("select count(*) from ops.dead_letters as d where ", matching!());
     let total: i64 = args
@@ -105,7 +105,7 @@ fn print_table(letters: &[Letter]) {
 
 /// Shows a dead letter.
 pub async fn show(settings: &Settings, args: &ShowArgs) -> anyhow::Result<ExitCode> {
-    let pool = pg::pool(&settings.database_url, "strata")?;
+    let pool = pg::pool(&settings.postgres, "strata", settings.postgres.worker_connections);
     let select = concat!("select ", columns!(), " from ops.dead_letters as d where d.id = $1");
     let letter: Option<Letter> = sqlx::query_as(select)
         .bind(args.id)

@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::TryStreamExt as _;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Script};
+use redis::{AsyncConnectionConfig, Script};
 use sqlx::{PgPool, Postgres, Transaction};
 use strata_events::StageId;
 use strata_events::stream::HOTEL_SEARCH;
@@ -115,7 +115,9 @@ struct Rebuild {
 impl Rebuild {
     async fn connect(settings: &Settings) -> anyhow::Result<Self> {
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(REDIS_TIMEOUT));
-        let redis = Client::open(settings.redis_url.expose())?
+        let redis = settings
+            .redis
+            .client()
             .get_multiplexed_async_connection_with_config(&config)
             .await
             .context("Redis does not answer; is it up? (make servers)")?;

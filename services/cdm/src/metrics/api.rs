@@ -7,12 +7,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
-use redis::aio::ConnectionManager;
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
 use strata_runtime::config::Secret;
 use strata_runtime::http::{ApiError, Checked, require_api_key};
-use strata_runtime::redis::MetricsKeys;
+use strata_runtime::redis::{Connection, MetricsKeys};
 use tower_http::cors::{Any, CorsLayer};
 
 use super::ranking::{Cursor, Page, Ranking};
@@ -35,7 +34,7 @@ struct Metrics {
 }
 
 /// The routes of the metrics. Any web page may read those that tell of nobody; users want the key.
-pub fn routes(redis: ConnectionManager, keys: MetricsKeys, key: Option<Secret>) -> Router {
+pub fn routes(redis: Connection, keys: MetricsKeys, key: Option<Secret>) -> Router {
     let cors = CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]).expose_headers([
         NEXT_CURSOR,
         LIMIT,

@@ -4,8 +4,8 @@
 //! member that was pushed down would show twice. With the key, none shows twice, and only a member that
 //! overtakes the cursor while it is read is missed.
 
-use redis::aio::ConnectionManager;
 use redis::{RedisResult, Script};
+use strata_runtime::redis::Connection;
 
 /// The last member that a page showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,13 +51,13 @@ pub struct Page {
 /// Reads pages of sorted sets.
 #[derive(Clone)]
 pub struct Ranking {
-    redis: ConnectionManager,
+    redis: Connection,
     read: Script,
 }
 
 impl Ranking {
     /// Prepares the script.
-    pub fn new(redis: ConnectionManager) -> Self {
+    pub fn new(redis: Connection) -> Self {
         Self { redis, read: Script::new(include_str!("../../lua/read_ranking.lua")) }
     }
 

@@ -2,19 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use redis::aio::ConnectionManager;
 use redis::{AsyncCommands as _, RedisResult, Script, ScriptInvocation};
 use strata_events::Origin;
 use strata_runtime::kafka::StageError;
 use strata_runtime::kafka::stage::Span;
-use strata_runtime::redis::MetricsKeys;
+use strata_runtime::redis::{Connection, MetricsKeys};
 
 use super::delta::Delta;
 use crate::watermark::{Lane, Watermarks};
 
 /// The metrics of one fleet.
 pub struct MetricsStore {
-    redis: ConnectionManager,
+    redis: Connection,
     keys: MetricsKeys,
     apply: Script,
     initialize: Script,
@@ -22,7 +21,7 @@ pub struct MetricsStore {
 
 impl MetricsStore {
     /// Binds the store to its keys.
-    pub fn new(redis: ConnectionManager, keys: MetricsKeys) -> Self {
+    pub fn new(redis: Connection, keys: MetricsKeys) -> Self {
         Self {
             redis,
             keys,

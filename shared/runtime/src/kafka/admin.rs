@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::connection;
 use super::producer::MAX_RECORD_BYTES;
 use crate::config::KafkaSettings;
 
@@ -44,8 +44,5 @@ pub fn answers(settings: &KafkaSettings, within: Duration) -> bool {
 }
 
 fn client(settings: &KafkaSettings) -> Result<AdminClient<DefaultClientContext>, KafkaError> {
-    ClientConfig::new()
-        .set("bootstrap.servers", &settings.brokers)
-        .set("reconnect.backoff.max.ms", "1000")
-        .create()
+    connection::client(settings).create()
 }

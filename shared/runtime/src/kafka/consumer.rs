@@ -12,13 +12,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use serde::Deserialize;
 
+use super::connection::{self, Refusals};
 use super::record::Record;
 use crate::config::{BatchSettings, KafkaSettings};
 use crate::metrics::lag::Lag;
@@ -44,6 +44,7 @@ pub struct Assignment {
 struct Context {
     assignment: Mutex<Assignment>,
     lag: Lag,
+    refusals: Refusals,
     /// Another consumer has taken its place.
     retired: AtomicBool,
 }
@@ -69,9 +70,9 @@ struct PartitionStatistics {
 }
 
 impl Context {
-    fn new(lag: Lag, epoch: u64) -> Self {
+    fn new(lag: Lag, refusals: Refusals, epoch: u64) -> Self {
         let assignment = Mutex::new(Assignment { epoch, partitions: None });
-        Self { assignment, lag, retired: AtomicBool::new(false) }
+        Self { assignment, lag, refusals, retired: AtomicBool::new(false) }
     }
 
     fn change(&self, partitions: Option<Vec<i32>>) {
@@ -94,7 +95,7 @@ impl Context {
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(error = %error, reason, "kafka consumer");
+        self.refusals.heard(&error, reason);
     }
 
     /// Learns where the partitions end, without a question of its own to Kafka.
@@ -152,8 +153,15 @@ pub struct Source {
 
 impl Source {
     /// Joins the group.
-    pub fn subscribe(settings: &KafkaSettings, group: &str, topic: &str) -> KafkaResult<Self> {
-        let consumer = connect(settings, group, Context::new(Lag::of(topic), 0))?;
+    ///
+    /// `refusals` take what the consumer hears against its connection.
+    pub fn subscribe(
+        settings: &KafkaSettings,
+        group: &str,
+        topic: &str,
+        refusals: Refusals,
+    ) -> KafkaResult<Self> {
+        let consumer = connect(settings, group, Context::new(Lag::of(topic), refusals, 0))?;
         consumer.subscribe(&[topic])?;
         let (topic, group, settings) = (topic.into(), group.to_owned(), settings.clone());
         Ok(Self { topic, group, settings, consumer, committed: Instant::now(), moved: false })
@@ -161,7 +169,11 @@ impl Source {
 
     /// Joins the group with a new consumer and leaves it with the old one.
     pub fn join_again(&mut self) -> KafkaResult<()> {
-        let context = Context::new(self.lag().clone(), self.assignment().epoch + 1);
+        let context = Context::new(
+            self.lag().clone(),
+            self.consumer.context().refusals.clone(),
+            self.assignment().epoch + 1,
+        );
         let fresh = connect(&self.settings, &self.group, context)?;
         fresh.subscribe(&[&self.topic])?;
         let old = mem::replace(&mut self.consumer, fresh);
@@ -231,6 +243,7 @@ impl Source {
     /// First offset that Kafka holds, and the one after its last.
     pub fn watermarks(&self, partition: i32, within: Duration) -> KafkaResult<(i64, i64)> {
         let marks = self.consumer.fetch_watermarks(&self.topic, partition, within)?;
+        self.consumer.context().refusals.over();
         self.lag().reached(partition, marks.1);
         Ok(marks)
     }
@@ -299,8 +312,7 @@ impl Source {
 }
 
 fn connect(settings: &KafkaSettings, group: &str, context: Context) -> KafkaResult<BaseConsumer<Context>> {
-    ClientConfig::new()
-        .set("bootstrap.servers", &settings.brokers)
+    connection::client(settings)
         .set("group.id", group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -314,7 +326,6 @@ fn connect(settings: &KafkaSettings, group: &str, context: Context) -> KafkaResu
         // Read ahead little: a fetched chunk is unpacked as a whole, and what waits there is resident.
         .set("fetch.message.max.bytes", "131072")
         .set("queued.max.messages.kbytes", "1024")
-        .set("reconnect.backoff.max.ms", "1000")
         .set("topic.metadata.refresh.interval.ms", "30000")
         .set("statistics.interval.ms", "1000")
         .create_with_context(context)
@@ -348,7 +359,8 @@ mod tests {
         ensure_topics(&settings, std::slice::from_ref(&topic))
             .await
             .expect("kafka does not answer: make servers");
-        let source = Source::subscribe(&settings, &topic, &topic).expect("a consumer");
+        let source =
+            Source::subscribe(&settings, &topic, &topic, Refusals::new(&settings)).expect("a consumer");
         while source.assignment().partitions.is_none() {
             source.idle(IDLE_POLL);
         }
@@ -364,7 +376,7 @@ mod tests {
         start().expect("a start");
         drop(source);
         let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", &settings.brokers).create().expect("a client");
+            connection::client(&settings).create().expect("a client");
         admin.delete_topics(&[&topic], &AdminOptions::new()).await.expect("the topic is gone");
     }
 }

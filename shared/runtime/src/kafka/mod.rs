@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod astray;
+pub mod connection;
 pub mod consumer;
 pub mod dead_letter;
 pub mod entrance;

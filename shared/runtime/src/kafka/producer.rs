@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
@@ -16,6 +16,7 @@ use rdkafka::{ClientContext, Message as _};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
+use super::connection::{self, Refusals};
 use super::record::Output;
 use crate::config::KafkaSettings;
 use crate::failpoint;
@@ -90,11 +91,11 @@ impl Acks {
     }
 }
 
-struct Context;
+struct Context(Refusals);
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(error = %error, reason, "kafka producer");
+        self.0.heard(&error, reason);
     }
 }
 
@@ -113,14 +114,16 @@ type Inner = BaseProducer<Context>;
 #[derive(Clone)]
 pub struct Producer {
     settings: Arc<KafkaSettings>,
+    refusals: Refusals,
     inner: Arc<Mutex<Arc<Inner>>>,
 }
 
 impl Producer {
     /// Makes a producer; connects in the background.
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
-        let inner = Arc::new(Mutex::new(create(settings)?));
-        Ok(Self { settings: Arc::new(settings.clone()), inner })
+        let refusals = Refusals::new(settings);
+        let inner = Arc::new(Mutex::new(create(settings, refusals.clone())?));
+        Ok(Self { settings: Arc::new(settings.clone()), refusals, inner })
     }
 
     fn current(&self) -> Arc<Inner> {
@@ -185,7 +188,7 @@ impl Producer {
     /// Replaces the client; what waits for the old one is refused when that ends, and is sent again by whoever
     /// sent it.
     pub fn renew(&self) {
-        match create(&self.settings) {
+        match create(&self.settings, self.refusals.clone()) {
             Ok(fresh) => *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = fresh,
             Err(e) => tracing::error!(error = %e, "kafka producer cannot be replaced"),
         }
@@ -203,9 +206,25 @@ impl Producer {
         Ok(found.map_or(0, |found| i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)))
     }
 
-    /// Asks a broker for its metadata.
-    pub fn is_reachable(&self, timeout: Duration) -> bool {
-        self.current().client().fetch_metadata(None, timeout).is_ok()
+    /// Asks a broker for its metadata; the error says what keeps us from it. Blocks the thread.
+    pub fn ask(&self, timeout: Duration) -> Result<(), String> {
+        match self.current().client().fetch_metadata(None, timeout) {
+            Ok(_) => {
+                self.refusals.over();
+                Ok(())
+            }
+            Err(_) => Err(self.refusal().unwrap_or_else(|| "unreachable".to_owned())),
+        }
+    }
+
+    /// What Kafka has against our connection, as a predicate of it.
+    pub fn refusal(&self) -> Option<String> {
+        self.refusals.current()
+    }
+
+    /// What all clients of one loop hear against their connections.
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 }
 
@@ -219,9 +238,8 @@ fn refusal(error: &KafkaError, topic: &str, partition: i32) -> ProduceError {
     }
 }
 
-fn create(settings: &KafkaSettings) -> Result<Arc<Inner>, KafkaError> {
-    let inner: Inner = ClientConfig::new()
-        .set("bootstrap.servers", &settings.brokers)
+fn create(settings: &KafkaSettings, refusals: Refusals) -> Result<Arc<Inner>, KafkaError> {
+    let inner: Inner = connection::client(settings)
         .set("enable.idempotence", "true")
         .set("enable.gapless.guarantee", "true")
         .set("acks", "all")
@@ -232,10 +250,9 @@ fn create(settings: &KafkaSettings) -> Result<Arc<Inner>, KafkaError> {
         .set("batch.size", "524288")
         .set("message.max.bytes", MAX_RECORD_BYTES.to_string())
         .set("queue.buffering.max.kbytes", QUEUE_KBYTES)
-        .set("reconnect.backoff.max.ms", "1000")
         // librdkafka warns at every start that the gapless guarantee is young; its errors still show.
         .set_log_level(RDKafkaLogLevel::Error)
-        .create_with_context(Context)?;
+        .create_with_context(Context(refusals))?;
     let inner = Arc::new(inner);
     let watched = Arc::downgrade(&inner);
     // A thread of our own: the client's would take its acknowledgements in slices of 100 ms.

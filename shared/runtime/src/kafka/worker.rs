@@ -89,6 +89,16 @@ pub struct Worker<S> {
     status: Arc<WorkerStatus>,
 }
 
+impl<S> Worker<S> {
+    /// What the loop waits for while Kafka is of no use.
+    fn waiting_for_kafka(&self) -> String {
+        match self.producer.refusal() {
+            Some(refusal) => format!("kafka: {refusal}"),
+            None => "waiting for kafka".to_owned(),
+        }
+    }
+}
+
 impl<S: Stage> Worker<S> {
     /// Makes a loop that is not running yet; large batches are written by all `stages` side by side.
     ///
@@ -112,14 +122,14 @@ impl<S: Stage> Runnable for Worker<S> {
         let _entered = handle.enter();
         while let Err(e) = handle.block_on(ensure_topics(&worker.settings.kafka, &worker.settings.topics)) {
             tracing::warn!(error = %e, "waiting for kafka to create topics");
-            worker.status.waiting("waiting for kafka");
+            worker.status.waiting(worker.waiting_for_kafka());
             if handle.block_on(timeout(BACKOFF_MAX, token.cancelled())).is_ok() {
                 return Ok(());
             }
         }
         let WorkerSettings { stage, topic, kafka, .. } = &worker.settings;
         let group = format!("{}{stage}-{topic}", kafka.group_prefix);
-        let source = Source::subscribe(kafka, &group, topic)?;
+        let source = Source::subscribe(kafka, &group, topic, worker.producer.refusals().clone())?;
         let astray = Astray::new(kafka);
         let latency = Latency::of(worker.settings.stream);
         names::announce_stream(worker.settings.stream);
@@ -524,7 +534,10 @@ impl<S: Stage> Loop<'_, S> {
     /// Reports the trouble, waits a little while serving the group, and has the position found again.
     fn recover(&mut self, trouble: Trouble) {
         self.epoch = 0;
-        let Some(Described { cause, message, error }) = trouble.describe() else { return };
+        let Some(Described { cause, mut message, error }) = trouble.describe() else { return };
+        if cause == "kafka" {
+            message = self.worker.waiting_for_kafka();
+        }
         metrics::counter!(names::RETRIES, "stream" => self.worker.settings.stream, "cause" => cause)
             .increment(1);
         if matches!(cause, "lost" | "operator" | "silent") {

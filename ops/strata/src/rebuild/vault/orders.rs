@@ -53,7 +53,7 @@ pub async fn fill(
     bar: &ProgressBar,
 ) -> anyhow::Result<LeftOut> {
     let keys = ReferenceKeys { prefix: settings.redis_prefix.clone() };
-    let mut reference = ReferenceCache::new(redis::connect(&settings.redis_url)?, keys);
+    let mut reference = ReferenceCache::new(redis::connect(&settings.redis), keys);
     let mut left_out = LeftOut::new();
     let mut place = 0;
     while place < staged {
