@@ -53,8 +53,10 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=15s CMD ["/usr/local/bin/
 ENTRYPOINT ["/usr/local/bin/cdm"]
 CMD ["serve"]
 
-# The operator's tool: docker compose run --rm strata status
+# The control plane: the console (serve), migrations, and the operator's tool:
+# docker compose run --rm strata status
 FROM runtime AS strata
 COPY --from=build /out/strata /usr/local/bin/strata
+EXPOSE 5015
 ENTRYPOINT ["/usr/local/bin/strata"]
 CMD ["status"]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The four services as processes of this machine, from target/release.
+# The four services and the console as processes of this machine, from target/release.
 #   scripts/fleet.sh start|stop|status|urls
 set -euo pipefail
 
@@ -7,11 +7,12 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 export_service_env
 
-SERVICES=(stg dds cdm data-source)
+SERVICES=(stg dds cdm data-source console)
 START_SECONDS=30
 STOP_SECONDS=12
 
-binary_of() { echo "$TARGET_DIR/release/$1"; }
+# The console is the tool itself, serving.
+binary_of() { echo "$TARGET_DIR/release/${1/#console/strata}"; }
 
 port_variable() {
     local name=${1^^}_PORT
@@ -51,7 +52,7 @@ as_wanted() {
 
 migrate() {
     note "migrating the warehouse"
-    "$(binary_of stg)" migrate || die "the migration failed"
+    "$(binary_of strata)" migrate || die "the migration failed"
 }
 
 # Fills START with the services to start; dies when one cannot be.
@@ -169,11 +170,12 @@ The fleet is up:
   stg          $(url_of stg)   GET /health, /metrics
   dds          $(url_of dds)   GET /health, /metrics
   cdm          $(url_of cdm)   GET /users, /hotels, /counters/...
+  console      $(url_of console)   the dashboard, for a browser
   Postgres     $(postgres_url)
   Redis        $(redis_url)
   Kafka        $KAFKA_BROKERS
 
-The dashboard:  $(url_of cdm)/
+The dashboard:  $(url_of console)/
 
 Go on:
   curl -H 'content-type: application/json' -d '{"N": 1000}' $push

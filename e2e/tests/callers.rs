@@ -22,12 +22,14 @@ const CHANGES: [(&str, &str, &str); 5] = [
     ("PUT", "/reference/restaurants", "{}"),
 ];
 
-/// Everything of cdm that tells of one person.
-const PERSONAL: [&str; 4] = [
-    "/counters/users/d3275d9d9530440ea2b0be23/products",
-    "/counters/users/d3275d9d9530440ea2b0be23/categories",
-    "/users",
-    "/dashboard/people",
+/// Everything that tells of one person.
+const PERSONAL: [(Service, &str); 6] = [
+    (Service::Cdm, "/counters/users/d3275d9d9530440ea2b0be23/products"),
+    (Service::Cdm, "/counters/users/d3275d9d9530440ea2b0be23/categories"),
+    (Service::Cdm, "/users"),
+    (Service::Console, "/dashboard/users/d3275d9d9530440ea2b0be23/products"),
+    (Service::Console, "/dashboard/users/d3275d9d9530440ea2b0be23/categories"),
+    (Service::Console, "/dashboard/people"),
 ];
 
 #[tokio::test]
@@ -70,10 +72,11 @@ async fn a_change_that_another_web_page_asks_for_is_refused_with_the_key_and_wit
                 assert_ne!(answer.status, 403, "{method} {path} {from:?}: {}", answer.body);
             }
         }
-        // AND so it is with what cdm takes
+        // AND so it is with what the console takes
+        fleet.launch_console().await;
         let from = [("content-type", "application/json"), ("origin", "http://evil.example")];
         let push = fleet
-            .request(Service::Cdm, "POST", "/dashboard/push", &from, Some("{\"N\": 1}".to_owned()))
+            .request(Service::Console, "POST", "/dashboard/push", &from, Some("{\"N\": 1}".to_owned()))
             .await;
         assert_eq!(push.status, 403, "{}", push.body);
         // AND none of the refused was carried out
@@ -94,21 +97,23 @@ async fn a_change_that_another_web_page_asks_for_is_refused_with_the_key_and_wit
 async fn what_tells_of_one_person_wants_the_key_too() {
     // GIVEN a fleet with a key
     let fleet = Fleet::launch_with(&[("APIKEY", KEY)]).await;
-    for path in PERSONAL {
+    fleet.launch_console().await;
+    for (service, path) in PERSONAL {
         // WHEN it is asked for without, or with another THEN that is refused
         for headers in [&[][..], &[("APIKEY", "another")]] {
-            let answer = fleet.request(Service::Cdm, "GET", path, headers, None).await;
+            let answer = fleet.request(service, "GET", path, headers, None).await;
             assert_eq!(answer.status, 401, "{path} {headers:?}: {}", answer.body);
         }
         // AND with the key it is told
-        let answer = fleet.request(Service::Cdm, "GET", path, &[("APIKEY", KEY)], None).await;
+        let answer = fleet.request(service, "GET", path, &[("APIKEY", KEY)], None).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
     }
     // AND no other page of a browser reads who the users are, where there is no key
     let open = Fleet::launch().await;
+    open.launch_console().await;
     let origin = ("origin", "https://travel.example");
-    for path in PERSONAL {
-        let answer = open.request(Service::Cdm, "GET", path, &[origin], None).await;
+    for (service, path) in PERSONAL {
+        let answer = open.request(service, "GET", path, &[origin], None).await;
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, None), "{path}");
     }
 }

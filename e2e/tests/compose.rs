@@ -3,8 +3,9 @@
 use std::process::Command;
 
 /// Published ports: the service, the variable that says on which address, the variable of the port.
-const PUBLISHED: [(&str, &str, &str); 10] = [
+const PUBLISHED: [(&str, &str, &str); 11] = [
     ("data-source", "BIND_ADDRESS", "DATA_SOURCE_PORT"),
+    ("console", "BIND_ADDRESS", "CONSOLE_PORT"),
     ("ports", "BIND_ADDRESS", "STG_PORT"),
     ("ports", "BIND_ADDRESS", "DDS_PORT"),
     ("ports", "BIND_ADDRESS", "CDM_PORT"),

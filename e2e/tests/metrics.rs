@@ -82,9 +82,14 @@ impl Scrape {
     }
 }
 
+/// Every program that shows metrics.
+fn all() -> impl Iterator<Item = Service> {
+    Service::ALL.into_iter().chain([Service::Console])
+}
+
 /// Names of all documented metrics.
 pub fn documented_names() -> BTreeSet<String> {
-    Service::ALL.into_iter().flat_map(|service| documented(service).into_keys()).collect()
+    all().flat_map(|service| documented(service).into_keys()).collect()
 }
 
 /// The documented metrics of a service.
@@ -94,6 +99,7 @@ fn documented(service: Service) -> BTreeMap<String, Metric> {
         Service::Stg => "R",
         Service::Dds => "V",
         Service::Cdm => "M",
+        Service::Console => "C",
     };
     let (table, _) = DOC.split_once("\n## ").expect("the table comes first");
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
@@ -126,7 +132,7 @@ async fn exercise(fleet: &Fleet) {
     fleet.at_rest(SOON).await;
     fleet.searches_at_rest(SOON).await;
     eventually(SOON, "metrics of the reconcile", async || {
-        let scrape = Scrape::of(fleet, Service::Cdm).await;
+        let scrape = Scrape::of(fleet, Service::Console).await;
         if scrape.sum("strata_reconcile_differences", &[]) == 2.0 {
             Ok(())
         } else {
@@ -140,8 +146,9 @@ async fn exercise(fleet: &Fleet) {
 async fn every_service_shows_the_documented_metrics_and_no_others() {
     // GIVEN a fleet that has seen good and bad events and a reconcile
     let fleet = launch(&[]).await;
+    fleet.launch_console().await;
     exercise(&fleet).await;
-    for service in Service::ALL {
+    for service in all() {
         // Requests show with the next scrape.
         Scrape::of(&fleet, service).await;
         // WHEN a service is scraped

@@ -21,8 +21,9 @@ async fn schemathesis(fleet: &Fleet, service: Service) -> Result<String, String>
 async fn every_service_answers_as_its_description_says() {
     // GIVEN a fleet
     let fleet = launch(&[]).await;
+    fleet.launch_console().await;
     let readers = [Service::Stg, Service::Dds, Service::Cdm];
-    for service in readers.into_iter().chain([Service::DataSource]) {
+    for service in readers.into_iter().chain([Service::Console, Service::DataSource]) {
         if service == Service::DataSource {
             // It is asked for hundreds of thousands of events: nobody has to read them.
             for reader in readers {
@@ -40,7 +41,8 @@ async fn every_service_answers_as_its_description_says() {
 #[tokio::test]
 async fn the_page_at_docs_needs_nothing_from_elsewhere() {
     let fleet = Fleet::launch().await;
-    for service in Service::ALL {
+    fleet.launch_console().await;
+    for service in Service::ALL.into_iter().chain([Service::Console]) {
         // GIVEN the page of a service
         let (status, content_type, page) = fleet.text(service, "/docs").await;
         assert_eq!((status, content_type.as_str()), (200, "text/html; charset=utf-8"));

@@ -1,4 +1,4 @@
-//! The dashboard, in a browser.
+//! The dashboard of the console, in a browser.
 
 mod browser;
 
@@ -16,7 +16,8 @@ const SENT: &str = r#"[data-service="data-source"] [data-stream="order"] [data-f
 
 /// Opens the dashboard of a fleet and waits until it is live.
 async fn open(fleet: &Fleet) -> Browser {
-    let browser = Browser::open(&fleet.url(Service::Cdm)).await;
+    fleet.launch_console().await;
+    let browser = Browser::open(&fleet.url(Service::Console)).await;
     browser.shows("#connection", "live").await;
     browser.has(SENT).await;
     browser
@@ -111,14 +112,14 @@ async fn what_is_down_shows_as_down_and_the_page_comes_back_by_itself() {
     browser.has(r#"[data-service="dds"][data-state="down"]"#).await;
     browser.shows("#verdict", "dds is down").await;
     browser.has(r#"[data-service="stg"][data-state="ok"]"#).await;
-    // AND WHEN the service behind the page stops too, while it is looked at
-    let stopped = fleet.terminate(Service::Cdm).await;
+    // AND WHEN the console itself stops, while it is looked at
+    let stopped = fleet.terminate(Service::Console).await;
     // THEN that does not take until the deadline, and the page says what is wrong
     assert!(stopped.status.success() && stopped.took < Duration::from_secs(6), "{stopped:?}");
-    browser.shows("#connection", "cdm does not answer").await;
+    browser.shows("#connection", "the console does not answer").await;
     // AND WHEN both are back
     fleet.start(Service::Dds);
-    fleet.start(Service::Cdm);
+    fleet.start(Service::Console);
     // THEN the page is too
     browser.shows("#connection", "live").await;
     browser.shows("#verdict", "All layers are current").await;
@@ -185,9 +186,9 @@ async fn a_push_wants_the_key_of_the_fleet_and_says_so() {
     browser.click("#recent button").await;
     browser.has("#counters .band").await;
     // AND what data-source refuses is passed on, as is that it does not answer
-    let push = async |body: &Value| fleet.post(Service::Cdm, "/dashboard/push", body).await;
+    let push = async |body: &Value| fleet.post(Service::Console, "/dashboard/push", body).await;
     assert_eq!(push(&json!({"N": 0})).await.status, 401);
-    let plain = fleet.post_as(Service::Cdm, "/dashboard/push", "text/plain", "{}".to_owned()).await;
+    let plain = fleet.post_as(Service::Console, "/dashboard/push", "text/plain", "{}".to_owned()).await;
     assert_eq!(plain.status, 415, "{}", plain.body);
     fleet.terminate(Service::DataSource).await;
     let silent = push(&json!({"N": 1})).await;

@@ -1,5 +1,6 @@
 //! `strata reconcile`: silent where all layers agree, and loud about a single row.
 
+mod schedule;
 mod tampered;
 mod values;
 mod victims;

@@ -33,17 +33,24 @@ pub use report::{Check, Report};
 use searches::vault::SearchVault;
 use snapshot::Snapshot;
 
-/// Compares the layers. What it finds is kept by [`Report::store`].
-pub async fn reconcile(settings: &Settings) -> anyhow::Result<Report> {
+/// Says which step begins, in words for people.
+type Progress<'a> = &'a (dyn Fn(&str) + Sync);
+
+/// Compares the layers and tells each step that begins. What it finds is kept by [`Report::store`].
+pub async fn reconcile(
+    settings: &Settings,
+    progress: impl Fn(&str) + Send + Sync + 'static,
+) -> anyhow::Result<Report> {
     let started = Instant::now();
     let (own, fleet) = (settings.clone(), Fleet::connect(settings)?);
-    let mut report = tokio::task::spawn_blocking(move || inspect(&own, &fleet)).await??;
+    let mut report = tokio::task::spawn_blocking(move || inspect(&own, &fleet, &progress)).await??;
     report.took = started.elapsed();
     Ok(report)
 }
 
 /// Runs all checks. Blocks.
-fn inspect(settings: &Settings, fleet: &Fleet) -> anyhow::Result<Report> {
+fn inspect(settings: &Settings, fleet: &Fleet, progress: Progress<'_>) -> anyhow::Result<Report> {
+    progress("taking a snapshot of all servers");
     let (snapshot, mut reader) = Snapshot::take(settings, fleet)?;
     let mut report = Report::default();
     report.checks.extend([
@@ -53,8 +60,8 @@ fn inspect(settings: &Settings, fleet: &Fleet) -> anyhow::Result<Report> {
     ]);
     letters::check(&snapshot, &mut report);
     let (orders, searches) = std::thread::scope(|scope| {
-        let searches = scope.spawn(|| inspect_searches(&snapshot, fleet));
-        let orders = inspect_orders(&snapshot, fleet, &mut reader);
+        let searches = scope.spawn(|| inspect_searches(&snapshot, fleet, progress));
+        let orders = inspect_orders(&snapshot, fleet, &mut reader, progress);
         let searches = searches.join().map_err(|_| anyhow::anyhow!("the checks of the searches panicked"))?;
         anyhow::Ok((orders?, searches?))
     })?;
@@ -71,16 +78,21 @@ fn inspect_orders(
     snapshot: &Snapshot<'_>,
     fleet: &Fleet,
     reader: &mut Reader,
+    progress: Progress<'_>,
 ) -> anyhow::Result<(OrderVault, Report)> {
     let mut report = Report::default();
+    progress("orders: vault");
     let (mut vault, in_vault) = orders::vault::read(snapshot, reader)?;
+    progress("orders: raw layer against the vault");
     let mut staged = orders::staged::check(snapshot, reader, &mut vault)?;
+    progress("orders: Kafka against the raw layer");
     let (inputs, note) = inputs::check_orders(snapshot, fleet, &vault, &staged)?;
     report.notes.push(note);
     report.notes.append(&mut staged.notes);
     report.checks.push(inputs);
     report.checks.append(&mut staged.checks);
     report.checks.extend(in_vault);
+    progress("orders: counters against the vault");
     let waiting = orders::counters::waiting(snapshot)?;
     if waiting.messages > 0 {
         report.notes.push(format!("{} announcements are on their way from dds to cdm", waiting.messages));
@@ -95,7 +107,11 @@ fn inspect_orders(
     Ok((vault, report))
 }
 
-fn inspect_searches(snapshot: &Snapshot<'_>, fleet: &Fleet) -> anyhow::Result<(SearchVault, Report)> {
+fn inspect_searches(
+    snapshot: &Snapshot<'_>,
+    fleet: &Fleet,
+    progress: Progress<'_>,
+) -> anyhow::Result<(SearchVault, Report)> {
     let mut report = Report::default();
     let reader = &mut snapshot.reader().context("the second connection")?;
     let withheld = metrics::withheld(snapshot)?;
@@ -104,9 +120,12 @@ fn inspect_searches(snapshot: &Snapshot<'_>, fleet: &Fleet) -> anyhow::Result<(S
             .notes
             .push(format!("{} searches are on their way from dds to Redis, or dead letters", withheld.len()));
     }
+    progress("searches: vault and metrics");
     let (mut vault, in_vault) = searches::vault::read(snapshot, reader, &withheld)?;
     let counted = searches::counted::check(&snapshot.redis, &vault);
+    progress("searches: raw layer against the vault");
     let mut staged = searches::staged::check(snapshot, reader, &mut vault)?;
+    progress("searches: Kafka against the raw layer");
     let (inputs, note) = inputs::check_searches(snapshot, fleet, &vault, &staged)?;
     report.notes.push(note);
     report.notes.append(&mut staged.notes);

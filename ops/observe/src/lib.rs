@@ -17,4 +17,4 @@ pub use observer::Observer;
 pub use range::{Ranges, read_ranges};
 pub use services::Service;
 pub use snapshot::Snapshot;
-pub use store::last_reconcile;
+pub use store::{last_reconcile, reconcile_is_due};

@@ -1,6 +1,7 @@
 //! What the stores know of the fleet: where the stages stand, what they refused, what was proven.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use redis::{AsyncCommands as _, RedisResult};
@@ -61,4 +62,10 @@ pub async fn last_reconcile(pool: &PgPool) -> sqlx::Result<Option<Reconcile>> {
         checks,
         differences,
     }))
+}
+
+/// True where the last reconcile ended longer ago than this, or never did.
+pub async fn reconcile_is_due(pool: &PgPool, every: Duration) -> sqlx::Result<bool> {
+    let statement = include_str!("../sql/select_reconcile_is_due.sql");
+    sqlx::query_scalar(statement).bind(every.as_secs_f64()).fetch_one(pool).await
 }

@@ -1,4 +1,4 @@
-//! `strata`: the operator's tool.
+//! `strata`: the control plane as one program, a command line and the console.
 
 mod dlq;
 mod ingest;
@@ -19,7 +19,7 @@ use std::process::{self, ExitCode};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use strata_observe::{fleet, services};
-use strata_runtime::{Settings, tls};
+use strata_runtime::{Settings, pg, tls};
 
 /// Pushes events through the fleet and shows where they are.
 ///
@@ -33,6 +33,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Tool(Tool),
+    /// Serves the console.
+    Serve,
+    /// Asks the console on this machine for its health; for containers.
+    #[command(hide = true)]
+    Healthcheck,
+}
+
+/// What runs to its end.
+#[derive(Subcommand)]
+enum Tool {
     /// Has data-source generate events.
     Push(push::Args),
     /// Sends a file of events, or standard input; fails when a line is rejected.
@@ -49,6 +61,8 @@ enum Command {
     Status(status::Args),
     /// Shows the same live, with rates; a line a second where there is no terminal.
     Watch,
+    /// Creates and updates the tables of the warehouse.
+    Migrate,
 }
 
 /// Ends the program when whoever reads its output has left, as in `strata status | head`.
@@ -67,29 +81,42 @@ fn end_with_the_reader() {
     }));
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     end_with_the_reader();
-    let cli = Cli::parse();
-    tls::install();
-    let outcome = async {
-        let settings = Settings::from_env("DATA_SOURCE_PORT").context("see .env_template")?;
-        match cli.command {
-            Command::Push(args) => push::run(&settings, args).await,
-            Command::Ingest(args) => ingest::run(&settings, &args).await,
-            Command::Rebuild(args) => rebuild::run(&settings, args).await,
-            Command::Dlq(args) => dlq::run(&settings, args).await,
-            Command::Stage(args) => stage::run(&settings, &args).await,
-            Command::Reconcile(args) => reconcile::run(&settings, &args).await,
-            Command::Status(args) => status::run(&settings, &args).await,
-            Command::Watch => watch::run(&settings).await,
+    let tool = match Cli::parse().command {
+        Command::Tool(tool) => tool,
+        // The frame of every service, which reads the same command line.
+        Command::Serve | Command::Healthcheck => {
+            return strata_runtime::run(strata_console::SPEC, strata_console::build);
         }
     };
-    match outcome.await {
+    tls::install();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome =
+        runtime.context("the async runtime does not start").and_then(|runtime| runtime.block_on(run(tool)));
+    match outcome {
         Ok(code) => code,
         Err(e) => {
             eprintln!("strata: {e:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(tool: Tool) -> anyhow::Result<ExitCode> {
+    let settings = Settings::from_env("DATA_SOURCE_PORT").context("see .env_template")?;
+    match tool {
+        Tool::Push(args) => push::run(&settings, args).await,
+        Tool::Ingest(args) => ingest::run(&settings, &args).await,
+        Tool::Rebuild(args) => rebuild::run(&settings, args).await,
+        Tool::Dlq(args) => dlq::run(&settings, args).await,
+        Tool::Stage(args) => stage::run(&settings, &args).await,
+        Tool::Reconcile(args) => reconcile::run(&settings, &args).await,
+        Tool::Status(args) => status::run(&settings, &args).await,
+        Tool::Watch => watch::run(&settings).await,
+        Tool::Migrate => {
+            pg::migrate(&settings.postgres).await.context("the migration failed")?;
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

@@ -1,7 +1,9 @@
 //! `strata reconcile`: has the layers compared and prints what was found.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use indicatif::ProgressBar;
 use strata_audit::Report;
 use strata_runtime::{Settings, pg};
 
@@ -21,7 +23,13 @@ pub struct Args {
 
 /// Compares the layers; fails when they differ.
 pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
-    let report = strata_audit::reconcile(settings).await?;
+    // Hidden by itself where standard error is no terminal.
+    let bar = ProgressBar::new_spinner();
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let shown = bar.clone();
+    let report = strata_audit::reconcile(settings, move |step| shown.set_message(step.to_owned())).await;
+    bar.finish_and_clear();
+    let report = report?;
     if args.json {
         println!("{}", report.json(args.rows));
     } else {

@@ -6,12 +6,14 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sqlx::PgPool;
-use strata_runtime::config::Secret;
+use strata_runtime::config::{self, Secret};
 use strata_runtime::http::{ApiError, Checked, require_api_key};
 use strata_vault::hub_key;
 use uuid::Uuid;
 
+use crate::app::SPEC;
 use crate::store::read_counters;
 
 /// Rows in an answer where the request names no limit.
@@ -26,6 +28,14 @@ pub fn routes(pool: PgPool, key: Option<Secret>) -> Router {
         .route("/counters/users/{user_id}/categories", get(categories))
         .route_layer(from_fn_with_state(key, require_api_key))
         .with_state(pool)
+        .route("/", get(index))
+}
+
+/// Where a browser goes on from here.
+async fn index() -> Json<Value> {
+    let port = config::value("CONSOLE_PORT").unwrap_or_else(|| "5015".to_owned());
+    let console = format!("strata serve, port {port}");
+    Json(json!({"service": SPEC.name, "console": console, "description": "/openapi.json"}))
 }
 
 #[derive(Deserialize)]

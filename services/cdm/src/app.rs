@@ -13,7 +13,7 @@ use strata_runtime::{App, Assembled, ServiceSpec, Settings};
 use crate::handler::OrderHandler;
 use crate::metrics::stage::MetricsStage;
 use crate::metrics::store::MetricsStore;
-use crate::{api, dashboard, metrics, reconciliation};
+use crate::{api, metrics};
 
 /// Name, port and API description of the service.
 pub const SPEC: ServiceSpec =
@@ -31,9 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Builds the service: one loop a stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
-    let dashboard = dashboard::routes(&app);
-    let App { settings, postgres, http_postgres, redis, http_redis, producer, shutdown } = app;
-    tokio::spawn(reconciliation::watch(http_postgres.clone(), shutdown));
+    let App { settings, postgres, http_postgres, redis, http_redis, producer, .. } = app;
     let (mut orders, searches) = (input(&settings, &ORDER), input(&settings, &HOTEL_SEARCH));
     orders.batch.max_rows *= BATCHES;
     orders.batch.max_bytes *= BATCHES;
@@ -48,18 +46,18 @@ pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
     let keys = MetricsKeys::new(&settings.redis_prefix);
     let store = MetricsStore::new(redis, keys.clone());
     let search_stage = MetricsStage::new(store, postgres.clone(), &searches.topic);
-    ready(dashboard.map(|dashboard| {
-        Assembled {
-            routes: api::routes(http_postgres, settings.api_key.clone())
-                .merge(metrics::api::routes(http_redis, keys, settings.api_key))
-                .merge(dashboard),
-            workers: vec![
-                Box::new(Worker::new(orders, postgres.clone(), vec![order_stage], producer.clone())),
-                Box::new(Worker::new(searches, postgres, vec![search_stage], producer)),
-            ],
-            needs_postgres: true,
-            needs_redis: true,
-        }
+    ready(Ok(Assembled {
+        routes: api::routes(http_postgres, settings.api_key.clone()).merge(metrics::api::routes(
+            http_redis,
+            keys,
+            settings.api_key,
+        )),
+        workers: vec![
+            Box::new(Worker::new(orders, postgres.clone(), vec![order_stage], producer.clone())),
+            Box::new(Worker::new(searches, postgres, vec![search_stage], producer)),
+        ],
+        needs_postgres: true,
+        needs_redis: true,
     }))
 }
 

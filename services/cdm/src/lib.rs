@@ -7,9 +7,7 @@
 pub mod api;
 pub mod app;
 pub mod counters;
-pub mod dashboard;
 pub mod handler;
 pub mod metrics;
-pub mod reconciliation;
 pub mod store;
 pub mod watermark;

@@ -45,6 +45,8 @@ pub const VARIABLES: &[Variable] = &[
     var("STG_PORT", "5012"),
     var("DDS_PORT", "5013"),
     var("CDM_PORT", "5014"),
+    var("CONSOLE_PORT", "5015"),
+    var("RECONCILE_EVERY_MINUTES", "15"),
     optional("DATA_SOURCE_URL"),
     optional("STG_URL"),
     optional("DDS_URL"),
@@ -117,6 +119,8 @@ pub struct Settings {
     pub http_port: u16,
     /// What callers may ask of the HTTP server.
     pub http_limits: HttpLimits,
+    /// Time from one reconcile of the console to the next; zero means none by schedule.
+    pub reconcile_every: Duration,
     /// Key that requests which change state must carry; none means open.
     pub api_key: Option<Secret>,
     /// Filter for log lines, for example `info` or `strata_runtime=debug`.
@@ -264,6 +268,7 @@ impl Settings {
                 connections: reader.positive("HTTP_MAX_CONNECTIONS")?,
                 requests: reader.positive("HTTP_MAX_REQUESTS")?,
             },
+            reconcile_every: Duration::from_secs(60 * reader.parsed::<u64>("RECONCILE_EVERY_MINUTES")?),
             api_key: reader.secret("APIKEY", "APIKEY_FILE")?,
             log_level: log_level(&reader)?,
             log_json: reader.choice("LOG_FORMAT", &[("text", false), ("json", true)])?,

@@ -66,7 +66,7 @@ pub struct Assembled {
     pub needs_redis: bool,
 }
 
-/// Runs the command given on the command line: `serve` (default), `migrate` or `healthcheck`.
+/// Runs the command given on the command line: `serve` (default) or `healthcheck`.
 pub fn run<B, F>(spec: ServiceSpec, build: B) -> ExitCode
 where
     B: FnOnce(App) -> F,
@@ -102,9 +102,10 @@ where
             let result = runtime.block_on(async {
                 match command.as_str() {
                     "serve" => serve(spec, settings, build).await,
-                    "migrate" => pg::migrate(&settings.postgres).await.context("migration failed"),
                     "healthcheck" => healthcheck(&settings).await,
-                    other => anyhow::bail!("unknown command {other:?}: use serve, migrate or healthcheck"),
+                    other => anyhow::bail!(
+                        "unknown command {other:?}: use serve or healthcheck; migrations are applied by strata migrate"
+                    ),
                 }
             });
             runtime.shutdown_timeout(Duration::from_secs(1));

@@ -42,10 +42,12 @@ pub enum Service {
     Dds,
     /// Data marts.
     Cdm,
+    /// `strata serve`; it looks at the others and is not started with them.
+    Console,
 }
 
 impl Service {
-    /// All of them.
+    /// The data plane: all but the console.
     pub const ALL: [Self; 4] = [Self::DataSource, Self::Stg, Self::Dds, Self::Cdm];
 
     /// Those with a consumer loop, in the order of the layers.
@@ -67,6 +69,7 @@ impl Service {
             Self::Stg => StageId::Stg.as_str(),
             Self::Dds => StageId::Dds.as_str(),
             Self::Cdm => StageId::Cdm.as_str(),
+            Self::Console => "strata",
         }
     }
 
@@ -77,6 +80,7 @@ impl Service {
             Self::Stg => "STG_PORT",
             Self::Dds => "DDS_PORT",
             Self::Cdm => "CDM_PORT",
+            Self::Console => "CONSOLE_PORT",
         }
     }
 }
@@ -137,6 +141,7 @@ impl Fleet {
             ("KAFKA_SESSION_TIMEOUT_MS", "2000".to_owned()),
             ("HTTP_HOST", "127.0.0.1".to_owned()),
             ("LOG_LEVEL", "info".to_owned()),
+            ("RECONCILE_EVERY_MINUTES", "0".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec();
@@ -145,8 +150,9 @@ impl Fleet {
             stream::topics().map(|topic| (topic.env.to_owned(), format!("{}_{suffix}", topic.default))),
         );
         // A service keeps its port when it is started again: the others, and the tool, know it.
-        let ports = Service::ALL.map(|service| (service.port_variable().to_owned(), free_port().to_string()));
-        environment.extend(ports);
+        let services = Service::ALL.into_iter().chain([Service::Console]);
+        environment
+            .extend(services.map(|service| (service.port_variable().to_owned(), free_port().to_string())));
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Self {
             environment,
@@ -211,6 +217,12 @@ impl Fleet {
     /// Starts a service that does not run.
     pub fn start(&self, service: Service) {
         self.start_slot((service, false), &[]);
+    }
+
+    /// Starts the console and waits until it is healthy.
+    pub async fn launch_console(&self) {
+        self.start(Service::Console);
+        self.wait_healthy(Service::Console).await;
     }
 
     /// Starts one more instance of a service.
@@ -351,7 +363,7 @@ impl Fleet {
     /// The topic that a stage reads.
     pub fn input_of(&self, service: Service) -> String {
         match service {
-            Service::DataSource => panic!("data-source reads no topic"),
+            Service::DataSource | Service::Console => panic!("{service:?} reads no topic"),
             Service::Stg => self.stg_topic(),
             Service::Dds => self.dds_topic(),
             Service::Cdm => self.cdm_topic(),

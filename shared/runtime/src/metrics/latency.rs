@@ -60,7 +60,7 @@ impl Latency {
     }
 
     /// Records by bucket since the process began.
-    pub fn counts(&self) -> Counts {
+    fn counts(&self) -> Counts {
         std::array::from_fn(|bucket| self.counts[bucket].load(Ordering::Relaxed))
     }
 
@@ -92,6 +92,20 @@ pub fn quantile(counts: &Counts, share: f64) -> Option<f64> {
         from = to;
     }
     None
+}
+
+/// Reads the records of a stream by bucket from the text of `/metrics`; none where it does not show them.
+pub fn read(text: &str, stream: &str) -> Option<Counts> {
+    let series = format!("{LATENCY}_bucket{{stream=\"{stream}\",le=\"");
+    let mut totals =
+        text.lines().filter_map(|line| line.strip_prefix(&series)?.rsplit_once(' ')?.1.parse::<f64>().ok());
+    let (mut counts, mut below): (Counts, u64) = ([0; BUCKETS], 0);
+    for count in &mut counts {
+        let total = totals.next()? as u64;
+        *count = total.checked_sub(below)?;
+        below = total;
+    }
+    Some(counts)
 }
 
 fn seconds(ms: u64) -> f64 {
@@ -151,5 +165,7 @@ mod tests {
         }
         assert_eq!(value(&format!("{LATENCY}_count{{stream=\"order\"}}")), 8.0);
         assert_eq!(value(&format!("{LATENCY}_sum{{stream=\"order\"}}")), 4000.505);
+        assert_eq!(read(&text, "order"), Some(latency.counts()));
+        assert_eq!(read(&text, "hotel_search"), None);
     }
 }

@@ -6,8 +6,8 @@ use redis::AsyncCommands as _;
 use serde::Serialize;
 use strata_runtime::http::{ApiError, Checked};
 
-use super::Sources;
-use super::top::Offer;
+use crate::Sources;
+use crate::top::{Offer, offers_of};
 
 /// A hotel and what it was offered for.
 #[derive(Serialize)]
@@ -27,10 +27,9 @@ pub async fn of_hotel(
     let mut redis = sources.redis.clone();
     let read = async {
         let searches: Option<f64> = redis.zscore(sources.keys.hotels(), &hotel_id).await?;
-        let prices = sources.ranking.prices(std::iter::once(sources.keys.offers(&hotel_id))).await?;
-        redis::RedisResult::Ok((searches, prices))
+        redis::RedisResult::Ok((searches, offers_of(&sources, &[&hotel_id]).await?))
     };
-    let (searches, prices) = read.await.map_err(|e| ApiError::unavailable("redis", &e))?;
-    let offers = Offer::sorted(prices.into_iter().flatten().collect());
+    let (searches, offers) = read.await.map_err(|e| ApiError::unavailable("redis", &e))?;
+    let offers = offers.into_iter().flatten().collect();
     Ok(Json(Hotel { hotel_id, searches: searches.map(|searches| searches as u64), offers }))
 }

@@ -1,22 +1,25 @@
 //! End-to-end latency over the last minutes, a point a second and stream.
 //!
-//! The loops count in any case; here the counts are read once a second, so that whoever opens the page sees
-//! what was before. It is the latency of the records that this instance commits.
+//! cdm counts in any case; here its metrics are read once a second, so that whoever opens the page sees
+//! what was before. It is the latency of the records that the instance which answers has committed.
 
 use std::array::from_fn;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
 use serde::Serialize;
 use strata_events::STREAMS;
-use strata_runtime::metrics::latency::{BUCKETS, Counts, Latency, quantile};
+use strata_runtime::metrics::latency::{BUCKETS, Counts, quantile, read};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// Points kept: five minutes.
 const POINTS: usize = 300;
+
+/// A service that answers later leaves a gap.
+const ANSWER_WITHIN: Duration = Duration::from_millis(900);
 
 /// One second of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -46,28 +49,30 @@ type PointsByStream = Vec<(&'static str, VecDeque<Point>)>;
 pub struct History(Arc<Mutex<PointsByStream>>);
 
 impl History {
-    /// Starts to collect, until the service stops.
-    pub fn keep(stop: CancellationToken) -> Self {
+    /// Starts to ask cdm at this URL, until the program stops.
+    pub fn keep(cdm: &str, stop: CancellationToken) -> anyhow::Result<Self> {
         let history = Self::default();
-        let kept = history.clone();
-        tokio::spawn(async move { stop.run_until_cancelled(kept.collect()).await });
-        history
+        let (kept, url) = (history.clone(), format!("{cdm}/metrics"));
+        let http = reqwest::Client::builder().timeout(ANSWER_WITHIN).build()?;
+        tokio::spawn(async move { stop.run_until_cancelled(kept.collect(http, url)).await });
+        Ok(history)
     }
 
-    async fn collect(self) {
-        let streams: Vec<_> = STREAMS.iter().map(|stream| (stream.name, Latency::of(stream.name))).collect();
-        let mut last: Vec<Counts> = streams.iter().map(|(_, latency)| latency.counts()).collect();
+    async fn collect(self, http: reqwest::Client, url: String) {
+        let mut last: BTreeMap<&str, Counts> = BTreeMap::new();
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        tick.tick().await;
         loop {
             tick.tick().await;
-            let now: Vec<Counts> = streams.iter().map(|(_, latency)| latency.counts()).collect();
-            for (index, (stream, _)) in streams.iter().enumerate() {
-                let new: Counts = from_fn(|bucket: usize| now[index][bucket] - last[index][bucket]);
-                self.add(stream, point(Utc::now().timestamp(), &new));
+            let Ok(text) = scrape(&http, &url).await else { continue };
+            let at = Utc::now().timestamp();
+            for stream in STREAMS {
+                let Some(now) = read(&text, stream.name) else { continue };
+                let before = last.insert(stream.name, now);
+                if let Some(new) = before.and_then(|before| since(&now, &before)) {
+                    self.add(stream.name, point(at, &new));
+                }
             }
-            last = now;
         }
     }
 
@@ -99,6 +104,16 @@ impl History {
     }
 }
 
+async fn scrape(http: &reqwest::Client, url: &str) -> reqwest::Result<String> {
+    http.get(url).send().await?.error_for_status()?.text().await
+}
+
+/// What was counted in between; none where another process answers, one that was restarted for example.
+fn since(now: &Counts, before: &Counts) -> Option<Counts> {
+    let same = now.iter().zip(before).all(|(now, before)| now >= before);
+    same.then(|| from_fn(|bucket: usize| now[bucket] - before[bucket]))
+}
+
 fn point(at: i64, counts: &[u64; BUCKETS]) -> Point {
     Point { at, events: counts.iter().sum(), p50_ms: quantile(counts, 0.5), p99_ms: quantile(counts, 0.99) }
 }
@@ -117,5 +132,14 @@ mod tests {
         assert_eq!((all[0].points.len(), all[0].points[0].at), (POINTS, 1));
         assert_eq!(history.newest(2)[0].points.iter().map(|point| point.at).collect::<Vec<_>>(), [299, 300]);
         assert_eq!(all[0].points[0].p50_ms, None);
+    }
+
+    #[test]
+    fn counts_of_different_processes_are_not_subtracted() {
+        let (mut before, mut now) = ([0; BUCKETS], [0; BUCKETS]);
+        (before[2], now[2], now[3]) = (5, 7, 1);
+        assert_eq!(since(&now, &before).map(|new| new.iter().sum::<u64>()), Some(3));
+        now[2] = 4;
+        assert_eq!(since(&now, &before), None);
     }
 }

@@ -18,7 +18,7 @@ const WOFF2: &str = "font/woff2";
 /// A file by its path.
 macro_rules! asset {
     ($path:literal, $file:literal, $kind:expr) => {
-        ($path, $kind, include_bytes!(concat!("../../assets/", $file)))
+        ($path, $kind, include_bytes!(concat!("../assets/", $file)))
     };
 }
 

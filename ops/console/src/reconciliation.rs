@@ -1,6 +1,4 @@
-//! What the newest `strata reconcile` found, as metrics: the fleet is well only as far as that was proven.
-//!
-//! Here because cdm is the last layer and one service is enough to tell.
+//! What the newest reconcile found, as metrics: the fleet is well only as far as that was proven.
 
 use std::time::Duration;
 

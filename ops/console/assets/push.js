@@ -71,7 +71,7 @@ export function pushing(form, view) {
       const said = await answer.json().catch(() => ({}));
       if (!answer.ok) mine.error = said.error ?? said.message ?? `data-source answered ${answer.status}`;
     } catch {
-      mine.error = "cdm does not answer";
+      mine.error = "the console does not answer";
     }
     mine.answered = true;
     show();

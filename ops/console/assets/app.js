@@ -108,7 +108,7 @@ function connect() {
     drawCharts(history);
   });
   mine.addEventListener("error", () => {
-    say(at("connection"), "cdm does not answer; trying again", "lost");
+    say(at("connection"), "the console does not answer; trying again", "lost");
     // The browser comes back by itself unless it was answered with an error.
     if (mine.readyState === EventSource.CLOSED) setTimeout(() => mine === events && connect(), 2000);
   });

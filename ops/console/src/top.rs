@@ -3,8 +3,7 @@
 use redis::RedisResult;
 use serde::Serialize;
 
-use super::Sources;
-use crate::metrics::ranking::Page;
+use crate::Sources;
 
 /// Entries of each list.
 const ENTRIES: usize = 8;
@@ -65,7 +64,7 @@ pub struct Offer {
 
 impl Offer {
     /// Prices as the metrics keep them, cheapest first.
-    pub fn sorted(prices: Vec<(String, i64)>) -> Vec<Self> {
+    fn sorted(prices: Vec<(String, i64)>) -> Vec<Self> {
         let mut offers: Vec<Self> =
             prices.into_iter().map(|(advertiser, eurocents)| Self { advertiser, eurocents }).collect();
         offers.sort_by(|a, b| (a.eurocents, &a.advertiser).cmp(&(b.eurocents, &b.advertiser)));
@@ -83,47 +82,52 @@ impl Top {
 impl People {
     /// Reads both stores.
     pub async fn read(sources: &Sources) -> Self {
-        let (searchers, recent) = tokio::join!(searchers(sources), recent_users(sources));
+        let (searchers, recent) =
+            tokio::join!(List::read(sources, sources.keys.users()), recent_users(sources));
         Self { searchers: searchers.ok(), recent: recent.ok() }
     }
 }
 
 impl List<Seen> {
-    /// A page of a ranking as it is.
-    fn of(page: Page) -> Self {
-        Self { count: page.count, top: page.entries.into_iter().map(Seen::of).collect() }
+    /// The first of a sorted set: most searches first, members of one number in name order.
+    async fn read(sources: &Sources, key: String) -> RedisResult<Self> {
+        let last = ENTRIES as isize - 1;
+        let (count, mut entries): (u64, Vec<(String, f64)>) = redis::pipe()
+            .zcard(&key)
+            .zrevrange_withscores(&key, 0, last)
+            .query_async(&mut sources.redis.clone())
+            .await?;
+        entries.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        let seen = |(name, searches)| Seen { name, searches: searches as u64 };
+        Ok(Self { count, top: entries.into_iter().map(seen).collect() })
     }
 }
 
-impl Seen {
-    /// An entry of a ranking.
-    fn of((name, searches): (String, u64)) -> Self {
-        Self { name, searches }
+/// Lowest winning prices of hotels, cheapest first.
+pub async fn offers_of(sources: &Sources, hotels: &[&str]) -> RedisResult<Vec<Vec<Offer>>> {
+    if hotels.is_empty() {
+        return Ok(Vec::new());
     }
-}
-
-async fn searchers(sources: &Sources) -> RedisResult<List<Seen>> {
-    let users = sources.ranking.page(&sources.keys.users(), ENTRIES, None).await?;
-    Ok(List::of(users))
+    let mut pipeline = redis::pipe();
+    for hotel in hotels {
+        pipeline.hgetall(sources.keys.offers(hotel));
+    }
+    let prices: Vec<Vec<(String, i64)>> = pipeline.query_async(&mut sources.redis.clone()).await?;
+    Ok(prices.into_iter().map(Offer::sorted).collect())
 }
 
 async fn searches(sources: &Sources) -> RedisResult<Searches> {
-    let Sources { ranking, keys, .. } = sources;
-    let page = async |key: String| ranking.page(&key, ENTRIES, None).await;
-    let (hotels, advertisers) = tokio::try_join!(page(keys.hotels()), page(keys.advertisers()))?;
-    let prices = ranking.prices(hotels.entries.iter().map(|(hotel, _)| keys.offers(hotel))).await?;
-    let hotel =
-        |(entry, prices)| Hotel { seen: Seen::of(entry), cheapest: Offer::sorted(prices).into_iter().next() };
+    let List { count, top } = List::read(sources, sources.keys.hotels()).await?;
+    let hotels: Vec<&str> = top.iter().map(|hotel| hotel.name.as_str()).collect();
+    let offers = offers_of(sources, &hotels).await?;
+    let hotel = |(seen, offers): (Seen, Vec<Offer>)| Hotel { seen, cheapest: offers.into_iter().next() };
     Ok(Searches {
-        hotels: List {
-            count: hotels.count,
-            top: hotels.entries.into_iter().zip(prices).map(hotel).collect(),
-        },
-        advertisers: List::of(advertisers),
+        hotels: List { count, top: top.into_iter().zip(offers).map(hotel).collect() },
+        advertisers: List::read(sources, sources.keys.advertisers()).await?,
     })
 }
 
 async fn recent_users(sources: &Sources) -> sqlx::Result<Vec<String>> {
-    let statement = include_str!("../../sql/select_recent_users.sql");
+    let statement = include_str!("../sql/select_recent_users.sql");
     sqlx::query_scalar(statement).bind(5_i64).fetch_all(&sources.postgres).await
 }

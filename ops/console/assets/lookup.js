@@ -49,7 +49,7 @@ function lookup(form, view, look) {
 /** Categories and products of a user. */
 export function userLookup(form, view) {
   return lookup(form, view, async (id) => {
-    const of = (kind) => get(`/counters/users/${id}/${kind}?limit=14`);
+    const of = (kind) => get(`/dashboard/users/${id}/${kind}`);
     const [categories, products] = await Promise.all([of("categories"), of("products")]);
     const rows = ({ data }, name) => data.map((row) => (
       { name: row[name], number: count(row.order_cnt), share: row.order_cnt / data[0].order_cnt }));
