@@ -55,6 +55,6 @@ moved as (
     set last_seq = excluded.last_seq
 )
 select
-    count(replay_seq),
-    count(*) - count(replay_seq)
+    count(replay_seq) as numbered,
+    count(*) - count(replay_seq) as copies
 from marked
