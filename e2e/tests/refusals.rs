@@ -14,7 +14,6 @@ struct Role {
 impl Role {
     /// Makes the user and has the fleet be it.
     async fn of(fleet: &mut Fleet) -> Self {
-        let url = fleet.topic("DATABASE_URL");
         let name = format!("limited_{}", fleet.stg_topic().replace("stg_topic_", ""));
         let role = Self { name };
         role.run(fleet, "create role {role} login password 'limited'").await;
@@ -25,9 +24,8 @@ impl Role {
         ] {
             role.run(fleet, &format!("grant {grant} to {{role}}")).await;
         }
-        let (scheme, rest) = url.split_once("://").expect("a URL");
-        let (_, server) = rest.rsplit_once('@').expect("a user");
-        fleet.add_variable("DATABASE_URL", &format!("{scheme}://{}:limited@{server}", role.name));
+        fleet.add_variable("POSTGRES_USER", &role.name);
+        fleet.add_variable("POSTGRES_PASSWORD", "limited");
         role
     }
 
