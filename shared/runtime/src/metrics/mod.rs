@@ -120,8 +120,11 @@ fn describe() {
     describe_counter!(written::ROWS, "Rows that committed batches inserted or updated, by table");
     describe_gauge!(BUILD_INFO, "Always 1; the labels say which build runs");
     describe_gauge!(HEALTHY, "1 when this check of /health is well, 0 when it is not");
-    describe_gauge!(POOL, "Connections to Postgres that are open, by state: idle or used");
-    describe_gauge!(POOL_MAX, "Most connections to Postgres that the service opens");
+    describe_gauge!(
+        POOL,
+        "Connections of the consumer loops to Postgres that are open, by state: idle or used"
+    );
+    describe_gauge!(POOL_MAX, "Most connections to Postgres that the consumer loops open");
     describe_gauge!(PRODUCER_QUEUE, "Records that Kafka has not acknowledged yet");
     describe_gauge!(PARKED, "Records that wait for reference data, as the table has them");
     http::describe();
