@@ -1,7 +1,6 @@
 //! Wires the streams to their handlers.
 
 use std::future::ready;
-use std::time::Duration;
 
 use strata_events::stream::{HOTEL_SEARCH, ORDER, dlq_topic};
 use strata_events::{StageId, StreamSpec};
@@ -22,20 +21,13 @@ pub const SPEC: ServiceSpec =
 /// Layer name in offsets, dead letters and consumer groups.
 pub(crate) const STAGE: &str = StageId::Cdm.as_str();
 
-/// Batches of orders are so many times larger than elsewhere: their messages are small, and a counter is
-/// written once a batch, however many orders it grows by.
-const BATCHES: usize = 4;
-
-/// How long a large batch of orders waits to become full.
-const PATIENCE: Duration = Duration::from_millis(500);
-
 /// Builds the service: one loop a stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
     let App { settings, postgres, http_postgres, redis, http_redis, producer, .. } = app;
     let (mut orders, searches) = (input(&settings, &ORDER), input(&settings, &HOTEL_SEARCH));
-    orders.batch.max_rows *= BATCHES;
-    orders.batch.max_bytes *= BATCHES;
-    orders.batch.patience = PATIENCE;
+    orders.batch.max_rows *= settings.batch.counters_factor;
+    orders.batch.max_bytes *= settings.batch.counters_factor;
+    orders.batch.patience = settings.batch.counters_patience;
     let order_stage = PgStage::new(
         postgres.clone(),
         [STAGE, ORDER.name],

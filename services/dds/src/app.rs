@@ -15,21 +15,21 @@ use crate::search::handler::SearchHandler;
 pub const SPEC: ServiceSpec =
     ServiceSpec { name: "dds_service", port_variable: "DDS_PORT", openapi: include_str!("../openapi.json") };
 
-/// Transactions side by side a stream: this layer computes and writes most, each as long as the other.
-const WRITERS: usize = 2;
-
 /// Makes the loop of one stream.
 type Build = fn(&App, &Lane) -> Box<dyn Runnable>;
 
 /// What this layer does with each stream; a new one is one more line.
 const STREAMS: &[(&StreamSpec, Build)] = &[
-    (&ORDER, |app, lane| lane.worker(app, [(); WRITERS].map(|()| OrderHandler::new(lane.output.clone())))),
-    (&HOTEL_SEARCH, |app, lane| {
-        lane.worker(app, [(); WRITERS].map(|()| SearchHandler::new(lane.output.clone())))
-    }),
+    (&ORDER, |app, lane| lane.worker(app, writers(app, || OrderHandler::new(lane.output.clone())))),
+    (&HOTEL_SEARCH, |app, lane| lane.worker(app, writers(app, || SearchHandler::new(lane.output.clone())))),
 ];
 
-/// Builds the service: one loop a stream.
+/// A handler per transaction side by side: this layer computes and writes most, each as long as the other.
+fn writers<H>(app: &App, handler: impl Fn() -> H) -> impl Iterator<Item = H> {
+    (0..app.settings.batch.writers).map(move |_| handler())
+}
+
+/// Builds the service: one loop per stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
     let topics = &app.settings.topics;
     let workers = STREAMS.iter().filter_map(|&(stream, build)| {

@@ -100,6 +100,9 @@ pub const VARIABLES: &[Variable] = &[
     var("BATCH_MAX_ROWS", "2000"),
     var("BATCH_MAX_BYTES", "2097152"),
     var("BATCH_LINGER_MS", "2"),
+    var("DDS_WRITERS", "2"),
+    var("CDM_BATCH_FACTOR", "4"),
+    var("CDM_BATCH_PATIENCE_MS", "500"),
     var("DEAD_LETTER_MAX_SHARE", "0.5"),
     var("DEAD_LETTER_MIN_RECORDS", "1000"),
     var("OPS_KEEP_DAYS", "90"),
@@ -195,6 +198,13 @@ pub struct BatchSettings {
     pub linger: Duration,
     /// Time more for a batch that is large by then, to become full.
     pub patience: Duration,
+    /// Transactions that dds writes a large batch in, side by side.
+    pub writers: usize,
+    /// Batches of counters are so many times larger: their messages are small, and a counter is written once per
+    /// batch, however many orders it grows by.
+    pub counters_factor: usize,
+    /// How long a large batch of counters waits to become full.
+    pub counters_patience: Duration,
     /// How much of what is read may be unusable.
     pub dead_letters: DeadLetterLimits,
 }
@@ -294,6 +304,9 @@ impl Settings {
                 max_bytes: reader.positive("BATCH_MAX_BYTES")?,
                 linger: Duration::from_millis(reader.parsed("BATCH_LINGER_MS")?),
                 patience: Duration::ZERO,
+                writers: reader.positive("DDS_WRITERS")?,
+                counters_factor: reader.positive("CDM_BATCH_FACTOR")?,
+                counters_patience: Duration::from_millis(reader.parsed("CDM_BATCH_PATIENCE_MS")?),
                 dead_letters: DeadLetterLimits {
                     max_share: reader.share("DEAD_LETTER_MAX_SHARE")?,
                     min_records: reader.positive("DEAD_LETTER_MIN_RECORDS")?,
