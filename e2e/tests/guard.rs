@@ -63,6 +63,12 @@ async fn garbage_stops_nothing_however_much_it_is() {
     for topic in &topics {
         fleet.kafka().produce(topic, &garbage).await;
     }
+    // AND orders that every check lets pass and no JSON of Postgres can hold
+    let mut unstorable = orders(1000..1200);
+    for order in &mut unstorable {
+        order["payload"]["note"] = "\u{0}".into();
+    }
+    fleet.ingest(&unstorable).await;
     // WHEN good events come after it
     fleet.ingest(&orders(0..50)).await;
     fleet.push_searches(50).await;
@@ -72,7 +78,7 @@ async fn garbage_stops_nothing_however_much_it_is() {
     for service in Service::ALL {
         fleet.wait_healthy(service).await;
     }
-    assert_eq!(letters(&fleet).await, 5000 + 500 * 5);
+    assert_eq!(letters(&fleet).await, 5000 + 500 * 5 + 200);
     let stored: i64 = sqlx::query_scalar("select count(*) from dds.h_order")
         .fetch_one(fleet.pool())
         .await

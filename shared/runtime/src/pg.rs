@@ -142,11 +142,17 @@ pub async fn end_hung_copies(connection: &mut PgConnection) -> Result<(), sqlx::
     Ok(())
 }
 
+/// True when no table whatever could hold the value: a data exception, or one beyond the server's limits.
+pub fn is_value_error(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(database) = error else { return false };
+    database.code().is_some_and(|code| ["22", "54"].iter().any(|class| code.starts_with(class)))
+}
+
 /// True when Postgres refused the values themselves, so that repeating the statement cannot help.
 ///
 /// An allow-list: data exceptions, integrity violations, and values beyond the server's limits.
 /// Everything unknown counts as transient, is retried, and stops the stream rather than losing a row.
 pub fn is_data_error(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(database) = error else { return false };
-    database.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
+    is_value_error(error) || database.code().is_some_and(|code| code.starts_with("23"))
 }

@@ -35,6 +35,7 @@ use crate::failpoint;
 use crate::health::WorkerStatus;
 use crate::metrics::latency::Latency;
 use crate::metrics::{self as names, Phases};
+use crate::pg;
 use crate::restart::RestartNeeded;
 use crate::retention::Retention;
 use crate::trace::BatchTrace;
@@ -324,7 +325,7 @@ impl<S: Stage> Loop<'_, S> {
     fn process(&mut self, parts: &[&[Record]]) -> Result<(), Trouble> {
         for (records, cause) in self.apply(parts, None)? {
             if let [_] = records {
-                let reject = Reject::new("refused_by_store", format!("{cause:#}")).suspicious();
+                let reject = self.refused_by_store(&cause);
                 if let Some((_, cause)) = self.apply(&[records], Some(&reject))?.pop() {
                     return Err(Trouble::Stage(StageError::Data(cause)));
                 }
@@ -335,6 +336,17 @@ impl<S: Stage> Loop<'_, S> {
             self.process(&[second])?;
         }
         Ok(())
+    }
+
+    /// The reason of a record that the store refuses. Bytes that no JSON of Postgres can hold are the sender's fault
+    /// where a sender wrote them; a constraint that fails is ours.
+    fn refused_by_store(&self, cause: &anyhow::Error) -> Reject {
+        let reject = Reject::new("refused_by_store", format!("{cause:#}"));
+        let is_value = cause.chain().any(|cause| cause.downcast_ref().is_some_and(pg::is_value_error));
+        match is_value && self.worker.settings.upstream.is_none() {
+            true => reject,
+            false => reject.suspicious(),
+        }
     }
 
     /// Applies parts and sends what came of them; returns those of which the store refuses a value.
