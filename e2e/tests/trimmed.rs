@@ -6,7 +6,8 @@ use strata_testkit::{
     Fleet, Model, NewRecord, Service, assert_no_dead_letters, assert_warehouse_equals, eventually,
 };
 
-use crate::support::{SOON, launch, simple_order};
+use crate::searches::support::assert_exact as assert_searches_exact;
+use crate::support::{SOON, launch, reference, simple_order};
 
 /// Partitions of a topic.
 const PARTITIONS: i32 = 6;
@@ -39,7 +40,7 @@ async fn accept_loss(fleet: &Fleet, worker: &str) {
     let (_, way_out) = worker.split_once("accept the loss with: ").expect("a way out");
     // Behind it stands what the other loop waits for.
     let statements = way_out.split(" | ").next().unwrap_or_default();
-    assert!(statements.starts_with("update ops.consumer_offsets set next_offset = "), "{statements}");
+    assert!(statements.contains(" ops.consumer_offsets "), "{statements}");
     let run = sqlx::raw_sql(statements).execute(fleet.pool()).await;
     run.unwrap_or_else(|e| panic!("{e}: {statements}"));
 }
@@ -86,6 +87,60 @@ async fn lost_records_are_reported_with_the_way_out() {
     records.iter().for_each(|record| model.accept(record, &reference));
     assert_warehouse_equals(fleet.pool(), &model).await;
     assert_no_dead_letters(fleet.pool()).await;
+}
+
+#[tokio::test]
+async fn records_that_were_deleted_before_a_partition_was_ever_read_are_reported_with_the_way_out() {
+    // GIVEN a topic that no stage has read yet, and a partition of it that begins behind its first record
+    let fleet = Fleet::prepare(&[]).await;
+    fleet.start(Service::DataSource);
+    fleet.wait_healthy(Service::DataSource).await;
+    fleet.put_reference(&reference()).await;
+    fleet.ingest(&(0..60).map(|number| simple_order(number, "CLOSED")).collect::<Vec<_>>()).await;
+    let mut records = fleet.kafka().read_all(&fleet.stg_topic()).await;
+    let marks = fleet.kafka().watermarks(&fleet.stg_topic()).await;
+    let (&partition, &(_, high)) = marks.iter().max_by_key(|(_, (_, high))| *high).expect("a partition");
+    assert!(high >= 2, "{marks:?}");
+    fleet.kafka().delete_records(&fleet.stg_topic(), partition, high - 1).await;
+    // WHEN the stages start
+    for service in Service::STAGES {
+        fleet.start(service);
+    }
+    // THEN stg says what is lost and what to do, and has read nothing
+    let worker = data_loss(&fleet, Service::Stg).await;
+    let lost = format!("offset 0 of {}/{partition} (deleted before it was read)", fleet.stg_topic());
+    assert!(worker.contains(&lost), "{worker}");
+    assert!(fleet.offsets(Service::Stg, &fleet.stg_topic()).await.is_empty());
+    // WHEN the statement that it names is run
+    accept_loss(&fleet, &worker).await;
+    // THEN it goes on behind the loss
+    fleet.wait_healthy(Service::Stg).await;
+    fleet.at_rest(SOON).await;
+    records.retain(|record| record.partition != partition || record.offset == high - 1);
+    let (mut model, reference) = (Model::default(), fleet.reference().await);
+    records.iter().for_each(|record| model.accept(record, &reference));
+    assert_warehouse_equals(fleet.pool(), &model).await;
+    assert_no_dead_letters(fleet.pool()).await;
+}
+
+#[tokio::test]
+async fn searches_that_were_deleted_before_the_metrics_ever_read_them_are_reported() {
+    // GIVEN searches that nobody has counted yet, some of which Kafka has deleted
+    let fleet = launch(&[]).await;
+    fleet.terminate(Service::Cdm).await;
+    fleet.empty_metrics().await;
+    fleet.push_searches(60).await;
+    fleet.stage_at_rest(Service::Stg, &fleet.raw_topic(), SOON).await;
+    fleet.stage_at_rest(Service::Dds, &fleet.processed_topic(), SOON).await;
+    let marks = fleet.kafka().watermarks(&fleet.metrics_topic()).await;
+    let (&partition, _) = marks.iter().max_by_key(|(_, (_, high))| *high).expect("a partition");
+    fleet.kafka().delete_records(&fleet.metrics_topic(), partition, 1).await;
+    // WHEN the stage that counts them starts THEN it says what is lost, and how to count them all the same
+    fleet.start(Service::Cdm);
+    let worker = data_loss(&fleet, Service::Cdm).await;
+    assert!(worker.contains("run strata rebuild metrics"), "{worker}");
+    fleet.strata_ok(&["rebuild", "metrics"]).await;
+    assert_searches_exact(&fleet).await;
 }
 
 /// The topic of a stage is deleted and created anew while the stage is stopped.

@@ -56,7 +56,7 @@ impl Sandbox {
     /// A stage at the start of two partitions.
     pub async fn started(&self) -> MetricsStage {
         let mut stage = self.stage();
-        stage.initialize(&[(0, 0), (1, 0)]).await.expect("initializes");
+        stage.initialize(&[0, 1]).await.expect("initializes");
         stage
     }
 

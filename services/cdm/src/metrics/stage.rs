@@ -117,14 +117,8 @@ impl Stage for MetricsStage {
             .collect())
     }
 
-    async fn initialize(&mut self, offsets: &[(i32, i64)]) -> Result<(), StageError> {
-        // Exact from the first record on, or not at all.
-        if offsets.iter().any(|&(_, first)| first > 0) {
-            return Err(StageError::NeedsOperator(format!(
-                "metrics in redis are gone and kafka no longer holds all of metrics_topic: {WAY_OUT}"
-            )));
-        }
-        if !self.store.initialize(offsets).await? {
+    async fn initialize(&mut self, partitions: &[i32]) -> Result<(), StageError> {
+        if !self.store.initialize(partitions).await? {
             return Err(StageError::NeedsOperator(format!(
                 "redis holds metrics, but not how far metrics_topic was read: {WAY_OUT}"
             )));
@@ -180,7 +174,7 @@ impl Stage for MetricsStage {
     }
 
     fn way_out(&self) -> Option<&'static str> {
-        Some("Count everything anew from the vault: run strata rebuild metrics")
+        Some("Count everything again from the vault: run strata rebuild metrics")
     }
 }
 

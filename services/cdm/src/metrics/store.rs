@@ -39,14 +39,12 @@ impl MetricsStore {
     }
 
     /// Starts partitions that were never read; false where data lie there that no offset belongs to.
-    pub async fn initialize(&mut self, offsets: &[(i32, i64)]) -> RedisResult<bool> {
+    pub async fn initialize(&mut self, partitions: &[i32]) -> RedisResult<bool> {
         let mut call = self.initialize.prepare_invoke();
         for key in [self.keys.offsets(), self.keys.users(), self.keys.hotels(), self.keys.advertisers()] {
             call.key(key);
         }
-        for (partition, offset) in offsets {
-            call.arg(partition).arg(offset);
-        }
+        call.arg(partitions);
         call.invoke_async(&mut self.redis).await
     }
 

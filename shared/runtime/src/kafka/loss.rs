@@ -5,8 +5,8 @@
 pub struct Gone {
     /// Partition.
     pub partition: i32,
-    /// Offset that the store wants next.
-    pub next: i64,
+    /// Offset that the store wants next; none where the stage never read the partition.
+    pub stored: Option<i64>,
     /// First offset that Kafka holds.
     pub low: i64,
     /// The one after its last.
@@ -14,14 +14,20 @@ pub struct Gone {
 }
 
 impl Gone {
-    /// The partition, when `next` lies outside of what Kafka holds.
-    pub fn check(partition: i32, next: i64, (low, high): (i64, i64)) -> Option<Self> {
-        (next < low || next > high).then_some(Self { partition, next, low, high })
+    /// The partition, when what is wanted next lies outside of what Kafka holds.
+    pub fn check(partition: i32, stored: Option<i64>, (low, high): (i64, i64)) -> Option<Self> {
+        let gone = Self { partition, stored, low, high };
+        (gone.next() < low || gone.is_recreated()).then_some(gone)
+    }
+
+    /// Offset that is wanted next: a stage reads everything that a partition ever held.
+    pub fn next(self) -> i64 {
+        self.stored.unwrap_or(0)
     }
 
     /// The partition ends before the offset: offsets started over.
     pub fn is_recreated(self) -> bool {
-        self.next > self.high
+        self.next() > self.high
     }
 }
 
@@ -33,11 +39,17 @@ impl Gone {
 pub fn message(stage: &str, topic: &str, gone: &[Gone], way_out: Option<&str>) -> String {
     let (mut missing, mut statements) = (Vec::new(), Vec::new());
     for &lost in gone {
-        let Gone { partition, next, low, .. } = lost;
+        let (Gone { partition, stored, low, .. }, next) = (lost, lost.next());
         let why = if lost.is_recreated() { "the topic was recreated" } else { "deleted before it was read" };
         missing.push(format!("offset {next} of {topic}/{partition} ({why})"));
         let place = format!("stage = '{stage}' and topic = '{topic}' and partition = {partition}");
-        statements.push(format!("update ops.consumer_offsets set next_offset = {low} where {place}"));
+        statements.push(match stored {
+            Some(_) => format!("update ops.consumer_offsets set next_offset = {low} where {place}"),
+            None => format!(
+                "insert into ops.consumer_offsets (stage, topic, partition, next_offset) values ('{stage}', '{topic}', \
+                 {partition}, {low})"
+            ),
+        });
         if lost.is_recreated() {
             let origin = format!("origin_topic = '{topic}' and origin_partition = {partition}");
             for table in ["origin_watermarks", "rebuilt_origins"] {
@@ -68,17 +80,24 @@ mod tests {
     #[test]
     fn an_offset_that_kafka_holds_or_writes_next_is_not_gone() {
         for next in [5, 7, 10] {
-            assert_eq!(Gone::check(0, next, (5, 10)), None);
+            assert_eq!(Gone::check(0, Some(next), (5, 10)), None);
         }
-        assert!(Gone::check(0, 4, (5, 10)).is_some_and(|gone| !gone.is_recreated()));
-        assert!(Gone::check(0, 11, (5, 10)).is_some_and(Gone::is_recreated));
+        assert!(Gone::check(0, Some(4), (5, 10)).is_some_and(|gone| !gone.is_recreated()));
+        assert!(Gone::check(0, Some(11), (5, 10)).is_some_and(Gone::is_recreated));
+    }
+
+    #[test]
+    fn a_partition_that_was_never_read_is_read_from_its_first_offset_on() {
+        assert_eq!(Gone::check(0, None, (0, 10)), None);
+        assert!(Gone::check(0, None, (1, 10)).is_some_and(|gone| !gone.is_recreated()));
     }
 
     #[test]
     fn every_partition_is_named_with_its_way_out() {
         let gone = [
-            Gone { partition: 1, next: 3, low: 5, high: 9 },
-            Gone { partition: 2, next: 8, low: 0, high: 4 },
+            Gone { partition: 1, stored: Some(3), low: 5, high: 9 },
+            Gone { partition: 2, stored: Some(8), low: 0, high: 4 },
+            Gone { partition: 3, stored: None, low: 7, high: 7 },
         ];
         let text = message("dds", "dds_topic", &gone, None);
         let (said, statements) = text.split_once("accept the loss with: ").expect("a way out");
@@ -86,7 +105,9 @@ mod tests {
             said.contains("offset 3 of dds_topic/1 (deleted")
                 && said.contains("offset 8 of dds_topic/2 (the topic")
         );
+        assert!(said.contains("offset 0 of dds_topic/3 (deleted"));
         assert_eq!(statements.matches("update ops.consumer_offsets").count(), 2);
+        assert!(statements.contains("values ('dds', 'dds_topic', 3, 7)"), "{statements}");
         for table in ["origin_watermarks", "rebuilt_origins"] {
             assert_eq!(statements.matches(&format!("delete from ops.{table}")).count(), 1);
         }

@@ -217,13 +217,12 @@ impl<H: Handler> Stage for PgStage<H> {
         Ok(positions)
     }
 
-    async fn initialize(&mut self, offsets: &[(i32, i64)]) -> Result<(), StageError> {
-        let (partitions, offsets): (Vec<i32>, Vec<i64>) = offsets.iter().copied().unzip();
+    async fn initialize(&mut self, partitions: &[i32]) -> Result<(), StageError> {
         sqlx::query(include_str!("../../sql/insert_consumer_offsets.sql"))
             .bind(self.stage)
             .bind(&*self.topic)
-            .bind(&partitions)
-            .bind(&offsets)
+            .bind(partitions)
+            .bind(vec![0_i64; partitions.len()])
             .execute(&self.pool)
             .await?;
         Ok(())

@@ -24,20 +24,15 @@ impl<S: Stage> Loop<'_, S> {
         for Position { partition, next_offset, pending } in found {
             self.worker.status.turned();
             let marks = self.source.watermarks(partition, MARKS_WITHIN).map_err(kafka_trouble)?;
-            let next = next_offset.unwrap_or_else(|| {
-                fresh.push((partition, marks.0));
-                marks.0
-            });
-            gone.extend(Gone::check(partition, next, marks));
-            self.positions.insert(partition, next);
+            if next_offset.is_none() {
+                fresh.push(partition);
+            }
+            gone.extend(Gone::check(partition, next_offset, marks));
+            self.positions.insert(partition, next_offset.unwrap_or(0));
             if !pending.is_empty() {
                 unsent.insert(partition);
                 kept.extend(pending);
             }
-        }
-        if !fresh.is_empty() {
-            ask(self.handle, self.worker.writers.stage().initialize(&fresh))?;
-            self.worker.status.turned();
         }
         // Also when records are lost: what was made of those before them must not be.
         if !kept.is_empty() {
@@ -47,6 +42,10 @@ impl<S: Stage> Loop<'_, S> {
             self.settle();
         }
         self.check_loss(&gone)?;
+        if !fresh.is_empty() {
+            ask(self.handle, self.worker.writers.stage().initialize(&fresh))?;
+            self.worker.status.turned();
+        }
         self.source.start_at(self.positions.iter().map(|(&p, &o)| (p, o))).map_err(kafka_trouble)?;
         self.source.lag().assigned(&self.positions);
         self.silence.started(self.positions.keys().copied(), Instant::now());

@@ -84,8 +84,8 @@ pub trait Stage: Send + 'static {
     /// Reads where the stage stands.
     fn positions(&mut self, partitions: &[i32]) -> impl Future<Output = Result<Vec<Position>, StageError>>;
 
-    /// Records the first offset of partitions that were never read.
-    fn initialize(&mut self, offsets: &[(i32, i64)]) -> impl Future<Output = Result<(), StageError>>;
+    /// Records that partitions which were never read are to be read from their first offset on.
+    fn initialize(&mut self, partitions: &[i32]) -> impl Future<Output = Result<(), StageError>>;
 
     /// Applies a batch, moves the offsets and keeps the outputs, all or nothing.
     ///
