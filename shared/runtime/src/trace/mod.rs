@@ -143,7 +143,12 @@ mod tests {
             .spawn()
             .expect("openssl runs");
         let url = format!("https://localhost:{port}/");
-        let ask = |ca: &str| client(&directory.path().join(ca)).expect("a client").get(&url).send();
+        // To the end of the answer: this server has one connection at a time.
+        let ask = |ca: &str| {
+            let answer = client(&directory.path().join(ca)).expect("a client").get(&url).send()?;
+            let status = answer.status();
+            answer.bytes().map(|_| status)
+        };
         // WHEN it is asked by clients of that CA, until it listens, and of another
         let deadline = Instant::now() + Duration::from_secs(10);
         let answer = loop {
@@ -155,8 +160,8 @@ mod tests {
         let refused = ask("other-ca.pem");
         drop((server.kill(), server.wait()));
         // THEN only the first trusts it
-        assert_eq!(answer.expect("an answer").status(), 200);
-        let why = crate::tls::explain("OTLP", &refused.expect_err("another CA")).expect("a TLS error");
-        assert!(why.contains("signed by a CA that we do not trust"), "{why}");
+        assert_eq!(answer.expect("an answer"), 200);
+        let why = format!("{:?}", refused.expect_err("another CA"));
+        assert!(why.contains("UnknownIssuer"), "{why}");
     }
 }
