@@ -47,6 +47,8 @@ pub enum Fault {
     Duplicates(u64),
     /// Records that cannot be used.
     Garbage(u64),
+    /// A topic gets one partition more, so that keys go elsewhere.
+    AddPartition(u64),
 }
 
 impl Fault {
@@ -67,6 +69,7 @@ impl Fault {
             Self::Rebuild(target, Some(_)) => format!("strata rebuild {target}, killed"),
             Self::Duplicates(_) => "duplicates on a topic".to_owned(),
             Self::Garbage(_) => "garbage on a topic".to_owned(),
+            Self::AddPartition(_) => "a partition added to a topic".to_owned(),
         }
     }
 
@@ -129,6 +132,7 @@ impl Fault {
             Self::Rebuild(target, window) => rebuild(storm, target, window).await,
             Self::Duplicates(seed) => duplicate(storm, &mut StdRng::seed_from_u64(seed)).await,
             Self::Garbage(seed) => garbage::send(storm, &mut StdRng::seed_from_u64(seed)).await,
+            Self::AddPartition(seed) => add_partition(storm, &mut StdRng::seed_from_u64(seed)).await,
         }
     }
 }
@@ -160,6 +164,16 @@ async fn rebuild(storm: &Storm, target: &str, window: Option<&str>) {
     if !done {
         println!("         {}", String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default());
     }
+}
+
+/// Gives a topic one partition more.
+async fn add_partition(storm: &Storm, random: &mut StdRng) {
+    let _kafka = storm.kafka.read().await;
+    let inputs = storm.inputs();
+    let Some((_, topic)) = inputs.choose(random) else { return };
+    let kafka = storm.fleet.kafka();
+    let known = kafka.watermarks(topic).await.len();
+    kafka.add_partitions(topic, known + 1).await;
 }
 
 /// Sends records of a topic again, headers and all.

@@ -104,6 +104,7 @@ pub async fn run_all(storm: &Storm) {
     });
     let kafka = draw(storm, 13, &kafka, |random| Fault::CrashKafka(pause(random, 2000)));
     let operator = draw(storm, 15, &servers, of_operator);
+    let topics = draw(storm, 16, &servers, |random| Fault::AddPartition(random.random()));
     let noise = draw(storm, 14, &steady, |random| match random.random_bool(0.5) {
         true => Fault::Duplicates(random.random()),
         false => Fault::Garbage(random.random()),
@@ -118,5 +119,6 @@ pub async fn run_all(storm: &Storm) {
         run(storm, kafka),
         run(storm, noise),
         run(storm, operator),
+        run(storm, topics),
     );
 }
