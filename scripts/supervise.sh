@@ -38,6 +38,9 @@ while [[ -z $asked ]]; do
     rm -f "$pid_file"
     if [[ -n $asked ]] || ((status == 0)); then break; fi
     printf '%s supervisor: %s ended with %d, starting it again\n' "$(date -u +%FT%TZ)" "$1" "$status"
-    sleep 1 &
-    wait $!
+    # 75 asks for a fresh process; what fails otherwise may fail again, and must not do so all the time.
+    if ((status != 75)); then
+        sleep 1 &
+        wait $!
+    fi
 done
