@@ -132,7 +132,7 @@ impl ReferenceStore {
     /// A block starts behind the last one and never before the present microsecond: ids do not come
     /// again either when Redis was emptied, or lost its last second in a crash.
     ///
-    /// **Idempotent** for the same `push` within [`REPEATABLE_SECS`]: it gets its block again.
+    /// **Idempotent** for the same `push` within a day: it gets its block again.
     pub async fn take_ids(&self, stream: &str, count: u32, push: Option<Uuid>) -> RedisResult<i64> {
         let prefix = &self.keys.prefix;
         let mut redis = self.redis.clone();

@@ -147,7 +147,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// What the dependencies say, not older than [`ASK_EVERY`], and what the loops do now.
+    /// What the dependencies say, not older than a second, and what the loops do now.
     pub async fn report(&self) -> Report {
         let checks = self.checks().await;
         let postgres = checks.get("postgres").map(String::as_str);

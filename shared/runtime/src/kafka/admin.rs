@@ -10,7 +10,7 @@ use super::connection;
 use super::producer::MAX_RECORD_BYTES;
 use crate::config::KafkaSettings;
 
-/// Creates the topics that do not exist yet; those that do are left as they are, see [`super::topic_check`].
+/// Creates the topics that do not exist yet; those that do are left as they are, see `topic_check`.
 pub async fn ensure_topics(settings: &KafkaSettings, names: &[String]) -> Result<(), KafkaError> {
     let admin = client(settings)?;
     let max_bytes = MAX_RECORD_BYTES.to_string();

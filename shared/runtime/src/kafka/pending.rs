@@ -4,7 +4,7 @@
 //! takes the partition over after a crash sends exactly these again, so that two attempts can never
 //! publish two different decisions about the same input.
 //!
-//! A pack begins with [`MARK`] and the version of its form, then LZ4 with its size in front, of
+//! A pack begins with a mark and the version of its form, then LZ4 with its size in front, of
 //! postcard. Packs of before there were versions begin with the size at once, which is never so large.
 
 use std::borrow::Cow;

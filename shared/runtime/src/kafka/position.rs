@@ -12,6 +12,8 @@ use super::worker::{Loop, WorkerSettings, ask};
 const DOUBT: Duration = Duration::from_secs(5);
 /// Kafka tells within this where a partition begins and ends.
 const MARKS_WITHIN: Duration = Duration::from_secs(5);
+/// Time between two comparisons of the loop's positions with the store's.
+const VERIFY_EVERY: Duration = Duration::from_secs(1);
 
 impl<S: Stage> Loop<'_, S> {
     /// Asks the store where it stands, sends the outputs it kept, and starts there.
@@ -69,6 +71,17 @@ impl<S: Stage> Loop<'_, S> {
             return Err(Trouble::Kafka(doubt));
         }
         Err(Trouble::Lost(loss::message(stage, topic, gone, self.worker.writers.stage().way_out())))
+    }
+
+    /// Asks the store, once in a while, whether it still holds what it confirmed.
+    pub(super) fn verify(&mut self) -> Result<(), Trouble> {
+        if self.verified.elapsed() < VERIFY_EVERY {
+            return Ok(());
+        }
+        ask(self.handle, self.worker.writers.stage().verify(&self.positions))?;
+        self.worker.status.turned();
+        self.verified = Instant::now();
+        Ok(())
     }
 
     /// Asks where the partitions end: paused ones bring no news of it, and the lag must show all the same.

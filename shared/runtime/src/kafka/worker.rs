@@ -50,8 +50,6 @@ const ACK_SLICE: Duration = Duration::from_millis(500);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Longest pause between retries: recovery shows soon after the cause is gone.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// Time between two comparisons of the loop's positions with the store's.
-const VERIFY_EVERY: Duration = Duration::from_secs(1);
 
 /// A loop that the service's frame can start and watch.
 pub trait Runnable: Send {
@@ -307,17 +305,6 @@ impl<S: Stage> Loop<'_, S> {
     fn examine(&mut self, records: &mut [Record]) -> Result<(), Trouble> {
         ask(self.handle, self.worker.entrance.examine(records))?;
         self.worker.status.turned();
-        Ok(())
-    }
-
-    /// Asks the store, once in a while, whether it still holds what it confirmed.
-    fn verify(&mut self) -> Result<(), Trouble> {
-        if self.verified.elapsed() < VERIFY_EVERY {
-            return Ok(());
-        }
-        ask(self.handle, self.worker.writers.stage().verify(&self.positions))?;
-        self.worker.status.turned();
-        self.verified = Instant::now();
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use sqlx::PgPool;
 use crate::health::Health;
 use crate::kafka::Producer;
 
-/// Records by stream and outcome, one of [`OUTCOMES`].
+/// Records by stream and outcome, one of `OUTCOMES`.
 pub const EVENTS: &str = "strata_events_total";
 /// What becomes of a record; `duplicate` was applied before, `parked` waits for reference data.
 const OUTCOMES: [&str; 4] = ["applied", "duplicate", "parked", "dead_letter"];
