@@ -237,7 +237,7 @@ async fn lag_grows_in_messages_and_seconds_while_a_stage_waits_and_ends_with_the
     let scrape = Scrape::of(&fleet, Service::Dds).await;
     assert_eq!(scrape.sum("strata_consumer_lag_messages", &[&topic]), 0.0);
     assert_eq!(scrape.sum("strata_consumer_lag_seconds", &[&topic]), 0.0);
-    assert!(scrape.sum("strata_batch_retries_total", &["cause=\"transient\"", "stream=\"order\""]) > 0.0);
+    assert!(scrape.sum("strata_batch_retries_total", &["cause=\"operator\"", "stream=\"order\""]) > 0.0);
     // WHEN a second instance takes half of the partitions
     fleet.second(Service::Dds);
     fleet.members(Service::Dds, 2, SOON).await;

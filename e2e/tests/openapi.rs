@@ -67,7 +67,8 @@ async fn the_page_at_docs_needs_nothing_from_elsewhere() {
         assert!(paths.contains_key("/metrics") && paths.contains_key("/docs"), "{service:?}");
         for (path, operations) in paths {
             for (method, operation) in operations.as_object().expect("operations") {
-                assert!(operation["responses"]["200"].is_object(), "{service:?} {method} {path}");
+                let mut responses = operation["responses"].as_object().expect("responses").keys();
+                assert!(responses.any(|status| status.starts_with('2')), "{service:?} {method} {path}");
                 assert!(operation["operationId"].is_string(), "{service:?} {method} {path}");
             }
         }

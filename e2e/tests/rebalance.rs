@@ -12,6 +12,8 @@ async fn come_and_go(fleet: &Fleet, service: Service) {
     fleet.second(service);
     fleet.members(service, 2, SOON).await;
     fleet.kill_second(service);
+    // The group still counts the dead one for a while.
+    fleet.members(service, 1, SOON).await;
     fleet.second(service);
     fleet.members(service, 2, SOON).await;
     let stopped = fleet.terminate_second(service).await;
