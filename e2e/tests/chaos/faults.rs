@@ -183,9 +183,10 @@ async fn duplicate(storm: &Storm, random: &mut StdRng) {
     let Some((_, topic)) = inputs.choose(random) else { return };
     let records = storm.fleet.kafka().read_all(topic).await;
     let mut chosen: Vec<_> = records.iter().sample(random, DUPLICATES);
-    // A crashed sender repeats records in their order.
+    // A crashed sender repeats records in their order, to the partitions that it had chosen.
     chosen.sort_by_key(|record| (record.partition, record.offset));
-    let again: Vec<NewRecord> = chosen.into_iter().map(NewRecord::from).collect();
+    let again: Vec<NewRecord> =
+        chosen.into_iter().map(|record| NewRecord::from(record).partition(record.partition)).collect();
     storm.report.add("records sent twice", again.len());
     storm.fleet.kafka().produce(topic, &again).await;
 }
