@@ -9,7 +9,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
@@ -107,6 +107,10 @@ impl From<&TopicRecord> for NewRecord {
     }
 }
 
+fn is_unknown_partition(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition)
+}
+
 /// A client.
 #[derive(Clone)]
 pub struct Kafka {
@@ -144,7 +148,17 @@ impl Kafka {
             kafka_record.payload = record.payload.as_deref();
             kafka_record.partition = record.partition;
             kafka_record.timestamp = record.timestamp_ms;
-            let sent = self.producer.send_result(kafka_record);
+            let mut looks = 50;
+            let sent = loop {
+                match self.producer.send_result(kafka_record) {
+                    // A partition that was added a moment ago.
+                    Err((e, again)) if is_unknown_partition(&e) && looks > 0 => {
+                        (kafka_record, looks) = (again, looks - 1);
+                        self.look_at(topic).await;
+                    }
+                    outcome => break outcome,
+                }
+            };
             waiting.push(sent.unwrap_or_else(|(e, _)| panic!("kafka took no record for {topic}: {e}")));
         }
         for delivery in waiting {
@@ -152,6 +166,14 @@ impl Kafka {
             delivered.map_err(|(e, _)| format!("kafka refused a record for {topic}: {e}"))?;
         }
         Ok(())
+    }
+
+    /// Has the producer learn which partitions a topic has by now.
+    async fn look_at(&self, topic: &str) {
+        let (producer, topic) = (self.producer.clone(), topic.to_owned());
+        let look = move || producer.client().fetch_metadata(Some(&topic), Duration::from_secs(5)).map(drop);
+        drop(tokio::task::spawn_blocking(look).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 
     /// Produces records in a transaction that is undone: offsets that no reader finds a record at.
