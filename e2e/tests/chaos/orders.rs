@@ -12,6 +12,9 @@ use strata_testkit::{Model, Reference, TopicRecord, assert_warehouse_equals, ord
 use super::{Storm, garbage, load};
 use crate::support::reference;
 
+/// Partitions of a topic at first.
+const PARTITIONS: usize = 6;
+
 /// Callers of data-source at the same time.
 const CALLERS: i64 = 3;
 
@@ -93,6 +96,10 @@ pub async fn verify(storm: &Storm, sent: &Sent, reference: &Reference) {
     assert!(lost.is_empty(), "accepted, but not in the stream: {lost:?}");
     let mut model = Model::default();
     good.iter().for_each(|record| model.accept(record, reference));
+    // Partitions that were added to the vault's topic let versions of one order overtake each other.
+    if storm.fleet.kafka().watermarks(&storm.fleet.dds_topic()).await.len() > PARTITIONS {
+        model.assume_no_order();
+    }
     storm.report.add("order versions accepted", sent.len());
     storm.report.add("order versions in the stream, repeats included", good.len());
     storm.report.add("orders", model.order_count());
