@@ -4,6 +4,7 @@
 //! dead-letter topic is for consumers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Utc;
 use sqlx::{PgConnection, PgExecutor};
@@ -20,6 +21,18 @@ const DLQ_PAYLOAD_BYTES: usize = super::producer::MAX_RECORD_BYTES - (64 << 10);
 
 /// Longest detail of a dead letter, in characters.
 const DETAIL_CHARS: usize = 500;
+
+/// How long a resume also holds for loops that come to the same records later, and for a stage that was restarted.
+const RESUME_HOLDS: Duration = Duration::from_secs(60);
+
+/// What an operator did to let a stage go on with what it refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Resumes {
+    /// How often.
+    pub times: i64,
+    /// True where the last one was a moment ago.
+    pub holds: bool,
+}
 
 /// The dead letters of one stage in one topic.
 #[derive(Debug, Clone)]
@@ -45,11 +58,14 @@ impl DeadLetters {
         self.stage
     }
 
-    /// How often an operator has let the stage go on with what it refused.
-    pub async fn times_resumed(&self, executor: impl PgExecutor<'_>) -> Result<i64, StageError> {
-        let resumed =
-            "select coalesce(max(resumed), 0) from ops.stage_resumes where stage = $1 and topic = $2";
-        Ok(sqlx::query_scalar(resumed).bind(self.stage).bind(&*self.topic).fetch_one(executor).await?)
+    /// Whether an operator has let the stage go on with what it refused.
+    pub async fn resumes(&self, executor: impl PgExecutor<'_>) -> Result<Resumes, StageError> {
+        let sql = "select resumed, resumed_at > now() - $3 * interval '1 second' from ops.stage_resumes \
+                   where stage = $1 and topic = $2";
+        let holds = RESUME_HOLDS.as_secs_f64();
+        let found =
+            sqlx::query_as(sql).bind(self.stage).bind(&*self.topic).bind(holds).fetch_optional(executor);
+        Ok(found.await?.map_or_else(Resumes::default, |(times, holds)| Resumes { times, holds }))
     }
 
     /// Stores records with their reasons.

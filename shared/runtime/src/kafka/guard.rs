@@ -11,7 +11,7 @@ use sqlx::PgExecutor;
 use strata_events::Reject;
 use strata_events::reject::Class;
 
-use super::dead_letter::DeadLetters;
+use super::dead_letter::{DeadLetters, Resumes};
 use super::record::Record;
 use super::stage::StageError;
 use crate::config::DeadLetterLimits;
@@ -76,7 +76,7 @@ impl DeadLetterGuard {
         executor: impl PgExecutor<'_>,
     ) -> Result<(), StageError> {
         let Some(why) = self.judge(records, letters) else { return Ok(()) };
-        let resumed = place.times_resumed(executor).await?;
+        let resumed = place.resumes(executor).await?;
         if self.resumes(resumed) {
             // As a stage that was resumed it admits the batch.
             self.judge(records, letters);
@@ -114,19 +114,21 @@ impl DeadLetterGuard {
     }
 
     /// Notes that the loop stops, or that an operator has resumed it since it did.
-    fn resumes(&mut self, times: i64) -> bool {
-        match self.state {
-            State::Stopped(before) if times > before => {
-                self.forget();
-                self.state = State::Resumed;
-                true
-            }
-            State::Stopped(_) => false,
-            State::Armed | State::Resumed => {
-                self.state = State::Stopped(times);
-                false
-            }
+    ///
+    /// A stage reads in several loops, and the slower ones come to the same records after the resume: it holds for
+    /// them, too.
+    fn resumes(&mut self, resumes: Resumes) -> bool {
+        let resumed = match self.state {
+            State::Stopped(before) => resumes.times > before,
+            State::Armed | State::Resumed => resumes.holds,
+        };
+        if resumed {
+            self.forget();
+            self.state = State::Resumed;
+        } else if !matches!(self.state, State::Stopped(_)) {
+            self.state = State::Stopped(resumes.times);
         }
+        resumed
     }
 
     fn forget(&mut self) {
@@ -187,12 +189,13 @@ mod tests {
         guard: &mut DeadLetterGuard,
         (records, refused): (usize, usize),
         reject: &Reject,
-        resumed: i64,
+        times: i64,
     ) -> Result<(), String> {
+        let resumes = Resumes { times, holds: false };
         let record = Record { topic: "stg_topic".into(), ..Record::default() };
         let letters = vec![(&record, reject); refused];
         if let Some(why) = guard.judge(records, &letters)
-            && !(guard.resumes(resumed) && guard.judge(records, &letters).is_none())
+            && !(guard.resumes(resumes) && guard.judge(records, &letters).is_none())
         {
             return Err(why);
         }
@@ -270,6 +273,16 @@ mod tests {
         assert_eq!(offer_as(&mut guard, (100, 0), &refusal(), 8), Ok(()));
         assert!(offer_as(&mut guard, (200, 200), &refusal(), 8).is_err());
         assert_eq!(offer_as(&mut guard, (200, 200), &refusal(), 9), Ok(()));
+    }
+
+    #[test]
+    fn a_loop_that_comes_to_the_same_records_after_the_resume_goes_on_too() {
+        let mut guard = guard();
+        let (record, reject) = (Record::default(), refusal());
+        let letters = vec![(&record, &reject); 100];
+        assert!(guard.judge(100, &letters).is_some());
+        assert!(guard.resumes(Resumes { times: 1, holds: true }));
+        assert_eq!(guard.judge(100, &letters), None);
     }
 
     #[test]
