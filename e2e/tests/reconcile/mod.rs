@@ -4,6 +4,7 @@ mod schedule;
 mod tampered;
 mod values;
 mod victims;
+mod victims_of_cdm;
 
 use std::cell::Cell;
 use std::time::Duration;

@@ -4,9 +4,10 @@ use sqlx::Executor as _;
 use strata_testkit::{Fleet, Service};
 
 use super::values::IN_REDIS;
-use super::victims::{IN_POSTGRES, Spoilt};
+use super::victims::{IN_LAYERS, Spoilt};
+use super::victims_of_cdm::IN_COUNTERS;
 use super::{assert_clean, at_rest, fill, named, reconcile};
-use crate::support::launch;
+use crate::support::{SOON, launch};
 
 /// Every table that a tampering may touch.
 const TABLES: [&str; 29] = [
@@ -72,7 +73,7 @@ async fn a_single_spoilt_row_of_any_table_is_found_and_named() {
         execute(&fleet, format!("create table {} as table {table}", saved(table))).await;
     }
     let mut missed = Vec::new();
-    for Spoilt { table, victim, change, said } in IN_POSTGRES {
+    for Spoilt { table, victim, change, said } in IN_LAYERS.iter().chain(IN_COUNTERS) {
         // WHEN one row is spoilt
         let victim = text(&fleet, victim).await;
         let change = change.replace("{}", &victim);
@@ -120,6 +121,29 @@ async fn a_single_spoilt_value_of_the_metrics_is_found_and_named() {
     assert!(missed.is_empty(), "{}", missed.join("\n"));
     // AND nothing is, once all is as it was
     assert_clean(&fleet).await;
+}
+
+#[tokio::test]
+async fn a_repeated_value_is_judged_only_where_versions_came_in_order() {
+    // GIVEN an order whose status is stored twice in a row
+    let fleet = launch(&[]).await;
+    fleet.push(50).await;
+    fleet.at_rest(SOON).await;
+    let repeated = "insert into dds.s_order_status \
+         (h_order_pk, status, load_dt, load_seq, load_src, hk_order_status_hashdiff, sent_dttm) \
+         select h_order_pk, status, load_dt, load_seq + 4096, load_src, hk_order_status_hashdiff, sent_dttm \
+         from dds.s_order_status order by h_order_pk limit 1";
+    execute(&fleet, repeated.to_owned()).await;
+    let is_named = async || named(&reconcile(&fleet).await).iter().any(|row| row.contains("repeats at"));
+    assert!(is_named().await);
+    // WHEN dds met a partition of its topic later than the others THEN the versions may have overtaken each other
+    let added = "update ops.consumer_offsets set since = since + interval '1 hour' where stage = 'dds' and partition = 5";
+    execute(&fleet, added.to_owned()).await;
+    assert!(!is_named().await);
+    // WHEN that was long before the order
+    let before = "update ops.consumer_offsets set since = since - interval '1 day' where stage = 'dds'";
+    execute(&fleet, before.to_owned()).await;
+    assert!(is_named().await);
 }
 
 async fn spoil(fleet: &Fleet, key: &str, command: &[String]) {

@@ -112,7 +112,9 @@ pub fn read(snapshot: &Snapshot<'_>, reader: &mut Reader) -> anyhow::Result<(Ord
     };
     vault.childless(&mut childless);
     let pairs = vault.check_categories(&menus.pairs);
-    let histories = vault.check_histories(reader, Utc::now() - snapshot.settings.keep_settled)?;
+    let remembered = Utc::now() - snapshot.settings.keep_settled;
+    let judged = in_order_since(reader, dds_topic)?.map_or(remembered, |since| since.max(remembered));
+    let histories = vault.check_histories(reader, judged)?;
     let RowChecks { links, fingerprints, orphans, positions } = rows;
     Ok((vault, vec![hubs, links, fingerprints, orphans, childless, pairs, histories, positions]))
 }
@@ -354,9 +356,10 @@ impl OrderVault {
     ///
     /// A late record takes its place in the past, and the equal value after it stays, for dds deletes nothing.
     /// Two rows from one source partition, the second with the higher offset, came in order, unless the first
-    /// is a dead letter that was replayed; these are remembered for a while, and older rows not looked at. Names are
+    /// is a dead letter that was replayed; these are remembered for a while, and older rows not looked at, as are those
+    /// that [may have been overtaken](in_order_since). Names are
     /// not looked at: their records come by way of several partitions, while those of an order have one key.
-    fn check_histories(&self, reader: &mut Reader, remembered: DateTime<Utc>) -> anyhow::Result<Check> {
+    fn check_histories(&self, reader: &mut Reader, judged: DateTime<Utc>) -> anyhow::Result<Check> {
         let mut check = Check::new("dds orders: satellites hold changes only");
         for ((table, hashdiff, _), versions) in [(COST, &self.costs_of), (STATUS, &self.statuses_of)] {
             let mut twice: Vec<Uuid> = Vec::new();
@@ -369,7 +372,7 @@ impl OrderVault {
             }
             let statement = repeats(table, hashdiff);
             for chunk in twice.chunks(CHUNK) {
-                let query = sqlx::query_as(&statement).bind(chunk).bind(remembered);
+                let query = sqlx::query_as(&statement).bind(chunk).bind(judged);
                 let rows: Vec<(String,)> = reader.rows(query)?;
                 rows.into_iter().for_each(|(row,)| check.differs(|| row));
             }
@@ -378,7 +381,20 @@ impl OrderVault {
     }
 }
 
-/// Finds repeated values of some orders. `$1` uuid[] · `$2` since when settled dead letters are remembered.
+/// From when on all versions of an order came by one partition of `topic`, where partitions were added to it.
+///
+/// What lay in the old partition then may be read after what was sent to the new one. A fleet that starts meets all
+/// partitions within seconds; those that stg uses only a moment after dds has met them are the reason for the minute.
+fn in_order_since(reader: &mut Reader, topic: &str) -> anyhow::Result<Option<DateTime<Utc>>> {
+    let query = sqlx::query_as(
+        "with dds as (select since, min(since) over () as first from ops.consumer_offsets where stage = $1 and topic = $2) \
+         select max(since) filter (where since > first + interval '20 seconds') + interval '1 minute' from dds",
+    );
+    let rows: Vec<(Option<DateTime<Utc>>,)> = reader.rows(query.bind(StageId::Dds.as_str()).bind(topic))?;
+    Ok(rows.into_iter().find_map(|(since,)| since))
+}
+
+/// Finds repeated values of some orders. `$1` uuid[] · `$2` from when on rows are judged.
 fn repeats(table: &str, hashdiff: &str) -> String {
     format!(
         "with v as (select h_order_pk, load_dt, load_seq, load_src, {hashdiff}, sent, \
