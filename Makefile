@@ -13,13 +13,15 @@ ORDERS ?= 10000
 SEARCHES ?= 10000
 # Options of bench, for example --quick.
 BENCH ?=
+# One broker, or three that replicate.
+BROKERS ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down clean build setup servers status check browser test test-fast chaos fuzz alerts bench
+.PHONY: help up down clean build setup servers status check browser test test-fast test-brokers chaos fuzz alerts bench
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 up: servers build ## install, build and start everything, then send ORDERS orders and SEARCHES searches through it
 	scripts/fleet.sh start
@@ -28,12 +30,14 @@ up: servers build ## install, build and start everything, then send ORDERS order
 
 down: ## stop the fleet and the local servers; their data stay
 	scripts/fleet.sh stop
+	[ ! -d "$${STRATA_LOCAL_DIR:-.local}/broker-1" ] || scripts/brokers.sh stop
 	scripts/servers.sh stop
 
 clean: ## stop everything and remove .local with all its data
 	scripts/fleet.sh stop
+	[ ! -d "$${STRATA_LOCAL_DIR:-.local}/broker-1" ] || scripts/brokers.sh clean
 	scripts/servers.sh clean
-	$(ENV) bash -c 'cd "$$STRATA_LOCAL_DIR" && rm -rf kafka postgres redis log run'
+	$(ENV) bash -c 'cd "$$STRATA_LOCAL_DIR" && rm -rf kafka broker-1 broker-2 broker-3 postgres redis log run'
 	$(ENV) bash -c 'rmdir --ignore-fail-on-non-empty "$$STRATA_LOCAL_DIR"'
 
 status: ## what runs, and whether it is healthy
@@ -42,8 +46,13 @@ status: ## what runs, and whether it is healthy
 setup: ## install what the build needs
 	scripts/setup.sh
 
-servers: setup ## start the local Kafka, Postgres and Redis only
+servers: setup ## start the local Kafka, Postgres and Redis only; BROKERS=3 for a Kafka that replicates
+ifeq ($(BROKERS),3)
+	scripts/brokers.sh start
+	scripts/servers.sh start postgres redis
+else
 	scripts/servers.sh start
+endif
 
 build: setup ## build the release binaries
 	$(ENV) cargo build --release --workspace --bins --locked
@@ -64,6 +73,10 @@ test: servers browser test-fast ## all tests, against the local servers: cheap o
 test-fast: servers ## the tests that start no fleet: functions, contracts, single stages on real servers
 	$(ENV) cargo test --workspace --locked --lib --bins
 	$(ENV) cargo test --workspace --locked --test contracts --test fuzz --test hot_path --test main
+
+test-brokers: servers ## three brokers die in turn under load and while services start; beside the other tests, for it takes memory
+	$(ENV) cargo build --workspace --bins --locked
+	$(ENV) cargo test --workspace --locked --test fleet brokers:: -- --ignored --nocapture
 
 chaos: setup ## random faults under load for SECONDS, from SEED; every layer must equal the model
 	$(ENV) cargo build --workspace --bins --locked

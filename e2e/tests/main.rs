@@ -5,6 +5,7 @@
 
 mod added_partitions;
 mod bad_input;
+mod brokers;
 mod callers;
 mod chaos;
 mod compose;

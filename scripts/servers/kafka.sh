@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2153  # servers.sh reads what is set here; lib.sh sets what is read
-# Kafka: one KRaft node, broker and controller in one, in .local/kafka.
+# Kafka: one KRaft node, broker and controller in one, in .local/kafka; one of several where brokers.sh sets
+# KAFKA_NODE, KAFKA_VOTERS and KAFKA_CLUSTER_ID.
 # Sourced by servers.sh and kafka.sh.
 
 KAFKA_DIR=$LOCAL_DIR/kafka
@@ -73,11 +74,16 @@ kafka_java() {
 }
 
 kafka_write_config() {
+    local voters=${KAFKA_VOTERS:-1@127.0.0.1:$KAFKA_CONTROLLER_PORT} replicas=1 in_sync=1
+    if [[ $voters == *,* ]]; then
+        replicas=3
+        in_sync=2
+    fi
     cat >"$KAFKA_DIR/server.properties" <<END
 # Written at every start by scripts/servers.sh.
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:$KAFKA_CONTROLLER_PORT
+node.id=${KAFKA_NODE:-1}
+controller.quorum.voters=$voters
 listeners=PLAINTEXT://127.0.0.1:$KAFKA_PORT,CONTROLLER://127.0.0.1:$KAFKA_CONTROLLER_PORT
 # A number, not localhost: clients would try its IPv6 address first, in vain.
 advertised.listeners=PLAINTEXT://127.0.0.1:$KAFKA_PORT
@@ -89,19 +95,19 @@ auto.create.topics.enable=false
 num.partitions=6
 message.max.bytes=8388608
 replica.fetch.max.bytes=8388608
-# A single node: nothing to replicate to, and groups that form without delay.
+# Groups form without delay.
 group.initial.rebalance.delay.ms=0
 # A killed broker may register again only when its former session has expired.
 broker.session.timeout.ms=5000
 broker.heartbeat.interval.ms=1000
 group.min.session.timeout.ms=1000
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor=$replicas
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor=$replicas
+transaction.state.log.min.isr=$in_sync
 transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor=$replicas
+share.coordinator.state.topic.min.isr=$in_sync
 share.coordinator.state.topic.num.partitions=4
 END
     # More listeners, for tests of secure connections.
@@ -115,7 +121,7 @@ kafka_format() {
     note "formatting Kafka's storage in $KAFKA_DIR/data"
     local id
     rm -rf "$KAFKA_DIR/data"
-    id=$(kafka_java kafka.tools.StorageTool random-uuid)
+    id=${KAFKA_CLUSTER_ID:-$(kafka_java kafka.tools.StorageTool random-uuid)}
     kafka_java kafka.tools.StorageTool format -t "$id" -c "$KAFKA_DIR/server.properties" \
         >"$LOG_DIR/kafka-format.log" 2>&1 ||
         fail_with_log kafka-format "Kafka's storage could not be formatted"

@@ -229,6 +229,25 @@ impl Kafka {
         }
     }
 
+    /// What a setting of a topic is.
+    pub async fn setting(&self, topic: &str, name: &str) -> Option<String> {
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let mut found = self.admin().describe_configs(&asked, &options()).await.expect("kafka answers");
+        let resource = found.pop().expect("an answer").unwrap_or_else(|code| panic!("{topic}: {code}"));
+        resource.get(name).and_then(|entry| entry.value.clone())
+    }
+
+    /// On how many brokers each partition of a topic lies, at least.
+    pub async fn replicas(&self, topic: &str) -> usize {
+        let topic = topic.to_owned();
+        self.blocking(move |client| {
+            let metadata = client.fetch_metadata(Some(&topic), CLIENT_WITHIN)?;
+            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            Ok(partitions.map(|partition| partition.replicas().len()).min().unwrap_or_default())
+        })
+        .await
+    }
+
     /// First offset and the one after the last, by partition.
     pub async fn watermarks(&self, topic: &str) -> BTreeMap<i32, (i64, i64)> {
         let topic = topic.to_owned();

@@ -3,6 +3,7 @@
 //! Nothing here is mocked. Every test gets a database, topics, consumer groups and Redis keys of its
 //! own, so tests run side by side on one set of servers; a server that is missing is a failure.
 
+pub mod brokers;
 pub mod builders;
 pub mod compare;
 pub mod database;

@@ -215,7 +215,7 @@ impl Drop for LocalServers {
 }
 
 /// Jars that are there already, so that they need no download.
-fn kafka_home() -> Option<PathBuf> {
+pub(crate) fn kafka_home() -> Option<PathBuf> {
     if let Some(home) = std::env::var_os("KAFKA_HOME").filter(|home| !home.is_empty()) {
         return Some(home.into());
     }

@@ -54,6 +54,12 @@ impl Servers {
         Self { settings: settings.unwrap_or_else(|e| panic!("{e}")), variables }
     }
 
+    /// The same servers, where a variable has another value.
+    pub fn with_variable(&self, name: &str, value: &str) -> Self {
+        let others = self.variables.iter().filter(|(variable, _)| variable != name).cloned();
+        Self::at(others.chain([(name.to_owned(), value.to_owned())]))
+    }
+
     /// What a service is told to reach these servers and this database.
     pub fn variables(&self, database: &str) -> Vec<(String, String)> {
         let given = |name: &str| self.variables.iter().any(|(variable, _)| variable == name);
