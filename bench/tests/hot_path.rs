@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use cdm::counters::Counted;
-use dds::order::countable::OrderState;
-use dds::order::rows::{OrderFact, VaultRows};
-use dds::rows::{Keys, Load};
 use serde_json::Value;
-use stg::order::enrich::enrich;
-use stg::reference::ReferenceData;
 use strata_events::{Contract, CountedMessage, FactMessage, Order, Origin, Restaurant, User};
+use strata_streams::order::countable::OrderState;
+use strata_streams::order::counters::Counted;
+use strata_streams::order::enrich::enrich;
+use strata_streams::order::reference::ReferenceData;
+use strata_streams::order::rows::{OrderFact, VaultRows};
+use strata_streams::rows::{Keys, Load};
 use uuid::Uuid;
 
 #[global_allocator]

@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cdm::watermark::Watermarks;
 use redis::Connection;
 use strata_events::search::{EVENT_ID_HEADER, event_id};
 use strata_events::stream::HOTEL_SEARCH;
 use strata_events::{Contract as _, Origin, ProcessedSearch, StageId};
 use strata_runtime::Settings;
+use strata_runtime::kafka::watermark::Watermarks;
 use strata_runtime::redis::MetricsKeys;
 use strata_vault::hub_key;
 use uuid::Uuid;

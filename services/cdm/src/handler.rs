@@ -6,8 +6,8 @@ use sqlx::PgConnection;
 use strata_events::{Contract, CountedMessage, Reject};
 use strata_runtime::kafka::{Effects, Handler, Input, Record, StageError};
 
-use crate::counters::Counted;
 use crate::store;
+use strata_streams::order::counters::Counted;
 
 /// Handles `cdm_topic`.
 pub struct OrderHandler;

@@ -6,8 +6,6 @@
 
 pub mod api;
 pub mod app;
-pub mod counters;
 pub mod handler;
 pub mod metrics;
 pub mod store;
-pub mod watermark;

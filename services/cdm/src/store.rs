@@ -6,8 +6,8 @@ use strata_runtime::metrics::written;
 use uuid::Uuid;
 
 use crate::app::STAGE;
-use crate::counters::Increments;
-use crate::watermark::{Lane, Watermarks};
+use strata_runtime::kafka::watermark::{Lane, Watermarks};
+use strata_streams::order::counters::Increments;
 
 /// Reads the watermarks of the partitions in a batch; their offset rows are locked by now.
 pub async fn read_watermarks(

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cdm::metrics::delta::Delta;
 use cdm::metrics::store::lane_of;
-use cdm::watermark::Watermarks;
 use strata_runtime::config::DeadLetterLimits;
 use strata_runtime::kafka::DeadLetterGuard;
 use strata_runtime::kafka::StageError;
 use strata_runtime::kafka::stage::{Span, Stage as _};
+use strata_runtime::kafka::watermark::Watermarks;
+use strata_streams::hotel_search::delta::Delta;
 
 use crate::support::{Sandbox, record, span};
 

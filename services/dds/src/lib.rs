@@ -6,6 +6,5 @@
 
 pub mod app;
 pub mod order;
-pub mod rows;
 pub mod search;
 pub mod store;

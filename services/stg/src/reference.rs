@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use lru::LruCache;
 use redis::AsyncCommands;
-use strata_events::{Contract, MenuItem, Reference, Restaurant, User};
+use strata_events::{Contract, Reference, Restaurant, User};
 use strata_runtime::kafka::StageError;
 use strata_runtime::kafka::parked::References;
 use strata_runtime::redis::{Connection, ReferenceKeys};
+use strata_streams::order::reference::{Menu, ReferenceData};
 
 /// Users remembered at most.
 const USERS: NonZeroUsize = NonZeroUsize::new(20_000).unwrap();
@@ -17,44 +18,6 @@ const USERS: NonZeroUsize = NonZeroUsize::new(20_000).unwrap();
 const RESTAURANTS: NonZeroUsize = NonZeroUsize::new(2_000).unwrap();
 /// Keys asked for in one command.
 const KEYS_PER_COMMAND: usize = 500;
-
-/// A restaurant with its menu by product id.
-#[derive(Debug)]
-pub struct Menu {
-    /// Name of the restaurant.
-    pub name: String,
-    /// Dishes by id.
-    pub dishes: HashMap<String, MenuItem>,
-}
-
-impl From<Restaurant> for Menu {
-    fn from(restaurant: Restaurant) -> Self {
-        let dishes = restaurant.menu.into_iter().map(|dish| (dish.id.clone(), dish)).collect();
-        Self { name: restaurant.name, dishes }
-    }
-}
-
-/// The reference data that one batch needs; what is absent does not exist.
-#[derive(Debug, Default)]
-pub struct ReferenceData {
-    /// Users by id.
-    pub users: HashMap<String, Arc<User>>,
-    /// Restaurants by id.
-    pub restaurants: HashMap<String, Arc<Menu>>,
-}
-
-impl ReferenceData {
-    /// True when enrichment finds it.
-    pub fn holds(&self, reference: &Reference) -> bool {
-        match reference {
-            Reference::User(id) => self.users.contains_key(id),
-            Reference::Restaurant(id) => self.restaurants.contains_key(id),
-            Reference::Product { restaurant, product } => {
-                self.restaurants.get(restaurant).is_some_and(|menu| menu.dishes.contains_key(product))
-            }
-        }
-    }
-}
 
 /// Looks reference data up and remembers it while its version stands.
 ///

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use dds::search::rows::offers_hashdiff;
-use stg::search::clean::clean;
 use strata_events::search::EVENT_ID_HEADER;
 use strata_events::stream::HOTEL_SEARCH;
 use strata_events::{Contract as _, Search, StageId};
+use strata_streams::hotel_search::clean::clean;
+use strata_streams::hotel_search::rows::offers_hashdiff;
 use strata_vault::{LoadPosition, hub_key};
 use uuid::Uuid;
 

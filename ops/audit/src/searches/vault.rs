@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use chrono::DateTime;
-use dds::search::rows::offers_hashdiff;
 use strata_events::StageId;
 use strata_events::stream::HOTEL_SEARCH;
+use strata_streams::hotel_search::rows::offers_hashdiff;
 use strata_vault::hub_key;
 use strata_vault::models;
 use strata_vault::models::hotel_search::{ADVERTISER, HOTEL};

@@ -9,10 +9,10 @@
 use std::process::ExitCode;
 
 use cdm::store::write_watermarks;
-use cdm::watermark::Watermarks;
 use sqlx::PgConnection;
 use strata_events::StageId;
 use strata_events::stream::ORDER;
+use strata_runtime::kafka::watermark::Watermarks;
 use strata_runtime::{OperatorLock, Settings, failpoint};
 
 use super::counted::Counted;

@@ -4,7 +4,6 @@
 //! loses together: the loop finds the older offset and repeats. No Postgres row says where this stage stands.
 
 pub mod api;
-pub mod delta;
 pub mod ranking;
 pub mod stage;
 pub mod store;

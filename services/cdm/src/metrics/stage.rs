@@ -10,10 +10,10 @@ use strata_runtime::kafka::{DeadLetterGuard, DeadLetters, Output, Record, StageE
 
 use strata_runtime::metrics::Phases;
 
-use super::delta::Delta;
 use super::store::{MetricsStore, lane_of};
 use crate::app::STAGE;
-use crate::watermark::Watermarks;
+use strata_runtime::kafka::watermark::Watermarks;
+use strata_streams::hotel_search::delta::Delta;
 
 /// Most entries of a script call; bounds how long Redis serves nobody else.
 const MAX_ENTRIES: usize = 50_000;

@@ -8,8 +8,8 @@ use strata_runtime::kafka::StageError;
 use strata_runtime::kafka::stage::Span;
 use strata_runtime::redis::{Connection, MetricsKeys};
 
-use super::delta::Delta;
-use crate::watermark::{Lane, Watermarks};
+use strata_runtime::kafka::watermark::{Lane, Watermarks};
+use strata_streams::hotel_search::delta::Delta;
 
 /// The metrics of one fleet.
 pub struct MetricsStore {

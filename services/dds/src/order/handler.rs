@@ -8,10 +8,10 @@ use strata_events::{Contract, FactMessage, Reject};
 use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError};
 use uuid::Uuid;
 
-use crate::order::countable::OrderState;
-use crate::order::rows::{OrderFact, VaultRows};
-use crate::rows::{Keys, Load};
 use crate::store::{Fresh, hubs, links, orders, satellites};
+use strata_streams::order::countable::OrderState;
+use strata_streams::order::rows::{OrderFact, VaultRows};
+use strata_streams::rows::{Keys, Load};
 
 /// Handles `dds_topic`.
 pub struct OrderHandler {

@@ -1,5 +1,3 @@
 //! Orders: spread over the vault; what becomes countable is announced.
 
-pub mod countable;
 pub mod handler;
-pub mod rows;

@@ -8,9 +8,9 @@ use strata_events::search::{EVENT_ID_HEADER, event_id};
 use strata_events::{Contract, ProcessedSearch, Reject};
 use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError};
 
-use crate::rows::Load;
-use crate::search::rows::{SearchFact, SearchHubs, earliest, fresh, offers};
 use crate::store::{hubs, searches};
+use strata_streams::hotel_search::rows::{SearchFact, SearchHubs, earliest, fresh, offers};
+use strata_streams::rows::Load;
 
 /// A cleaned search with its identity.
 #[derive(Debug)]

@@ -1,4 +1,3 @@
 //! Hotel searches: each one link with its offers, announced when the vault sees it first.
 
 pub mod handler;
-pub mod rows;

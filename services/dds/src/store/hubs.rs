@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::Fresh;
 use super::table::Table;
-use crate::rows::{HubRows, Load};
+use strata_streams::rows::{HubRows, Load};
 
 /// `h_user`, shared by all streams.
 pub static USER: LazyLock<Table> = LazyLock::new(|| Table::of(&models::USER.shape()));

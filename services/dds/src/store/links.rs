@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::Fresh;
 use super::hubs::load_columns;
 use super::table::Table;
-use crate::order::rows::Links;
-use crate::rows::LinkRow;
+use strata_streams::order::rows::Links;
+use strata_streams::rows::LinkRow;
 
 static ORDER_USER: LazyLock<Table> = LazyLock::new(|| Table::of(&order::ORDER_USER.shape()));
 static ORDER_PRODUCT: LazyLock<Table> = LazyLock::new(|| Table::of(&order::ORDER_PRODUCT.shape()));

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
 use uuid::Uuid;
 
-use crate::order::countable::{LinkedProduct, OrderState};
+use strata_streams::order::countable::{LinkedProduct, OrderState};
 
 /// Locks known orders in key order and reads what the vault holds of them.
 ///

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::Fresh;
 use super::table::Compared;
-use crate::order::rows::{OrderCost, UserNames};
-use crate::rows::Load;
+use strata_streams::order::rows::{OrderCost, UserNames};
+use strata_streams::rows::Load;
 
 /// A record with its attributes and where it came from.
 pub(super) type Candidate<T> = SatelliteRecord<(T, Load)>;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::hubs::load_columns;
 use super::satellites::{Candidate, Columns};
 use super::table::Table;
-use crate::search::rows::{Offers, SearchFact};
+use strata_streams::hotel_search::rows::{Offers, SearchFact};
 
 static SEARCHES: LazyLock<Table> =
     LazyLock::new(|| Table::of(&HOTEL_SEARCH.shape()).returning(HOTEL_SEARCH.key));

@@ -7,9 +7,10 @@ use sqlx::PgConnection;
 use strata_events::{Contract, Order, Reject};
 use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError};
 
-use crate::order::enrich::enrich;
 use crate::order::store::{OrderEventRows, upsert_order_events};
-use crate::reference::{ReferenceCache, ReferenceData};
+use crate::reference::ReferenceCache;
+use strata_streams::order::enrich::enrich;
+use strata_streams::order::reference::ReferenceData;
 
 /// Handles `stg_topic`.
 pub struct OrderHandler {

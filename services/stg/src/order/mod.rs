@@ -1,5 +1,4 @@
 //! Orders: enriched from the reference data, the newest version staged.
 
-pub mod enrich;
 pub mod handler;
 pub mod store;

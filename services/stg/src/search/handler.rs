@@ -7,8 +7,8 @@ use strata_events::search::{EVENT_ID_HEADER, event_id};
 use strata_events::{Contract, Reject, Search};
 use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError};
 
-use crate::search::clean::clean;
 use crate::search::store::{SearchEventRows, insert_hotel_search_events};
+use strata_streams::hotel_search::clean::clean;
 
 /// A valid search with its identity and its text.
 #[derive(Debug)]

@@ -1,5 +1,4 @@
 //! Hotel searches: staged as received, cleaned to who offers and who offers cheapest.
 
-pub mod clean;
 pub mod handler;
 pub mod store;

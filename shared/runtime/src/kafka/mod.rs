@@ -24,6 +24,7 @@ mod stuck;
 mod topic_check;
 mod trouble;
 mod watchdog;
+pub mod watermark;
 pub mod worker;
 mod writers;
 

@@ -7,19 +7,20 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use dds::order::countable::OrderState;
 use dds::order::handler::write;
-use dds::order::rows::{OrderFact, VaultRows};
-use dds::rows::{Keys, Load};
 use dds::store::orders::lock_and_read;
 use indicatif::ProgressBar;
 use sqlx::PgConnection;
-use stg::order::enrich::enrich;
-use stg::reference::{ReferenceCache, ReferenceData};
+use stg::reference::ReferenceCache;
 use strata_events::stream::ORDER;
 use strata_events::{FactMessage, Order, Origin};
 use strata_runtime::redis::ReferenceKeys;
 use strata_runtime::{Settings, redis};
+use strata_streams::order::countable::OrderState;
+use strata_streams::order::enrich::enrich;
+use strata_streams::order::reference::ReferenceData;
+use strata_streams::order::rows::{OrderFact, VaultRows};
+use strata_streams::rows::{Keys, Load};
 use strata_vault::{LoadPosition, SatelliteRecord, hub_key};
 use uuid::Uuid;
 

@@ -3,16 +3,16 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use dds::rows::Load;
 use dds::search::handler::{insert_hubs, write};
-use dds::search::rows::{SearchFact, SearchHubs, offers};
 use dds::store::searches::insert_offers;
 use indicatif::ProgressBar;
 use sqlx::PgConnection;
-use stg::search::clean::clean;
 use strata_events::stream::HOTEL_SEARCH;
 use strata_events::{Origin, ProcessedSearch, Search};
 use strata_runtime::Settings;
+use strata_streams::hotel_search::clean::clean;
+use strata_streams::hotel_search::rows::{SearchFact, SearchHubs, offers};
+use strata_streams::rows::Load;
 use uuid::Uuid;
 
 use super::{CHUNK, Coming, staged, start_of};

@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    const GOLDEN: &[u8] = include_bytes!("../../../shared/events/examples/cdm_topic.json");
+    const GOLDEN: &[u8] = include_bytes!("../../../events/examples/cdm_topic.json");
 
     #[test]
     fn two_products_of_one_category_are_one_order_of_the_category() {

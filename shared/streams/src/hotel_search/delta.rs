@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    const GOLDEN: &[u8] = include_bytes!("../../../../shared/events/examples/processed_data_topic.json");
+    const GOLDEN: &[u8] = include_bytes!("../../../events/examples/processed_data_topic.json");
 
     /// What Redis does with a delta.
     fn merge(into: &mut Delta, delta: &Delta) {

@@ -39,8 +39,8 @@ mod tests {
 
     use super::*;
 
-    const RAW: &[u8] = include_bytes!("../../../../shared/events/examples/raw_data_topic.json");
-    const PROCESSED: &[u8] = include_bytes!("../../../../shared/events/examples/processed_data_topic.json");
+    const RAW: &[u8] = include_bytes!("../../../events/examples/raw_data_topic.json");
+    const PROCESSED: &[u8] = include_bytes!("../../../events/examples/processed_data_topic.json");
 
     fn search(advertisers: Value) -> Search {
         let mut search: Value = serde_json::from_slice(RAW).expect("JSON");

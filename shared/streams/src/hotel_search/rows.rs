@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    const GOLDEN: &[u8] = include_bytes!("../../../../shared/events/examples/processed_data_topic.json");
+    const GOLDEN: &[u8] = include_bytes!("../../../events/examples/processed_data_topic.json");
 
     /// A record of a search: identity, place in the topic, content.
     #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use strata_events::{
     FactMessage, FactPayload, FactProduct, MenuItem, NamedRef, Order, OrderItem, Reference, Reject, UserRef,
 };
 
-use crate::reference::ReferenceData;
+use crate::order::reference::ReferenceData;
 
 /// Looks names and categories up; the price is the order's, else the menu's.
 ///
@@ -93,10 +93,10 @@ mod tests {
 
     use super::*;
 
-    const ORDER: &[u8] = include_bytes!("../../../../shared/events/examples/stg_topic.json");
-    const FACT: &[u8] = include_bytes!("../../../../shared/events/examples/dds_topic.json");
-    const USER: &[u8] = include_bytes!("../../../../shared/events/examples/reference_user.json");
-    const RESTAURANT: &[u8] = include_bytes!("../../../../shared/events/examples/reference_restaurant.json");
+    const ORDER: &[u8] = include_bytes!("../../../events/examples/stg_topic.json");
+    const FACT: &[u8] = include_bytes!("../../../events/examples/dds_topic.json");
+    const USER: &[u8] = include_bytes!("../../../events/examples/reference_user.json");
+    const RESTAURANT: &[u8] = include_bytes!("../../../events/examples/reference_restaurant.json");
 
     fn golden() -> (Order<'static>, ReferenceData) {
         let user = User::decode(USER).expect("user");

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::rows::{Keys, Load};
 
-    const GOLDEN: &[u8] = include_bytes!("../../../../shared/events/examples/dds_topic.json");
+    const GOLDEN: &[u8] = include_bytes!("../../../events/examples/dds_topic.json");
 
     /// A version of order 1: status, user, products as (product, category).
     fn version(status: OrderStatus, user: u8, products: &[(u8, u8)]) -> FactMessage<'static> {
@@ -180,8 +180,7 @@ mod tests {
     fn the_golden_order_announces_both_products() {
         let message = FactMessage::decode(GOLDEN).expect("golden");
         let announced = add(&mut OrderState::default(), &message);
-        let expected =
-            CountedMessage::decode(include_bytes!("../../../../shared/events/examples/cdm_topic.json"));
+        let expected = CountedMessage::decode(include_bytes!("../../../events/examples/cdm_topic.json"));
         let mut expected: Vec<_> = expected.expect("golden").0.into_iter().map(|e| e.payload).collect();
         expected.sort_by_key(|payload| payload.product_id);
         assert_eq!(
