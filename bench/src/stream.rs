@@ -2,9 +2,9 @@
 
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{StoreKind, StreamSpec};
+use strata_streams::{hotel_search, order};
 use strata_testkit::{Fleet, Service};
 use strata_vault::model::VaultModel;
-use strata_vault::models;
 
 /// A stream as the bench sees it.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Measured {
 pub const ORDERS: Measured = Measured {
     spec: ORDER,
     raw: "stg.order_events",
-    vault: &models::order::MODEL,
+    vault: &order::vault::MODEL,
     counters: &[
         ("cdm.user_product_counters", "user_id, product_id"),
         ("cdm.user_category_counters", "user_id, category_id"),
@@ -34,7 +34,7 @@ pub const ORDERS: Measured = Measured {
 pub const SEARCHES: Measured = Measured {
     spec: HOTEL_SEARCH,
     raw: "stg.hotel_search_events",
-    vault: &models::hotel_search::MODEL,
+    vault: &hotel_search::vault::MODEL,
     counters: &[],
 };
 

@@ -1,13 +1,15 @@
 //! The rows of every layer, as a table for people.
 
 use sqlx::PgPool;
+use strata_streams::hotel_search::vault as hotel_search;
+use strata_streams::order::vault as order;
+use strata_streams::vault;
 use strata_vault::model::SCHEMA;
-use strata_vault::models::{self, hotel_search, order};
 
 /// Tables of the vault that are counted, in the order of its layers.
 const VAULT: [&str; 7] = [
     order::ORDER.table,
-    models::USER.table,
+    vault::USER.table,
     order::PRODUCT.table,
     order::ORDER_PRODUCT.table,
     order::ORDER_STATUS.table,

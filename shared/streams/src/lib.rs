@@ -7,3 +7,4 @@
 pub mod hotel_search;
 pub mod order;
 pub mod rows;
+pub mod vault;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use strata_streams::vault;
 use strata_testkit::{Servers, TestDatabase};
 use strata_vault::model::{SCHEMA, Table};
-use strata_vault::models;
 
 /// A table as Postgres has it: columns by name with type and whether they may be null, and its primary key.
 type Found = (BTreeMap<String, (String, bool)>, Vec<String>);
@@ -52,14 +52,14 @@ async fn the_described_vault_is_the_one_that_the_migrations_make() {
     let mut found = found(&database).await;
     let mut problems = Vec::new();
     let mut by_name: BTreeMap<&str, (Table, Vec<&str>)> = BTreeMap::new();
-    for model in models::ALL {
+    for model in vault::ALL {
         for table in model.tables() {
             by_name.entry(table.name).or_insert_with(|| (table, Vec::new())).1.push(model.stream);
         }
     }
     // WHEN they are compared
     for (name, (table, streams)) in by_name {
-        if streams.len() > 1 && name != models::USER.table {
+        if streams.len() > 1 && name != vault::USER.table {
             problems.push(format!("{name} is in the vaults of {streams:?}"));
         }
         let described = described(&table);

@@ -2,7 +2,7 @@
 //!
 //! The loader, the checks, the comparison of the tests, the measurements and the documentation are made from
 //! one description, so that no table or column of the vault is named in two places. The descriptions
-//! themselves: [`crate::models`].
+//! themselves lie beside what else a stream means, in `shared/streams`.
 
 use std::fmt;
 

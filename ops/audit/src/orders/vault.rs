@@ -8,8 +8,9 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use strata_events::StageId;
 use strata_events::stream::ORDER;
+use strata_streams::order::vault as order;
+use strata_streams::vault::USER;
 use strata_vault::model::{self, LOAD_SRC, Link};
-use strata_vault::models::{self, order};
 use strata_vault::{hashdiff, hub_key};
 use uuid::Uuid;
 
@@ -76,7 +77,7 @@ pub fn read(snapshot: &Snapshot<'_>, reader: &mut Reader) -> anyhow::Result<(Ord
         Places::new(snapshot, &[(StageId::Stg.as_str(), stg_topic), (StageId::Dds.as_str(), dds_topic)]);
 
     let (orders, order_ids, by_hand) = read_orders(reader, &mut hubs, dds_topic)?;
-    let users = Hub::read(reader, &mut hubs, &models::USER)?;
+    let users = Hub::read(reader, &mut hubs, &USER)?;
     let products = Hub::read(reader, &mut hubs, &order::PRODUCT)?;
     let categories = Hub::read(reader, &mut hubs, &order::CATEGORY)?;
     let restaurants = Hub::read(reader, &mut hubs, &order::RESTAURANT)?;

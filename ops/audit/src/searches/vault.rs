@@ -6,9 +6,8 @@ use chrono::DateTime;
 use strata_events::StageId;
 use strata_events::stream::HOTEL_SEARCH;
 use strata_streams::hotel_search::rows::offers_hashdiff;
+use strata_streams::hotel_search::vault::{ADVERTISER, HOTEL};
 use strata_vault::hub_key;
-use strata_vault::models;
-use strata_vault::models::hotel_search::{ADVERTISER, HOTEL};
 
 use super::super::copy::Row;
 use super::super::keys::{Keys, Marks, pair, short};
@@ -90,7 +89,7 @@ pub fn read(
     withheld: &Withheld,
 ) -> anyhow::Result<(SearchVault, Vec<Check>)> {
     let mut hubs = Check::new("dds searches: keys of hubs are those of their business keys");
-    let users = Hub::read(reader, &mut hubs, &models::USER)?;
+    let users = Hub::read(reader, &mut hubs, &strata_streams::vault::USER)?;
     let hotels = Hub::read(reader, &mut hubs, &HOTEL)?;
     let advertisers = Hub::read(reader, &mut hubs, &ADVERTISER)?;
     let touched = touched(&snapshot.redis.touched, [&users, &hotels, &advertisers]);

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
 use strata_runtime::metrics::written;
-use strata_vault::models;
+use strata_streams::{hotel_search, order, vault};
 use uuid::Uuid;
 
 use super::Fresh;
@@ -14,21 +14,21 @@ use super::table::Table;
 use strata_streams::rows::{HubRows, Load};
 
 /// `h_user`, shared by all streams.
-pub static USER: LazyLock<Table> = LazyLock::new(|| Table::of(&models::USER.shape()));
+pub static USER: LazyLock<Table> = LazyLock::new(|| Table::of(&vault::USER.shape()));
 /// `h_product`.
-pub static PRODUCT: LazyLock<Table> = LazyLock::new(|| Table::of(&models::order::PRODUCT.shape()));
+pub static PRODUCT: LazyLock<Table> = LazyLock::new(|| Table::of(&order::vault::PRODUCT.shape()));
 /// `h_category`.
-pub static CATEGORY: LazyLock<Table> = LazyLock::new(|| Table::of(&models::order::CATEGORY.shape()));
+pub static CATEGORY: LazyLock<Table> = LazyLock::new(|| Table::of(&order::vault::CATEGORY.shape()));
 /// `h_restaurant`.
-pub static RESTAURANT: LazyLock<Table> = LazyLock::new(|| Table::of(&models::order::RESTAURANT.shape()));
+pub static RESTAURANT: LazyLock<Table> = LazyLock::new(|| Table::of(&order::vault::RESTAURANT.shape()));
 /// `h_hotel`.
-pub static HOTEL: LazyLock<Table> = LazyLock::new(|| Table::of(&models::hotel_search::HOTEL.shape()));
+pub static HOTEL: LazyLock<Table> = LazyLock::new(|| Table::of(&hotel_search::vault::HOTEL.shape()));
 /// `h_advertiser`.
 pub static ADVERTISER: LazyLock<Table> =
-    LazyLock::new(|| Table::of(&models::hotel_search::ADVERTISER.shape()));
+    LazyLock::new(|| Table::of(&hotel_search::vault::ADVERTISER.shape()));
 /// `h_order`.
 static ORDER: LazyLock<Table> =
-    LazyLock::new(|| Table::of(&models::order::ORDER.shape()).returning(models::order::ORDER.key));
+    LazyLock::new(|| Table::of(&order::vault::ORDER.shape()).returning(order::vault::ORDER.key));
 
 /// Columns that every vault row carries.
 pub(super) fn load_columns<'a>(loads: impl Iterator<Item = &'a Load>) -> (Vec<DateTime<Utc>>, Vec<&'a str>) {

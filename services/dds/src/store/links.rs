@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
 use strata_runtime::metrics::written;
 use strata_runtime::pg_copy::CopyRows;
-use strata_vault::models::order;
+use strata_streams::order::vault as order;
 use uuid::Uuid;
 
 use super::Fresh;

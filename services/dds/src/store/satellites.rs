@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
 use strata_runtime::metrics::written;
 use strata_runtime::pg_copy::{CopyRows, Row};
-use strata_vault::models::order;
+use strata_streams::order::vault as order;
 use strata_vault::{LoadPosition, SatelliteRecord, Sent, StoredVersion, changes};
 use uuid::Uuid;
 

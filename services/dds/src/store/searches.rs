@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use strata_runtime::kafka::StageError;
 use strata_runtime::metrics::written;
-use strata_vault::models::hotel_search::{HOTEL_SEARCH, HOTEL_SEARCH_OFFERS};
+use strata_streams::hotel_search::vault::{HOTEL_SEARCH, HOTEL_SEARCH_OFFERS};
 use uuid::Uuid;
 
 use super::hubs::load_columns;

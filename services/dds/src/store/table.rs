@@ -104,7 +104,7 @@ impl Compared {
 
 #[cfg(test)]
 mod tests {
-    use strata_vault::models::hotel_search::HOTEL_SEARCH_OFFERS;
+    use strata_streams::hotel_search::vault::HOTEL_SEARCH_OFFERS;
 
     use super::*;
 

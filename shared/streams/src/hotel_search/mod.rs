@@ -4,3 +4,4 @@
 pub mod clean;
 pub mod delta;
 pub mod rows;
+pub mod vault;

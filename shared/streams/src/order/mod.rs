@@ -5,3 +5,4 @@ pub mod counters;
 pub mod enrich;
 pub mod reference;
 pub mod rows;
+pub mod vault;

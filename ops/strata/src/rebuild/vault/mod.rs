@@ -17,7 +17,7 @@ use sqlx::PgConnection;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{Origin, Reject, StageId, StreamSpec};
 use strata_runtime::{OperatorLock, Settings, failpoint};
-use strata_vault::models;
+use strata_streams::vault::ALL;
 
 use self::coming::Coming;
 use super::{begin, counters, hold, metrics, progress};
@@ -139,7 +139,7 @@ async fn place(tx: &mut PgConnection, table: &str, time: &str) -> anyhow::Result
 /// Rows of each table of the vault. Others may keep tables of their own in its schema: those are not ours to empty.
 async fn sizes(tx: &mut PgConnection) -> anyhow::Result<BTreeMap<String, i64>> {
     let tables: BTreeSet<String> =
-        models::ALL.iter().flat_map(|model| model.tables()).map(|table| table.to_string()).collect();
+        ALL.iter().flat_map(|model| model.tables()).map(|table| table.to_string()).collect();
     let mut sizes = BTreeMap::new();
     for table in tables {
         let count = format!("select count(*) from {table}");

@@ -1,7 +1,8 @@
 //! The vault of the hotel searches.
 
-use super::USER;
-use crate::model::{Column, ColumnType, Hub, Link, Parent, Satellite, VaultModel};
+use strata_vault::model::{Column, ColumnType, Hub, Link, Parent, Satellite, VaultModel};
+
+use crate::vault::USER;
 
 /// The vault of the hotel searches.
 pub static MODEL: VaultModel = VaultModel {

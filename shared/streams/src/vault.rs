@@ -1,12 +1,11 @@
 //! The vault of every stream. The tables themselves are made by `migrations/`; a test holds the two together.
 
-pub mod hotel_search;
-pub mod order;
+use strata_vault::model::{Column, ColumnType, Hub, VaultModel};
 
-use crate::model::{Column, ColumnType, Hub, VaultModel};
+use crate::{hotel_search, order};
 
 /// All vaults.
-pub static ALL: [&VaultModel; 2] = [&order::MODEL, &hotel_search::MODEL];
+pub static ALL: [&VaultModel; 2] = [&order::vault::MODEL, &hotel_search::vault::MODEL];
 
 /// Users, shared by all streams.
 pub static USER: Hub = Hub {

@@ -1,10 +1,10 @@
 //! The tables of the vault in docs/VAULT.md are those of the models.
 
+use strata_streams::vault;
 use strata_vault::model::{LOAD_DT, LOAD_SEQ, LOAD_SRC, Table};
-use strata_vault::models;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/VAULT.md");
-const BEGIN: &str = "<!-- Made from shared/vault/src/models; do not edit. -->\n";
+const BEGIN: &str = "<!-- Made from the models in shared/streams; do not edit. -->\n";
 const END: &str = "<!-- End of what is made. -->";
 
 /// A line of the table; columns that every table has are left out.
@@ -22,7 +22,7 @@ fn line(table: &Table, streams: &str, grain: &str) -> String {
 /// All tables with what one row of each is: hubs, links, satellites.
 fn kinds() -> [Vec<(Table, String)>; 3] {
     let mut kinds: [Vec<(Table, String)>; 3] = Default::default();
-    for model in models::ALL {
+    for model in vault::ALL {
         for hub in model.hubs {
             kinds[0].push((hub.shape(), format!("`{}`", hub.business_key.name)));
         }
@@ -43,7 +43,7 @@ fn kinds() -> [Vec<(Table, String)>; 3] {
 /// The tables of the document, each once.
 fn tables() -> String {
     let streams_of = |name: &str| {
-        let having = models::ALL.iter().filter(|model| model.tables().iter().any(|t| t.name == name));
+        let having = vault::ALL.iter().filter(|model| model.tables().iter().any(|t| t.name == name));
         having.map(|model| model.stream).collect::<Vec<_>>().join(", ")
     };
     let mut text = String::new();
@@ -73,6 +73,6 @@ fn the_document_shows_the_tables_of_the_models() {
     assert_eq!(
         shown, tables,
         "docs/VAULT.md is not what the models say; write it with \
-         STRATA_WRITE_DOCS=1 cargo test -p strata-vault --test main"
+         STRATA_WRITE_DOCS=1 cargo test -p strata-streams --test main"
     );
 }
