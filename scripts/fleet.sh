@@ -67,7 +67,7 @@ choose_services() {
                 say "$service runs already"
                 continue
             fi
-            say "$service runs an older build, on another port or unsupervised: starting it anew"
+            say "$service runs an older build, on another port or unsupervised: restarting it"
             stop_services "$service"
         fi
         need_port "$(port_variable "$service")"

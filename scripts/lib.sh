@@ -192,7 +192,7 @@ launch() {
     shift 2
     mkdir -p "$LOG_DIR" "$RUN_DIR"
     if [[ -s $log ]]; then mv -f "$log" "$log.1"; fi
-    # 9 is the lock of servers.sh: a server that inherited it would hold it for ever.
+    # 9 is the lock of servers.sh: a server that inherited it would hold it forever.
     setsid nohup "$@" </dev/null >"$log" 2>&1 9>&- &
     echo $! >"$RUN_DIR/$name.pid"
 }

@@ -83,7 +83,7 @@ impl Processes {
         memory
     }
 
-    /// Starts the peaks of memory anew.
+    /// Resets the peaks of memory.
     pub fn forget_peaks(&self) {
         for (_, pid) in &self.services {
             // Without the right to it, the peak is that of the whole run.

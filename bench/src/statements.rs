@@ -7,7 +7,7 @@ use sqlx::{Executor as _, PgPool};
 /// Characters of a statement that are shown.
 const SHOWN: i32 = 100;
 
-/// Starts counting anew; a note tells when the server cannot.
+/// Resets the counts; a note tells when the server cannot.
 pub async fn forget(pool: &PgPool) -> anyhow::Result<()> {
     pool.execute("create extension if not exists pg_stat_statements").await?;
     pool.execute("select pg_stat_statements_reset()").await?;

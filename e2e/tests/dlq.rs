@@ -160,7 +160,7 @@ async fn letters_are_found_by_reason_stream_stage_and_time() {
 
 #[tokio::test]
 async fn a_replay_that_is_run_three_times_has_the_effect_of_one_event() {
-    // GIVEN dead letters whose cause is mended
+    // GIVEN dead letters whose cause is removed
     let fleet = with_refused(20).await;
     release(&fleet, "stg.order_events").await;
     // WHEN they are replayed again and again
@@ -177,7 +177,7 @@ async fn a_replay_that_is_run_three_times_has_the_effect_of_one_event() {
 
 #[tokio::test]
 async fn replays_that_are_run_at_once_share_the_work() {
-    // GIVEN dead letters whose cause is mended
+    // GIVEN dead letters whose cause is removed
     let fleet = with_refused(40).await;
     release(&fleet, "stg.order_events").await;
     // WHEN several replay at once, and one after them
@@ -251,7 +251,7 @@ const REFUSED: [(&str, &str); 5] = [
 ];
 
 #[tokio::test]
-async fn letters_of_every_stage_are_replayed_once_their_cause_is_mended() {
+async fn letters_of_every_stage_are_replayed_once_their_cause_is_repaired() {
     // GIVEN one event that each stage refuses, among good ones
     let fleet = launch(&[]).await;
     let mut reference = reference();
@@ -289,7 +289,7 @@ async fn letters_of_every_stage_are_replayed_once_their_cause_is_mended() {
     assert_eq!(refused, expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())));
     // AND they are accounted for while they lie there
     assert_clean(&fleet).await;
-    // WHEN the causes are mended and the letters replayed, more than once
+    // WHEN the causes are removed and the letters replayed, more than once
     for (table, _) in REFUSED {
         release(&fleet, table).await;
     }
@@ -311,8 +311,8 @@ async fn a_search_that_cdm_refused_counts_once_when_its_body_is_put_right() {
     // WHEN an operator puts it right and replays it, more than once
     let body = json!({"user_id": searcher, "hotel_id": "1", "search_timestamp": 1_620_224_528,
         "advertisers": [], "min_offer": null});
-    let mend = sqlx::query("update ops.dead_letters set payload = $1").bind(body.to_string().into_bytes());
-    assert_eq!(mend.execute(fleet.pool()).await.expect("mended").rows_affected(), 1);
+    let repair = sqlx::query("update ops.dead_letters set payload = $1").bind(body.to_string().into_bytes());
+    assert_eq!(repair.execute(fleet.pool()).await.expect("repaired").rows_affected(), 1);
     for replayed in [1, 0, 0] {
         let done = dlq(&fleet, &["replay", "--all", "--wait", "60"]).await;
         assert_eq!(done["replayed"], json!(replayed), "{done}");

@@ -143,7 +143,7 @@ async fn searches_that_were_deleted_before_the_metrics_ever_read_them_are_report
     assert_searches_exact(&fleet).await;
 }
 
-/// The topic of a stage is deleted and created anew while the stage is stopped.
+/// The topic of a stage is deleted and recreated while the stage is stopped.
 async fn recreate_input_of(service: Service) {
     // GIVEN a stage that has read its topic, which then starts over
     let fleet = launch(&[]).await;

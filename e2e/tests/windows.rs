@@ -149,7 +149,7 @@ async fn a_zombie_that_held_a_transaction_until_postgres_ended_it_is_fenced() {
 
 #[tokio::test]
 async fn a_zombie_in_the_middle_of_a_copy_is_ended_by_the_one_that_took_over() {
-    // Postgres waits for the rows of a COPY for ever.
+    // Postgres waits for the rows of a COPY without end.
     hang_in(Service::Dds, "in_copy", Duration::ZERO).await;
 }
 

@@ -62,7 +62,7 @@ async fn values_that_the_store_refuses_are_found_in_both_transactions_and_stop_n
         .await
         .expect("the orders");
     assert_eq!(stored, 197);
-    // WHEN the cause is mended and they are put through again
+    // WHEN the cause is removed and they are put through again
     fleet.pool().execute("alter table dds.h_order drop constraint refused").await.expect("no constraint");
     let replayed = fleet.strata(&["dlq", "replay", "--reason", "refused_by_store", "--wait", "60"]).await;
     assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));

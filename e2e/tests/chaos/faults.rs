@@ -1,4 +1,4 @@
-//! The faults, each from its beginning until it is mended.
+//! The faults, each from its beginning until it is over.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -18,7 +18,7 @@ const DUPLICATES: usize = 25;
 /// What a service is told to stop with.
 const SIGTERM: i32 = 15;
 
-/// One fault. Durations are how long it lasts before it is mended.
+/// One fault. Durations are how long it lasts before it is over.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
     /// `kill -9` of a service.

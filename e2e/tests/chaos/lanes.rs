@@ -1,7 +1,7 @@
 //! The schedule: each target has a lane of faults one after another; the lanes run side by side.
 //!
 //! A lane is drawn from the seed before the storm begins, so that it does not depend on how fast the
-//! machine is; a fault whose time has come while the one before was mended follows at once.
+//! machine is; a fault whose time has come while the one before was over follows at once.
 
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ async fn run(storm: &Storm, lane: Vec<(Duration, Fault)>) {
         storm.report.count(fault.kind());
         fault.happen(storm).await;
         println!(
-            "{:6.2} s {fault:?} mended after {:?}",
+            "{:6.2} s {fault:?} over after {:?}",
             storm.begin.elapsed().as_secs_f64(),
             started.elapsed()
         );

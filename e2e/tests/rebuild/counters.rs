@@ -21,7 +21,7 @@ const DAMAGE: [&str; 5] = [
 ];
 
 #[tokio::test]
-async fn damaged_counters_are_made_anew_under_load() {
+async fn damaged_counters_are_rebuilt_under_load() {
     // GIVEN a fleet whose counters were damaged
     let fleet = launch_filled().await;
     for statement in DAMAGE {

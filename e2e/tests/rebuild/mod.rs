@@ -1,4 +1,4 @@
-//! Layers that were damaged, made anew by the operator's tool while the fleet works.
+//! Layers that were damaged, rebuilt by the operator's tool while the fleet works.
 
 mod counters;
 mod letters;

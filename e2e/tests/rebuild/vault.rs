@@ -54,7 +54,7 @@ async fn lose_rows(fleet: &Fleet) {
 
 #[tokio::test]
 async fn rows_that_the_vault_lost_come_back_as_they_were() {
-    // GIVEN a vault that lost rows of every table, all of which staging can make anew
+    // GIVEN a vault that lost rows of every table, all of which staging can bring back
     let fleet = launch_filled().await;
     let (rows, counters) = (contents(&fleet, &OF_ONE).await, contents(&fleet, &COUNTERS).await);
     lose_rows(&fleet).await;
@@ -138,7 +138,7 @@ fn renamed() -> Reference {
 }
 
 #[tokio::test]
-async fn a_vault_that_cannot_be_trusted_is_emptied_and_made_anew() {
+async fn a_vault_that_cannot_be_trusted_is_emptied_and_rebuilt() {
     // GIVEN a vault with rows that say something else than what was sent
     let fleet = launch_filled().await;
     for statement in [

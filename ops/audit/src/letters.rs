@@ -21,7 +21,7 @@ pub struct Letter {
     pub topic: String,
     /// Partition it was read from.
     pub partition: i32,
-    /// Offset; its number below zero where the topic was made anew since.
+    /// Offset; its number below zero where the topic was recreated since.
     pub offset: i64,
     /// Code of the reason.
     pub reason: String,
@@ -157,7 +157,7 @@ fn misplaced(snapshot: &Snapshot<'_>, letter: &Letter) -> Option<String> {
         return Some(format!("is replay {seq} of {topic}, the last of which was {last}"));
     }
     if *offset < 0 {
-        // Moved aside when the topic was made anew; see loss::message.
+        // Moved aside when the topic was recreated; see loss::message.
         let aside = *offset == -id;
         return (!aside).then(|| format!("has the offset {offset}, which is neither one nor its number"));
     }

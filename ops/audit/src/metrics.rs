@@ -98,7 +98,7 @@ impl RedisMetrics {
             }
             return Ok(metrics);
         }
-        anyhow::bail!("the metrics in Redis are put in place anew again and again; try later")
+        anyhow::bail!("the metrics in Redis are replaced again and again; try later")
     }
 
     /// True of the topic whose offsets lie beside the metrics.

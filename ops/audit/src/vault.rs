@@ -219,7 +219,7 @@ impl Places {
             let edges = snapshot.edges.get(*topic);
             let begins = |partition: i32| edges?.get(&partition)?.begins;
             let offsets = snapshot.offsets_of(stage, topic);
-            // A partition that is empty, or that was made anew, says nothing about older rows.
+            // A partition that is empty, or that was recreated, says nothing about older rows.
             let known = offsets.into_iter().filter_map(|(p, next)| Some((p, (next, begins(p)?))));
             ((*topic).to_owned(), known.collect())
         });

@@ -78,7 +78,7 @@ impl Sampler {
         drop(tokio::task::spawn_blocking(move || drop(observer)));
     }
 
-    /// False once nobody watches; whoever comes after that starts anew.
+    /// False once nobody watches; whoever comes after that starts from nothing.
     fn is_watched(&self, frames: &watch::Sender<Frame>) -> bool {
         // Locked, so that nobody subscribes between the question and the end.
         let mut current = self.frames.lock().unwrap_or_else(PoisonError::into_inner);

@@ -189,7 +189,7 @@ impl Stage {
 
     fn rate_since(&mut self, before: &Self, seconds: f64) {
         let rate = |now: Option<i64>, before: Option<i64>| {
-            // Backwards is a stage that was set back or a topic that was made anew: no rate.
+            // Backwards is a stage that was set back or a topic that was recreated: no rate.
             let moved = now?.checked_sub(before?).filter(|moved| *moved >= 0)?;
             Some(moved as f64 / seconds)
         };

@@ -49,7 +49,7 @@ enum Tool {
     Push(push::Args),
     /// Sends a file of events, or standard input; fails when a line is rejected.
     Ingest(ingest::Args),
-    /// Makes data anew from the layer before, while the fleet runs.
+    /// Rebuilds data from the layer before, while the fleet runs.
     Rebuild(rebuild::Args),
     /// Looks at dead letters, replays and discards them.
     Dlq(dlq::Args),

@@ -54,7 +54,7 @@ local entries = {}
 if rest > 0 then
   entries = redis.call('ZREVRANGEBYSCORE', key, bound, '-inf', 'WITHSCORES', 'LIMIT', 0, rest)
 end
--- Groups come in descending order of members: each is turned round, the last, which may be cut, read anew.
+-- Groups come in descending order of members: each is turned round, the last, which may be cut, read again.
 local from = 1
 while from <= #entries do
   local score, to = entries[from + 1], from + 1

@@ -302,12 +302,12 @@ impl Kafka {
         }
     }
 
-    /// Deletes a topic with all its records and creates it anew.
+    /// Deletes a topic with all its records and recreates it.
     pub async fn recreate(&self, topic: &str, partitions: i32) {
         self.delete(&[topic.to_owned()], &[]).await;
         let wanted = [NewTopic::new(topic, partitions, TopicReplication::Fixed(1))];
         // The name is free a moment after the deletion was answered.
-        eventually(ANSWER_WITHIN, &format!("{topic}, created anew"), async || {
+        eventually(ANSWER_WITHIN, &format!("{topic}, recreated"), async || {
             let created = self.admin().create_topics(&wanted, &options()).await.map_err(|e| e.to_string())?;
             created.into_iter().try_for_each(|created| match created {
                 Ok(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! `strata rebuild counters`: `cdm.*` anew from the vault, in one transaction, while the fleet runs.
+//! `strata rebuild counters`: `cdm.*`, rebuilt from the vault, in one transaction, while the fleet runs.
 //!
 //! cdm is kept from committing, not from running: its offsets stay where they are. The fold and dds' offsets
 //! are read in one statement, and the watermarks are set to what the fold holds: cdm goes on reading where it
@@ -54,7 +54,7 @@ pub fn partitions(settings: &Settings, fleet: &Fleet) -> anyhow::Result<Vec<(i32
     Ok(partitions)
 }
 
-/// Counts anew within the caller's transaction.
+/// Counts again within the caller's transaction.
 ///
 /// **Idempotent**: counters that are right stay as they are.
 pub async fn recount(

@@ -1,4 +1,4 @@
-//! `strata rebuild metrics`: Redis anew from the vault, exactly, while the fleet runs.
+//! `strata rebuild metrics`: Redis, rebuilt from the vault, exactly, while the fleet runs.
 //!
 //! One snapshot of Postgres holds the searches and dds' `next_offset` of each partition p, which moves in the
 //! transaction that stores the searches. So a search whose origin in p lies below it is in the snapshot, and

@@ -1,4 +1,4 @@
-//! `strata rebuild`: a layer anew from the one before it, exactly, while the fleet runs.
+//! `strata rebuild`: a layer, rebuilt from the one before it, exactly, while the fleet runs.
 //!
 //! Decisions and limits: docs/adr/0008. One rebuild or replay of dead letters runs at a time.
 
@@ -24,11 +24,11 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Target {
-    /// Counts the hotel metrics in Redis anew from the vault.
+    /// Counts the hotel metrics in Redis, rebuilt from the vault.
     Metrics,
-    /// Counts the orders of users anew from the vault.
+    /// Counts the orders of users again from the vault.
     Counters,
-    /// Adds what the vault lacks of what is staged, then counts counters and metrics anew.
+    /// Adds what the vault lacks of what is staged, then counts counters and metrics again.
     Vault(vault::Args),
 }
 

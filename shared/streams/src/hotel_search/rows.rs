@@ -15,7 +15,7 @@ pub struct SearchFact<'a> {
     pub event_id: &'a str,
     /// What was searched and offered.
     pub search: &'a ProcessedSearch,
-    /// When and whence it came.
+    /// When it came, and from where.
     pub load: Load,
     /// `hk_hotel_search_pk`.
     pub search_pk: Uuid,

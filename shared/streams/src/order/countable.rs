@@ -34,7 +34,7 @@ pub struct OrderState<'a> {
     pub categories: BTreeMap<Uuid, Text<'a>>,
 }
 
-/// What counts anew for one user.
+/// What newly counts for one user.
 struct Fresh {
     user_pk: Uuid,
     products: Vec<Uuid>,

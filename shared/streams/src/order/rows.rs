@@ -29,7 +29,7 @@ pub struct ProductKeys<'a> {
 pub struct OrderFact<'a> {
     /// The message.
     pub message: &'a FactMessage<'a>,
-    /// When and whence it came.
+    /// When it came, and from where.
     pub load: Load,
     /// `h_order_pk`.
     pub order_pk: Uuid,

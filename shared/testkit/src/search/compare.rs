@@ -52,7 +52,7 @@ const ORPHANS: [(&str, &str); 5] = [
     ),
 ];
 
-/// The fold of the metrics over the vault, written anew.
+/// The fold of the metrics over the vault, written independently.
 const FOLDS: [(&str, &str); 4] = [
     (
         "users",

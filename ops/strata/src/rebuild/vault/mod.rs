@@ -1,8 +1,8 @@
-//! `strata rebuild vault`: `dds.*` anew from `stg.*`, in one transaction, while the fleet runs.
+//! `strata rebuild vault`: `dds.*`, rebuilt from `stg.*`, in one transaction, while the fleet runs.
 //!
 //! dds is kept from committing, not from running: what it is sent waits in Kafka. What is staged and dds has
 //! applied is put through dds' own functions, which add what is missing and leave what is there. What dds has
-//! still to read is left to it, since it must announce that itself; see [`coming`]. The counters are counted anew
+//! still to read is left to it, since it must announce that itself; see [`coming`]. The counters are counted again
 //! in the same transaction, the metrics after it: an interrupted run has changed nothing, or left the metrics as
 //! exact as they were.
 
@@ -30,7 +30,7 @@ const CHUNK: i64 = 500;
 /// How to rebuild the vault.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Empties the vault first, and makes all of it anew. History that staging does not hold is lost: earlier
+    /// Empties the vault first, and rebuilds all of it. History that staging does not hold is lost: earlier
     /// versions of orders with the users, products, categories and states that only they had, and the former
     /// names and categories in the reference data. The counters follow.
     #[arg(long, requires = "confirm")]
@@ -67,7 +67,7 @@ pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     if args.truncate && lost > 0 {
         report_left_out(&left_out);
         anyhow::bail!(
-            "{} orders cannot be made anew without their reference data, so nothing was changed; PUT /reference/users \
+            "{} orders cannot be rebuilt without their reference data, so nothing was changed; PUT /reference/users \
              and /reference/restaurants first",
             grouped(lost.cast_signed())
         );
