@@ -1,8 +1,7 @@
 //! `strata dlq`: what the stages refused, and the way back.
 
+mod arguments;
 mod discard;
-mod filter;
-mod letter;
 mod replay;
 mod show;
 

@@ -5,21 +5,21 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
-use strata_runtime::{Settings, pg};
+use strata_repair::dead_letters::{self, DeadLetter, UNSETTLED, hex, rfc3339};
+use strata_runtime::Settings;
 
-use super::filter::{Filter, UNSETTLED, matching};
-use super::letter::{Letter, columns, hex, rfc3339};
+use super::arguments::FilterArgs;
 use crate::layers::grouped;
 use crate::table::{Align, Table, shortened};
 
-/// Letters of the detail that a list shows.
+/// Characters of the detail that a list shows.
 const DETAIL_CHARS: usize = 60;
 
 /// What to list.
 #[derive(clap::Args)]
 pub struct ListArgs {
     #[command(flatten)]
-    filter: Filter,
+    filter: FilterArgs,
     /// Those of this status only, or any; else those that are open or parked.
     #[arg(long, value_parser = ["open", "parked", "replaying", "replayed", "discarded", "any"])]
     status: Option<String>,
@@ -43,7 +43,6 @@ pub struct ShowArgs {
 
 /// Lists dead letters.
 pub async fn list(settings: &Settings, args: &ListArgs) -> anyhow::Result<ExitCode> {
-    let pool = pg::pool(&settings.postgres, "strata", settings.postgres.worker_connections);
     let chosen = args.status.as_deref();
     let only = chosen.map(|status| [status]);
     let status: Option<&[&str]> = match &only {
@@ -51,24 +50,9 @@ pub async fn list(settings: &Settings, args: &ListArgs) -> anyhow::Result<ExitCo
         Some(["any"]) => None,
         Some(only) => Some(only),
     };
-    let count = concat!("select count(*) from ops.dead_letters as d where ", matching!());
-    let total: i64 = args
-        .filter
-        .bind_scalar(sqlx::query_scalar(count), status)
-        .fetch_one(&pool)
-        .await
-        .context("Postgres does not answer; is the fleet up? (make up)")?;
-    let select = concat!(
-        "select ",
-        columns!(),
-        " from ops.dead_letters as d where ",
-        matching!(),
-        " order by d.id desc limit $8"
-    );
-    let letters: Vec<Letter> =
-        args.filter.bind(sqlx::query_as(select), status).bind(i64::from(args.limit)).fetch_all(&pool).await?;
+    let (letters, total) = dead_letters::list(settings, &args.filter.filter(), status, args.limit).await?;
     if args.json {
-        let rows: Vec<Value> = letters.iter().map(Letter::summary).collect();
+        let rows: Vec<Value> = letters.iter().map(DeadLetter::summary).collect();
         println!("{}", json!({"total": total, "dead_letters": rows}));
         return Ok(ExitCode::SUCCESS);
     }
@@ -86,7 +70,7 @@ pub async fn list(settings: &Settings, args: &ListArgs) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_table(letters: &[Letter]) {
+fn print_table(letters: &[DeadLetter]) {
     let mut table = Table::new(&[
         ("id", Align::Right),
         ("first seen", Align::Left),
@@ -114,13 +98,7 @@ fn print_table(letters: &[Letter]) {
 
 /// Shows a dead letter.
 pub async fn show(settings: &Settings, args: &ShowArgs) -> anyhow::Result<ExitCode> {
-    let pool = pg::pool(&settings.postgres, "strata", settings.postgres.worker_connections);
-    let select = concat!("select ", columns!(), " from ops.dead_letters as d where d.id = $1");
-    let letter: Option<Letter> = sqlx::query_as(select)
-        .bind(args.id)
-        .fetch_optional(&pool)
-        .await
-        .context("Postgres does not answer; is the fleet up? (make up)")?;
+    let letter = dead_letters::find(settings, args.id).await?;
     let letter = letter.with_context(|| format!("there is no dead letter {}", args.id))?;
     if args.json {
         println!("{}", letter.full());

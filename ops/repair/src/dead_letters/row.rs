@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// A row of `ops.dead_letters`.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub struct Letter {
+pub struct DeadLetter {
     /// Its number.
     pub id: i64,
     /// Kind of event.
@@ -46,7 +46,7 @@ pub struct Letter {
     pub waits_for: Option<Vec<String>>,
 }
 
-/// The columns of a [`Letter`], of `ops.dead_letters as d`.
+/// The columns of a [`DeadLetter`], of `ops.dead_letters as d`.
 macro_rules! columns {
     () => {
         "d.id, d.stream, d.stage, d.topic, d.partition, d.\"offset\", d.record_dt, d.key, d.payload, d.reason, \
@@ -55,7 +55,7 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
-impl Letter {
+impl DeadLetter {
     /// Where it lies in Kafka, as an origin is written.
     pub fn coordinates(&self) -> String {
         format!("{}/{}/{}", self.topic, self.partition, self.offset)

@@ -11,65 +11,65 @@ mod orders;
 mod searches;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::ExitCode;
 
 use sqlx::PgConnection;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{Origin, Reject, StageId, StreamSpec};
-use strata_runtime::{OperatorLock, Settings, failpoint};
+use strata_observe::Fleet;
+use strata_runtime::{Settings, failpoint};
 use strata_streams::vault::ALL;
 
 use self::coming::Coming;
-use super::{begin, counters, hold, metrics, progress};
-use crate::fleet::Fleet;
-use crate::layers::grouped;
+use super::{Recounted, begin, counters, hold};
+use crate::Progress;
 
 /// Rows that are put through dds at once.
 const CHUNK: i64 = 500;
 
-/// How to rebuild the vault.
-#[derive(clap::Args)]
-pub struct Args {
-    /// Empties the vault first, and rebuilds all of it. History that staging does not hold is lost: earlier
-    /// versions of orders with the users, products, categories and states that only they had, and the former
-    /// names and categories in the reference data. The counters follow.
-    #[arg(long, requires = "confirm")]
-    truncate: bool,
-    /// The name of the database, to confirm that its history may go.
-    #[arg(long, value_name = "DATABASE", requires = "truncate")]
-    confirm: Option<String>,
+/// What was left out, by reason: how often, and the first.
+pub type LeftOut = BTreeMap<&'static str, (u64, String)>;
+
+/// What was done.
+#[derive(Debug)]
+pub struct VaultRebuilt {
+    /// Rows of each table before.
+    pub before: BTreeMap<String, i64>,
+    /// Rows of each table now.
+    pub after: BTreeMap<String, i64>,
+    /// Orders that were left as they are.
+    pub left_out: LeftOut,
+    /// The counters.
+    pub recounted: Recounted,
 }
 
-/// What was left out, by reason: how often, and the first.
-type LeftOut = BTreeMap<&'static str, (u64, String)>;
-
-/// Rebuilds the vault.
-pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
-    let fleet = Fleet::connect(settings)?;
-    let partitions = counters::partitions(settings, &fleet)?;
-    let _lock = OperatorLock::take(&fleet.pool).await?;
+/// Rebuilds the vault, under the lock that the caller holds.
+pub async fn rebuild(
+    settings: &Settings,
+    fleet: &Fleet,
+    emptied: Option<&str>,
+    progress: &mut Progress<'_>,
+) -> anyhow::Result<VaultRebuilt> {
+    let partitions = counters::partitions(settings, fleet)?;
     let mut tx = begin(&fleet.pool).await?;
-    if let Some(confirmed) = &args.confirm {
+    if let Some(confirmed) = emptied {
         let database: String = sqlx::query_scalar("select current_database()").fetch_one(&mut *tx).await?;
-        anyhow::ensure!(*confirmed == database, "--confirm says {confirmed:?}, but this is {database:?}");
+        anyhow::ensure!(*confirmed == database, "{confirmed:?} is to be emptied, but this is {database:?}");
     }
     for stream in [ORDER, HOTEL_SEARCH] {
         let topic = settings.topics.name(stream.topic(StageId::Dds));
         hold(&mut tx, StageId::Dds.as_str(), topic, &fleet.watermarks(topic)?).await?;
     }
     let before = sizes(&mut tx).await?;
-    if args.truncate {
+    if emptied.is_some() {
         let tables = before.keys().cloned().collect::<Vec<_>>().join(", ");
         sqlx::query(&format!("truncate {tables}")).execute(&mut *tx).await?;
     }
-    let left_out = fill(&mut tx, settings, &fleet).await?;
-    let lost: u64 = left_out.values().map(|(count, _)| count).sum();
-    if args.truncate && lost > 0 {
-        report_left_out(&left_out);
+    let left_out = fill(&mut tx, settings, fleet, progress).await?;
+    if emptied.is_some() && !left_out.is_empty() {
         anyhow::bail!(
-            "{} orders cannot be rebuilt without their reference data, so nothing was changed; PUT /reference/users \
-             and /reference/restaurants first",
-            grouped(lost.cast_signed())
+            "orders cannot be rebuilt without their reference data, so nothing was changed; PUT /reference/users \
+             and /reference/restaurants first: {}",
+            reasons(&left_out)
         );
     }
     let recounted = counters::recount(&mut tx, settings, &partitions).await?;
@@ -77,26 +77,30 @@ pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     failpoint::pass("rebuild_in_transaction")?;
     tx.commit().await?;
     failpoint::pass("rebuild_committed")?;
-    report(&before, &after);
-    report_left_out(&left_out);
-    recounted.print();
-    metrics::rebuild(settings, &fleet).await?;
-    Ok(ExitCode::SUCCESS)
+    Ok(VaultRebuilt { before, after, left_out, recounted })
+}
+
+/// The reasons as one line.
+fn reasons(left_out: &LeftOut) -> String {
+    let reasons =
+        left_out.iter().map(|(reason, (count, first))| format!("{count} {reason} (the first: {first})"));
+    reasons.collect::<Vec<_>>().join(", ")
 }
 
 /// Puts what is staged into the vault, both streams.
-async fn fill(tx: &mut PgConnection, settings: &Settings, fleet: &Fleet) -> anyhow::Result<LeftOut> {
+async fn fill(
+    tx: &mut PgConnection,
+    settings: &Settings,
+    fleet: &Fleet,
+    progress: &mut Progress<'_>,
+) -> anyhow::Result<LeftOut> {
     // Within the lock dds does not move, so this is what it has not read.
     let staged_orders = place(tx, "stg.order_events", "coalesce(load_dt, sent_dttm)").await?;
     let coming = Coming::find(tx, settings, fleet, &ORDER).await?;
-    let bar = progress("orders")?;
-    let left_out = orders::fill(tx, settings, &coming, staged_orders, &bar).await?;
-    bar.abandon();
+    let left_out = orders::fill(tx, settings, &coming, staged_orders, progress).await?;
     let staged_searches = place(tx, "stg.hotel_search_events", "sent_dttm").await?;
     let coming = Coming::find(tx, settings, fleet, &HOTEL_SEARCH).await?;
-    let bar = progress("searches")?;
-    searches::fill(tx, settings, &coming, staged_searches, &bar).await?;
-    bar.abandon();
+    searches::fill(tx, settings, &coming, staged_searches, progress).await?;
     Ok(left_out)
 }
 
@@ -148,34 +152,9 @@ async fn sizes(tx: &mut PgConnection) -> anyhow::Result<BTreeMap<String, i64>> {
     Ok(sizes)
 }
 
-fn report(before: &BTreeMap<String, i64>, after: &BTreeMap<String, i64>) {
-    for (table, rows) in after {
-        let more = rows - before.get(table).copied().unwrap_or_default();
-        println!(
-            "{table}: {} rows, {}{} than before",
-            grouped(*rows),
-            grouped(more.abs()),
-            more_or_fewer(more)
-        );
-    }
-}
-
-fn more_or_fewer(difference: i64) -> &'static str {
-    if difference < 0 { " fewer" } else { " more" }
-}
-
 fn note(left_out: &mut LeftOut, reject: &Reject) {
     let (count, _) = left_out.entry(reject.code).or_insert_with(|| (0, reject.detail.clone()));
     *count += 1;
-}
-
-fn report_left_out(left_out: &LeftOut) {
-    for (reason, (count, first)) in left_out {
-        println!(
-            "{} orders were left as they are: {reason} (the first: {first})",
-            grouped(count.cast_signed())
-        );
-    }
 }
 
 /// Where a staged record lies, as its columns have it.

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use dds::order::handler::write;
 use dds::store::orders::lock_and_read;
-use indicatif::ProgressBar;
 use sqlx::PgConnection;
 use stg::reference::ReferenceCache;
 use strata_events::stream::ORDER;
@@ -25,6 +24,7 @@ use strata_vault::{LoadPosition, SatelliteRecord, hub_key};
 use uuid::Uuid;
 
 use super::{CHUNK, Coming, LeftOut, note, staged, start_of};
+use crate::Progress;
 
 /// The first version of each parent. `$1` parent uuid[].
 macro_rules! first_names {
@@ -51,7 +51,7 @@ pub async fn fill(
     settings: &Settings,
     coming: &Coming,
     staged: i64,
-    bar: &ProgressBar,
+    progress: &mut Progress<'_>,
 ) -> anyhow::Result<LeftOut> {
     let keys = ReferenceKeys { prefix: settings.redis_prefix.clone() };
     let mut reference = ReferenceCache::new(redis::connect(&settings.redis), keys);
@@ -60,7 +60,7 @@ pub async fn fill(
     while place < staged {
         let staged = read(tx, settings, place).await?;
         place += CHUNK;
-        bar.inc(staged.len() as u64);
+        progress("orders", staged.len() as u64);
         let due = staged.iter().filter(|staged| !coming.holds(&staged.start));
         let orders: Vec<(Order<'_>, Load)> = due.map(Staged::order).collect::<anyhow::Result<_>>()?;
         let users = orders.iter().map(|(order, _)| &*order.payload.user.id);

@@ -7,37 +7,52 @@ mod counters;
 mod metrics;
 mod vault;
 
-use std::process::ExitCode;
-use std::time::Duration;
-
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
-use strata_runtime::Settings;
+use strata_observe::Fleet;
+use strata_runtime::{OperatorLock, Settings};
 
-/// What to rebuild.
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    target: Target,
+pub use counters::Recounted;
+pub use metrics::MetricsRebuilt;
+pub use vault::{LeftOut, VaultRebuilt};
+
+use crate::Progress;
+
+/// The right to rebuild; one at a time has it.
+pub struct Repair<'a> {
+    settings: &'a Settings,
+    fleet: Fleet,
+    _lock: OperatorLock,
 }
 
-#[derive(clap::Subcommand)]
-enum Target {
-    /// Counts the hotel metrics in Redis, rebuilt from the vault.
-    Metrics,
+impl<'a> Repair<'a> {
+    /// Waits for nobody. **Errors**: a server does not answer, or another rebuild or replay is under way.
+    pub async fn begin(settings: &'a Settings) -> anyhow::Result<Self> {
+        let fleet = Fleet::connect(settings)?;
+        let lock = OperatorLock::take(&fleet.pool).await?;
+        Ok(Self { settings, fleet, _lock: lock })
+    }
+
     /// Counts the orders of users again from the vault.
-    Counters,
-    /// Adds what the vault lacks of what is staged, then counts counters and metrics again.
-    Vault(vault::Args),
-}
+    pub async fn counters(&self, progress: &mut Progress<'_>) -> anyhow::Result<Recounted> {
+        counters::rebuild(self.settings, &self.fleet, progress).await
+    }
 
-/// Rebuilds the target.
-pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
-    match args.target {
-        Target::Metrics => metrics::run(settings).await,
-        Target::Counters => counters::run(settings).await,
-        Target::Vault(args) => vault::run(settings, &args).await,
+    /// Counts the hotel metrics in Redis again from the vault.
+    pub async fn metrics(&self, progress: &mut Progress<'_>) -> anyhow::Result<MetricsRebuilt> {
+        metrics::rebuild(self.settings, &self.fleet, progress).await
+    }
+
+    /// Adds what the vault lacks of what is staged, and counts the counters again; the metrics are to follow.
+    ///
+    /// With `emptied`, the name of the database as a confirmation, the vault is emptied first. History that staging
+    /// does not hold is lost then.
+    pub async fn vault(
+        &self,
+        emptied: Option<&str>,
+        progress: &mut Progress<'_>,
+    ) -> anyhow::Result<VaultRebuilt> {
+        vault::rebuild(self.settings, &self.fleet, emptied, progress).await
     }
 }
 
@@ -95,13 +110,4 @@ async fn hold(
         .await
         .with_context(|| format!("{stage} does not come to the end of a batch; try again"))?;
     Ok(())
-}
-
-/// A line that counts the rows of one kind.
-fn progress(name: &'static str) -> anyhow::Result<ProgressBar> {
-    let style =
-        ProgressStyle::with_template("  {spinner} {prefix:<12}{human_pos:>12} {per_sec:>16} {elapsed}")?;
-    let bar = ProgressBar::new_spinner().with_style(style).with_prefix(name);
-    bar.enable_steady_tick(Duration::from_millis(100));
-    Ok(bar)
 }

@@ -9,7 +9,6 @@
 //!
 //! Messages sent to the metrics topic by hand are not in the vault; those that Kafka still holds count again.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -19,13 +18,13 @@ use redis::{AsyncConnectionConfig, Script};
 use sqlx::{PgPool, Postgres, Transaction};
 use strata_events::StageId;
 use strata_events::stream::HOTEL_SEARCH;
+use strata_observe::Fleet;
 use strata_runtime::redis::MetricsKeys;
-use strata_runtime::{OperatorLock, Settings, failpoint};
+use strata_runtime::{Settings, failpoint};
 
 use super::counted::Counted;
-use super::{begin, expect_whole_tables, progress};
-use crate::fleet::Fleet;
-use crate::layers::grouped;
+use super::{begin, expect_whole_tables};
+use crate::Progress;
 
 /// Rows that go to Redis in one request.
 const CHUNK: usize = 1000;
@@ -43,16 +42,21 @@ const OFFERS: &str = "select h.hotel_id, s.min_advertiser, min(s.min_price) from
      join dds.s_hotel_search_offers as s using (hk_hotel_search_pk) join dds.h_hotel as h using (h_hotel_pk) \
      where s.min_advertiser is not null group by h.hotel_id, s.min_advertiser";
 
-/// Rebuilds the metrics.
-pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let fleet = Fleet::connect(settings)?;
-    let _lock = OperatorLock::take(&fleet.pool).await?;
-    rebuild(settings, &fleet).await?;
-    Ok(ExitCode::SUCCESS)
+/// What was counted.
+#[derive(Debug)]
+pub struct MetricsRebuilt {
+    /// Hotels that the metrics know now.
+    pub hotels: i64,
+    /// Dead letters of cdm that are settled by it.
+    pub dead_letters: u64,
 }
 
 /// Rebuilds the metrics, under the lock that the caller holds.
-pub async fn rebuild(settings: &Settings, fleet: &Fleet) -> anyhow::Result<()> {
+pub async fn rebuild(
+    settings: &Settings,
+    fleet: &Fleet,
+    progress: &mut Progress<'_>,
+) -> anyhow::Result<MetricsRebuilt> {
     let [origin_topic, topic] =
         [StageId::Dds, StageId::Cdm].map(|stage| settings.topics.name(HOTEL_SEARCH.topic(stage)));
     anyhow::ensure!(
@@ -68,7 +72,7 @@ pub async fn rebuild(settings: &Settings, fleet: &Fleet) -> anyhow::Result<()> {
     .fetch_all(&mut *snapshot)
     .await?;
     let counted = Counted::new(&mut snapshot, [origin_topic, topic], read.into_iter()).await?;
-    rebuild.fill(&mut snapshot).await?;
+    rebuild.fill(&mut snapshot, progress).await?;
     snapshot.rollback().await?;
     make_durable(&fleet.pool).await?;
     // As late as possible: retention may delete records while this runs.
@@ -76,13 +80,9 @@ pub async fn rebuild(settings: &Settings, fleet: &Fleet) -> anyhow::Result<()> {
     failpoint::pass("rebuild_before_swap")?;
     let hotels = rebuild.swap(&first, &counted).await?;
     let mut tx = begin(&fleet.pool).await?;
-    let letters = counted.mark(&mut tx).await?;
+    let dead_letters = counted.mark(&mut tx).await?;
     tx.commit().await?;
-    println!("metrics rebuilt: {} hotels; cdm goes on from here by itself", grouped(hotels));
-    if letters > 0 {
-        println!("{letters} dead letters of cdm are counted by this and need no replay");
-    }
-    Ok(())
+    Ok(MetricsRebuilt { hotels, dead_letters })
 }
 
 /// Begins the transaction that sees searches and offsets of one moment.
@@ -125,7 +125,11 @@ impl Rebuild {
     }
 
     /// Sums the snapshot up beside the metrics in use.
-    async fn fill(&mut self, snapshot: &mut Transaction<'static, Postgres>) -> anyhow::Result<()> {
+    async fn fill(
+        &mut self,
+        snapshot: &mut Transaction<'static, Postgres>,
+        progress: &mut Progress<'_>,
+    ) -> anyhow::Result<()> {
         let Self { redis, new, .. } = self;
         Script::new(include_str!("../../lua/clear_metrics.lua"))
             .key(&[new.users(), new.hotels(), new.advertisers(), new.offers_prefix()])
@@ -137,7 +141,6 @@ impl Rebuild {
             ("hotels", HOTELS, new.hotels()),
             ("advertisers", ADVERTISERS, new.advertisers()),
         ] {
-            let bar = progress(name)?;
             let mut rows =
                 sqlx::query_as::<_, (String, i64)>(statement).fetch(&mut **snapshot).try_chunks(CHUNK);
             while let Some(chunk) = rows.try_next().await? {
@@ -147,11 +150,9 @@ impl Rebuild {
                     add.arg(times).arg(member);
                 }
                 add.exec_async(redis).await?;
-                bar.inc(chunk.len() as u64);
+                progress(name, chunk.len() as u64);
             }
-            bar.abandon();
         }
-        let bar = progress("prices")?;
         let rows = sqlx::query_as::<_, (String, String, i64)>(OFFERS).fetch(&mut **snapshot);
         let mut rows = rows.try_chunks(CHUNK);
         while let Some(chunk) = rows.try_next().await? {
@@ -160,9 +161,8 @@ impl Rebuild {
                 pipeline.hset(new.offers(hotel), advertiser, price).ignore();
             }
             pipeline.exec_async(redis).await?;
-            bar.inc(chunk.len() as u64);
+            progress("prices", chunk.len() as u64);
         }
-        bar.abandon();
         Ok(())
     }
 

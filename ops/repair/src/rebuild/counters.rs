@@ -6,44 +6,42 @@
 //!
 //! Killed at any moment, nothing has happened.
 
-use std::process::ExitCode;
-
 use cdm::store::write_watermarks;
 use sqlx::PgConnection;
 use strata_events::StageId;
 use strata_events::stream::ORDER;
+use strata_observe::Fleet;
 use strata_runtime::kafka::watermark::Watermarks;
-use strata_runtime::{OperatorLock, Settings, failpoint};
+use strata_runtime::{Settings, failpoint};
 
 use super::counted::Counted;
-use super::{begin, expect_whole_tables, hold, progress};
-use crate::fleet::Fleet;
-use crate::layers::grouped;
+use super::{begin, expect_whole_tables, hold};
+use crate::Progress;
 
 /// What was found.
 #[derive(Debug)]
 pub struct Recounted {
     /// Counters by product, and how many of them were wrong, missing or too many.
-    products: (i64, i64),
+    pub products: (i64, i64),
     /// The same by category.
-    categories: (i64, i64),
+    pub categories: (i64, i64),
     /// Dead letters that are settled by it.
-    letters: u64,
+    pub dead_letters: u64,
 }
 
-/// Rebuilds the counters.
-pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let fleet = Fleet::connect(settings)?;
-    let partitions = partitions(settings, &fleet)?;
-    let _lock = OperatorLock::take(&fleet.pool).await?;
-    let bar = progress("counting")?;
+/// Rebuilds the counters, under the lock that the caller holds.
+pub async fn rebuild(
+    settings: &Settings,
+    fleet: &Fleet,
+    progress: &mut Progress<'_>,
+) -> anyhow::Result<Recounted> {
+    let partitions = partitions(settings, fleet)?;
+    progress("counting", 0);
     let mut tx = begin(&fleet.pool).await?;
     let recounted = recount(&mut tx, settings, &partitions).await?;
     failpoint::pass("rebuild_in_transaction")?;
     tx.commit().await?;
-    bar.finish_and_clear();
-    recounted.print();
-    Ok(ExitCode::SUCCESS)
+    Ok(recounted)
 }
 
 /// The partitions of cdm's topic.
@@ -81,20 +79,6 @@ pub async fn recount(
     Ok(Recounted {
         products: (products, wrong_products),
         categories: (categories, wrong_categories),
-        letters: counted.mark(tx).await?,
+        dead_letters: counted.mark(tx).await?,
     })
-}
-
-impl Recounted {
-    /// Says what was found.
-    pub fn print(&self) {
-        for (table, (rows, wrong)) in
-            [("cdm.user_product_counters", self.products), ("cdm.user_category_counters", self.categories)]
-        {
-            println!("{table}: {} rows, {} of them set right", grouped(rows), grouped(wrong));
-        }
-        if self.letters > 0 {
-            println!("{} dead letters of cdm are counted by this and need no replay", self.letters);
-        }
-    }
 }

@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use dds::search::handler::{insert_hubs, write};
 use dds::store::searches::insert_offers;
-use indicatif::ProgressBar;
 use sqlx::PgConnection;
 use strata_events::stream::HOTEL_SEARCH;
 use strata_events::{Origin, ProcessedSearch, Search};
@@ -16,6 +15,7 @@ use strata_streams::rows::Load;
 use uuid::Uuid;
 
 use super::{CHUNK, Coming, staged, start_of};
+use crate::Progress;
 
 /// A staged search: identity, what was searched and offered, its place in the vault's time.
 struct Staged {
@@ -30,13 +30,13 @@ pub async fn fill(
     settings: &Settings,
     coming: &Coming,
     staged: i64,
-    bar: &ProgressBar,
+    progress: &mut Progress<'_>,
 ) -> anyhow::Result<()> {
     let mut place = 0;
     while place < staged {
         let searches = read(tx, settings, place).await?;
         place += CHUNK;
-        bar.inc(searches.len() as u64);
+        progress("searches", searches.len() as u64);
         let searches: Vec<Staged> =
             searches.into_iter().filter(|(_, start)| !coming.holds(start)).map(|(s, _)| s).collect();
         let facts: Vec<SearchFact<'_>> =
