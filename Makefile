@@ -25,7 +25,7 @@ help: ## list the targets
 
 up: servers build ## install, build and start everything, then send ORDERS orders and SEARCHES searches through it
 	scripts/fleet.sh start
-	$(ENV) bash -c '"$${CARGO_TARGET_DIR:-target}"/release/strata push --orders $(ORDERS) --searches $(SEARCHES) --wait'
+	$(ENV) bash -c '"$${CARGO_TARGET_DIR:-target}"/release/strata push order=$(ORDERS) hotel_search=$(SEARCHES) --wait'
 	@scripts/fleet.sh urls
 
 down: ## stop the fleet and the local servers; their data stay

@@ -40,7 +40,7 @@ async fn a_push_that_waits_outlasts_kafka_and_data_source_and_pushes_nothing_twi
         .await;
         servers.thaw(Server::Kafka);
     };
-    let arguments = ["push", "--orders", "6000", "--searches", "6000", "--rate", "400", "--wait"];
+    let arguments = ["push", "order=6000", "--searches", "6000", "--rate", "400", "--wait"];
     let (pushed, ()) = tokio::join!(fleet.strata(&arguments), faults);
     // THEN it says what it waits for, and ends well
     let said = String::from_utf8_lossy(&pushed.stderr).into_owned();

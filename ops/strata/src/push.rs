@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use strata_events::StreamSpec;
-use strata_events::stream::{HOTEL_SEARCH, ORDER};
+use strata_events::stream::{HOTEL_SEARCH, ORDER, find};
 use strata_runtime::Settings;
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use crate::services::{DATA_SOURCE, with_key};
 use crate::{layers, progress, top};
 
 /// Orders where nothing else is asked for.
-const DEFAULT_ORDERS: u64 = 1000;
+const DEFAULT: (&StreamSpec, u64) = (&ORDER, 1000);
 
 /// Pause before data-source is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -26,10 +26,13 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// What to push.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Orders to generate; 1000 where no searches are asked for either.
+    /// Events to generate by stream, for example order=10000 hotel_search=10000; 1000 orders where none are named.
+    #[arg(value_name = "STREAM=EVENTS", value_parser = parse_events)]
+    events: Vec<(&'static StreamSpec, u64)>,
+    /// The same as order=N.
     #[arg(long)]
     orders: Option<u64>,
-    /// Hotel searches to generate.
+    /// The same as hotel_search=N.
     #[arg(long)]
     searches: Option<u64>,
     /// Events a second, of each kind; as fast as possible where absent.
@@ -47,15 +50,22 @@ pub struct Args {
 impl Args {
     /// The streams that are asked for, each with the number of its events.
     fn wanted(&self) -> Vec<(&'static StreamSpec, u64)> {
-        match (self.orders, self.searches) {
-            (None, None) => vec![(&ORDER, DEFAULT_ORDERS)],
-            (orders, searches) => {
-                let wanted = [(&ORDER, orders), (&HOTEL_SEARCH, searches)];
-                let wanted = wanted.into_iter().filter_map(|(stream, count)| Some((stream, count?)));
-                wanted.filter(|(_, count)| *count > 0).collect()
-            }
+        let options = [(&ORDER, self.orders), (&HOTEL_SEARCH, self.searches)];
+        let options = options.into_iter().filter_map(|(stream, count)| Some((stream, count?)));
+        let mut wanted: Vec<_> = self.events.iter().copied().chain(options).collect();
+        if wanted.is_empty() {
+            wanted.push(DEFAULT);
         }
+        wanted.retain(|(_, count)| *count > 0);
+        wanted
     }
+}
+
+/// Reads `order=10000`.
+fn parse_events(text: &str) -> Result<(&'static StreamSpec, u64), String> {
+    let (name, count) = text.split_once('=').ok_or("a stream and a number, for example order=10000")?;
+    let count = count.parse().map_err(|e| format!("{count:?} is no number of events: {e}"))?;
+    Ok((find(name)?, count))
 }
 
 /// Sends the requests and follows them.
@@ -66,7 +76,8 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
     let requests = wanted.iter().map(|(stream, count)| post(settings, &args, stream, *count));
     let requests = try_join_all(requests.collect::<Vec<_>>());
     let total: u64 = wanted.iter().map(|(_, count)| count).sum();
-    let what = wanted.iter().map(|(stream, count)| named(stream, *count)).collect::<Vec<_>>().join(" and ");
+    let what = wanted.iter().map(|(stream, count)| stream.named(grouped(count.cast_signed())));
+    let what = what.collect::<Vec<_>>().join(" and ");
     if !args.wait {
         requests.await?;
         println!("{what} pushed");
@@ -83,16 +94,10 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
         grouped((total as f64 / seconds) as i64)
     );
     layers::print(&fleet.pool).await?;
-    if args.searches.is_some() {
+    if wanted.iter().any(|(stream, _)| **stream == HOTEL_SEARCH) {
         top::print(settings).await?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// So many events of a stream, for people.
-fn named(stream: &StreamSpec, count: u64) -> String {
-    let name = if *stream == ORDER { "orders" } else { "searches" };
-    format!("{} {name}", grouped(i64::try_from(count).unwrap_or(i64::MAX)))
 }
 
 /// Why data-source did not take a push.
@@ -166,17 +171,30 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_for_is_not_pushed() {
-        for (orders, searches, expected) in [
-            (None, None, vec![("order", 1000)]),
-            (Some(7), None, vec![("order", 7)]),
-            (None, Some(5), vec![("hotel_search", 5)]),
-            (Some(7), Some(5), vec![("order", 7), ("hotel_search", 5)]),
-            (Some(0), Some(5), vec![("hotel_search", 5)]),
-            (Some(0), None, vec![]),
+        for (named, orders, searches, expected) in [
+            (&[][..], None, None, vec![("order", 1000)]),
+            (&["order=7"], None, None, vec![("order", 7)]),
+            (&["hotel_search=5"], Some(7), None, vec![("hotel_search", 5), ("order", 7)]),
+            (&[], None, Some(5), vec![("hotel_search", 5)]),
+            (&[], Some(7), Some(5), vec![("order", 7), ("hotel_search", 5)]),
+            (&[], Some(0), Some(5), vec![("hotel_search", 5)]),
+            (&[], Some(0), None, vec![]),
         ] {
-            let args = Args { orders, searches, rate: None, seed: None, wait: false };
+            let events = named.iter().map(|text| parse_events(text).expect("events")).collect();
+            let args = Args { events, orders, searches, rate: None, seed: None, wait: false };
             let wanted: Vec<_> = args.wanted().iter().map(|(stream, count)| (stream.name, *count)).collect();
             assert_eq!(wanted, expected);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_none_is_told_with_those_that_are() {
+        for (text, said) in [
+            ("click=1", "no stream \"click\"; there are: order, hotel_search"),
+            ("order", "a stream and a number, for example order=10000"),
+            ("order=x", "\"x\" is no number of events: invalid digit found in string"),
+        ] {
+            assert_eq!(parse_events(text).map(|(stream, _)| stream.name), Err(said.to_owned()));
         }
     }
 }

@@ -90,6 +90,8 @@ pub struct Hop {
 pub struct StreamSpec {
     /// Name for requests, metrics and dead letters.
     pub name: &'static str,
+    /// What people call several of its events.
+    pub events: &'static str,
     /// The hops; data-source writes the topic of the first, each stage that of the next.
     pub hops: &'static [Hop],
 }
@@ -98,6 +100,11 @@ impl StreamSpec {
     /// The topic that data-source writes.
     pub const fn source(&self) -> TopicSpec {
         self.hops[0].topic
+    }
+
+    /// So many of its events, for people.
+    pub fn named(&self, count: impl fmt::Display) -> String {
+        format!("{count} {}", self.events)
     }
 
     /// The topic that a stage reads, for code that knows the stream.
@@ -139,6 +146,7 @@ const fn hop(stage: StageId, store: StoreKind, env: &'static str, default: &'sta
 /// Orders of a shop.
 pub const ORDER: StreamSpec = StreamSpec {
     name: "order",
+    events: "orders",
     hops: &[
         hop(StageId::Stg, StoreKind::Postgres, "KAFKA_STG_TOPIC", "stg_topic"),
         hop(StageId::Dds, StoreKind::Postgres, "KAFKA_DDS_TOPIC", "dds_topic"),
@@ -149,6 +157,7 @@ pub const ORDER: StreamSpec = StreamSpec {
 /// Hotel searches of a travel site.
 pub const HOTEL_SEARCH: StreamSpec = StreamSpec {
     name: "hotel_search",
+    events: "searches",
     hops: &[
         hop(StageId::Stg, StoreKind::Postgres, "KAFKA_RAW_DATA_TOPIC", "raw_data_topic"),
         hop(StageId::Dds, StoreKind::Postgres, "KAFKA_PROCESSED_DATA_TOPIC", "processed_data_topic"),
@@ -158,6 +167,16 @@ pub const HOTEL_SEARCH: StreamSpec = StreamSpec {
 
 /// Every stream of the fleet.
 pub const STREAMS: &[StreamSpec] = &[ORDER, HOTEL_SEARCH];
+
+/// The stream of this name.
+///
+/// **Errors**: a sentence that lists the names.
+pub fn find(name: &str) -> Result<&'static StreamSpec, String> {
+    STREAMS.iter().find(|stream| stream.name == name).ok_or_else(|| {
+        let names = STREAMS.iter().map(|stream| stream.name).collect::<Vec<_>>().join(", ");
+        format!("no stream {name:?}; there are: {names}")
+    })
+}
 
 /// Every topic that an event passes, the dead letters aside.
 pub fn topics() -> impl Iterator<Item = TopicSpec> {
