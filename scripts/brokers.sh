@@ -29,6 +29,8 @@ main() {
     *) sed -n 's/^# \?//;2,4p' "$0" >&2 && return 2 ;;
     esac
     (($# > 0)) || set -- 1 2 3
+    # Nothing to do where they never ran.
+    [[ $command == start || -d $LOCAL_DIR/broker-1 ]] || return 0
     [[ $command != start ]] || kafka_install
     export KAFKA_HOME=${KAFKA_HOME:-$KAFKA_DIR}
     export KAFKA_HEAP_OPTS=${KAFKA_HEAP_OPTS:--Xms256m -Xmx256m}

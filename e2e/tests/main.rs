@@ -5,7 +5,6 @@
 
 mod added_partitions;
 mod bad_input;
-mod brokers;
 mod callers;
 mod chaos;
 mod compose;
