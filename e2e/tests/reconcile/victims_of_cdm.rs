@@ -3,7 +3,7 @@
 use super::victims::{NOTHING, Spoilt, spoilt};
 
 /// A dead letter of stg.
-const LETTER: &str =
+const DEAD_LETTER: &str =
     "select id::text from ops.dead_letters where stage = 'stg' and stream = 'order' order by id limit 1";
 
 /// Rows of counters, positions, outputs and dead letters.
@@ -83,28 +83,33 @@ pub const IN_COUNTERS: &[Spoilt] = &[
         "insert into ops.pending_outputs values ('stg', '{}', 0, '\\x00')",
         "stg of {}/0 cannot be read",
     ),
-    spoilt("ops.dead_letters", LETTER, "delete from ops.dead_letters where id = {}", "and is no dead letter"),
     spoilt(
         "ops.dead_letters",
-        LETTER,
+        DEAD_LETTER,
+        "delete from ops.dead_letters where id = {}",
+        "and is no dead letter",
+    ),
+    spoilt(
+        "ops.dead_letters",
+        DEAD_LETTER,
         "update ops.dead_letters set payload = 'another' where id = {}",
         "ops.dead_letters: {} holds another body",
     ),
     spoilt(
         "ops.dead_letters",
-        LETTER,
+        DEAD_LETTER,
         "update ops.dead_letters set \"offset\" = \"offset\" + 1000000 where id = {}",
         "ops.dead_letters: {} is ",
     ),
     spoilt(
         "ops.dead_letters",
-        LETTER,
+        DEAD_LETTER,
         "update ops.dead_letters set \"offset\" = -id - 1 where id = {}",
         "which is neither one nor its number",
     ),
     spoilt(
         "ops.dead_letters",
-        LETTER,
+        DEAD_LETTER,
         "update ops.dead_letters set replay_seq = 9 where id = {}",
         "ops.dead_letters: {} is replay 9",
     ),

@@ -1,11 +1,11 @@
 //! Which dead letters are meant.
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgArguments, Postgres};
-use sqlx::query::{QueryAs, QueryScalar};
+use sqlx::Arguments as _;
+use sqlx::postgres::PgArguments;
 use strata_events::StageId;
 
-/// The condition that [`Filter::bind`] fills, on `ops.dead_letters as d`: `$1` to `$7`.
+/// The condition that [`Filter::arguments`] fills, on `ops.dead_letters as d`: `$1` to `$7`.
 macro_rules! matching {
     () => {
         "($1::bigint[] is null or d.id = any($1)) \
@@ -50,39 +50,20 @@ impl Filter {
             && self.until.is_none()
     }
 
-    fn chosen_ids(&self) -> Option<Vec<i64>> {
-        (!self.ids.is_empty()).then(|| self.ids.clone())
-    }
-
-    /// Fills `$1` to `$7`; no statuses mean any.
-    pub fn bind<'q, T>(
-        &'q self,
-        query: QueryAs<'q, Postgres, T, PgArguments>,
-        status: Option<&'q [&'q str]>,
-    ) -> QueryAs<'q, Postgres, T, PgArguments> {
-        query
-            .bind(self.chosen_ids())
-            .bind(&self.reason)
-            .bind(&self.stream)
-            .bind(self.stage.map(StageId::as_str))
-            .bind(self.since)
-            .bind(self.until)
-            .bind(status)
-    }
-
-    /// As [`Filter::bind`], for a single value.
-    pub fn bind_scalar<'q, T>(
-        &'q self,
-        query: QueryScalar<'q, Postgres, T, PgArguments>,
-        status: Option<&'q [&'q str]>,
-    ) -> QueryScalar<'q, Postgres, T, PgArguments> {
-        query
-            .bind(self.chosen_ids())
-            .bind(&self.reason)
-            .bind(&self.stream)
-            .bind(self.stage.map(StageId::as_str))
-            .bind(self.since)
-            .bind(self.until)
-            .bind(status)
+    /// What fills `$1` to `$7`; no statuses mean any.
+    pub fn arguments(&self, statuses: Option<&[&str]>) -> anyhow::Result<PgArguments> {
+        let mut arguments = PgArguments::default();
+        let ids = (!self.ids.is_empty()).then_some(&self.ids);
+        let filled = [
+            arguments.add(ids),
+            arguments.add(&self.reason),
+            arguments.add(&self.stream),
+            arguments.add(self.stage.map(StageId::as_str)),
+            arguments.add(self.since),
+            arguments.add(self.until),
+            arguments.add(statuses),
+        ];
+        filled.into_iter().collect::<Result<(), _>>().map_err(anyhow::Error::from_boxed)?;
+        Ok(arguments)
     }
 }

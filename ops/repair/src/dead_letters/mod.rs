@@ -30,7 +30,7 @@ pub async fn list(
 ) -> anyhow::Result<(Vec<DeadLetter>, i64)> {
     let pool = pool(settings);
     let count = concat!("select count(*) from ops.dead_letters as d where ", matching!());
-    let total = filter.bind_scalar(sqlx::query_scalar(count), statuses).fetch_one(&pool).await;
+    let total = sqlx::query_scalar_with(count, filter.arguments(statuses)?).fetch_one(&pool).await;
     let select = concat!(
         "select ",
         columns!(),
@@ -39,7 +39,8 @@ pub async fn list(
         " order by d.id desc limit $8"
     );
     let total = total.context(NO_POSTGRES)?;
-    let rows = filter.bind(sqlx::query_as(select), statuses).bind(i64::from(limit)).fetch_all(&pool).await?;
+    let rows = sqlx::query_as_with(select, filter.arguments(statuses)?).bind(i64::from(limit));
+    let rows = rows.fetch_all(&pool).await?;
     Ok((rows, total))
 }
 
@@ -61,6 +62,6 @@ pub async fn discard(settings: &Settings, filter: &Filter, limit: Option<u32>) -
         " order by d.id limit $8) ",
         "update ops.dead_letters as d set status = 'discarded' from chosen where d.id = chosen.id returning d.id"
     );
-    let query = filter.bind_scalar(sqlx::query_scalar(discard), Some(&UNSETTLED));
+    let query = sqlx::query_scalar_with(discard, filter.arguments(Some(&UNSETTLED))?);
     Ok(query.bind(limit.map(i64::from)).fetch_all(&pool).await?)
 }

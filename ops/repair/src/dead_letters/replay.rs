@@ -58,11 +58,8 @@ async fn number(pool: &PgPool, filter: &Filter, limit: Option<u32>) -> anyhow::R
     sqlx::query("set local statement_timeout = 0").execute(&mut *tx).await?;
     let choose =
         concat!("select d.id from ops.dead_letters as d where ", matching!(), " order by d.id limit $8");
-    let chosen: Vec<i64> = filter
-        .bind_scalar(sqlx::query_scalar(choose), Some(&UNSETTLED))
-        .bind(limit.map(i64::from))
-        .fetch_all(&mut *tx)
-        .await?;
+    let chosen = sqlx::query_scalar_with(choose, filter.arguments(Some(&UNSETTLED))?);
+    let chosen: Vec<i64> = chosen.bind(limit.map(i64::from)).fetch_all(&mut *tx).await?;
     let numbered = replay::number(&mut tx, &chosen).await?;
     tx.commit().await?;
     Ok(numbered)

@@ -50,27 +50,27 @@ pub async fn list(settings: &Settings, args: &ListArgs) -> anyhow::Result<ExitCo
         Some(["any"]) => None,
         Some(only) => Some(only),
     };
-    let (letters, total) = dead_letters::list(settings, &args.filter.filter(), status, args.limit).await?;
+    let (rows, total) = dead_letters::list(settings, &args.filter.filter(), status, args.limit).await?;
     if args.json {
-        let rows: Vec<Value> = letters.iter().map(DeadLetter::summary).collect();
+        let rows: Vec<Value> = rows.iter().map(DeadLetter::summary).collect();
         println!("{}", json!({"total": total, "dead_letters": rows}));
         return Ok(ExitCode::SUCCESS);
     }
-    if letters.is_empty() {
+    if rows.is_empty() {
         println!(
             "no dead letters{}",
             status.map(|s| format!(" that are {}", s.join(" or "))).unwrap_or_default()
         );
         return Ok(ExitCode::SUCCESS);
     }
-    print_table(&letters);
-    if total > letters.len() as i64 {
-        println!("  the newest {} of {}; --limit shows more", letters.len(), grouped(total));
+    print_table(&rows);
+    if total > rows.len() as i64 {
+        println!("  the newest {} of {}; --limit shows more", rows.len(), grouped(total));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_table(letters: &[DeadLetter]) {
+fn print_table(rows: &[DeadLetter]) {
     let mut table = Table::new(&[
         ("id", Align::Right),
         ("first seen", Align::Left),
@@ -81,16 +81,16 @@ fn print_table(letters: &[DeadLetter]) {
         ("reason", Align::Left),
         ("detail", Align::Left),
     ]);
-    for letter in letters {
+    for row in rows {
         table.push([
-            letter.id.to_string(),
-            letter.first_seen.to_rfc3339_opts(SecondsFormat::Secs, true),
-            letter.stage.clone(),
-            letter.coordinates(),
-            letter.attempts.to_string(),
-            letter.status.clone(),
-            letter.reason.clone(),
-            shortened(&letter.detail, DETAIL_CHARS),
+            row.id.to_string(),
+            row.first_seen.to_rfc3339_opts(SecondsFormat::Secs, true),
+            row.stage.clone(),
+            row.coordinates(),
+            row.attempts.to_string(),
+            row.status.clone(),
+            row.reason.clone(),
+            shortened(&row.detail, DETAIL_CHARS),
         ]);
     }
     table.print();
@@ -98,10 +98,10 @@ fn print_table(letters: &[DeadLetter]) {
 
 /// Shows a dead letter.
 pub async fn show(settings: &Settings, args: &ShowArgs) -> anyhow::Result<ExitCode> {
-    let letter = dead_letters::find(settings, args.id).await?;
-    let letter = letter.with_context(|| format!("there is no dead letter {}", args.id))?;
+    let row = dead_letters::find(settings, args.id).await?;
+    let row = row.with_context(|| format!("there is no dead letter {}", args.id))?;
     if args.json {
-        println!("{}", letter.full());
+        println!("{}", row.full());
         return Ok(ExitCode::SUCCESS);
     }
     let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
@@ -110,25 +110,25 @@ pub async fn show(settings: &Settings, args: &ShowArgs) -> anyhow::Result<ExitCo
     };
     let none = || "none".to_owned();
     let lines = [
-        ("dead letter", format!("{}, {}", letter.id, letter.status)),
-        ("record", letter.coordinates()),
-        ("Kafka time", rfc3339(letter.record_dt)),
-        ("stream", format!("{}, refused by {}", letter.stream, letter.stage)),
-        ("reason", format!("{}: {}", letter.reason, letter.detail)),
-        ("waits for", letter.waits_for.as_ref().map_or_else(none, |waits_for| waits_for.join(", "))),
-        ("first seen", rfc3339(letter.first_seen)),
-        ("attempts", letter.attempts.to_string()),
-        ("began as", letter.start()),
-        ("event_id", letter.event_id.clone().unwrap_or_else(none)),
-        ("replay", letter.replay_seq.map_or_else(none, |n| format!("{}.dlq/0/{n}", letter.topic))),
-        ("key", letter.key.as_deref().map_or_else(none, text)),
+        ("dead letter", format!("{}, {}", row.id, row.status)),
+        ("record", row.coordinates()),
+        ("Kafka time", rfc3339(row.record_dt)),
+        ("stream", format!("{}, refused by {}", row.stream, row.stage)),
+        ("reason", format!("{}: {}", row.reason, row.detail)),
+        ("waits for", row.waits_for.as_ref().map_or_else(none, |waits_for| waits_for.join(", "))),
+        ("first seen", rfc3339(row.first_seen)),
+        ("attempts", row.attempts.to_string()),
+        ("began as", row.start()),
+        ("event_id", row.event_id.clone().unwrap_or_else(none)),
+        ("replay", row.replay_seq.map_or_else(none, |n| format!("{}.dlq/0/{n}", row.topic))),
+        ("key", row.key.as_deref().map_or_else(none, text)),
     ];
     for (name, value) in lines {
         println!("  {name:<12}{value}");
     }
-    match serde_json::from_slice::<Value>(&letter.payload) {
+    match serde_json::from_slice::<Value>(&row.payload) {
         Ok(payload) => println!("\n{payload:#}"),
-        Err(_) => println!("\n{}", text(&letter.payload)),
+        Err(_) => println!("\n{}", text(&row.payload)),
     }
     Ok(ExitCode::SUCCESS)
 }
