@@ -78,6 +78,20 @@ async fn a_producer_that_gets_no_acknowledgements_ends_the_process_and_loses_not
 }
 
 #[tokio::test]
+async fn a_producer_that_is_told_nothing_ends_the_process_and_loses_nothing() {
+    // GIVEN a stage whose producer learns nothing from Kafka, while its consumer reads
+    let fleet = launch(&[]).await;
+    fleet.kill(Service::Dds);
+    fleet.start_failing(Service::Dds, "untold_partitions:error:1");
+    fleet.wait_healthy(Service::Dds).await;
+    // WHEN events arrive THEN the process ends
+    started_again(&fleet, "kafka answers a new client, but gives ours only errors of").await;
+    // AND everything is done by the next
+    assert_exact(&fleet).await;
+    assert_searches_exact(&fleet).await;
+}
+
+#[tokio::test]
 async fn holes_that_kafka_itself_has_end_nothing() {
     // GIVEN a stage that is at rest, and in each partition of its topic the remains of a transaction
     let fleet = launch(&[]).await;

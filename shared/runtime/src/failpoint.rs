@@ -6,9 +6,9 @@
 use crate::kafka::StageError;
 
 /// The windows: those of a batch, in the order in which it passes them; those whose `error` makes the loop's first
-/// partition bring nothing any more, its consumer leave the group, and the producer take no acknowledgement any
-/// more; those of `strata rebuild` and of `strata dlq replay`.
-pub const WINDOWS: [&str; 14] = [
+/// partition bring nothing any more, its consumer leave the group, the producer take no acknowledgement any
+/// more, and the producer be told no partitions any more; those of `strata rebuild` and of `strata dlq replay`.
+pub const WINDOWS: [&str; 15] = [
     "after_fetch",
     "in_copy",
     "in_transaction",
@@ -18,6 +18,7 @@ pub const WINDOWS: [&str; 14] = [
     "silent_partition",
     "forgotten_consumer",
     "deaf_producer",
+    "untold_partitions",
     "rebuild_in_transaction",
     "rebuild_committed",
     "rebuild_before_swap",

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -14,6 +15,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::producer::Producer;
 use super::record::Output;
 use super::stage::StageError;
+use crate::failpoint;
 
 /// Time between two looks at the numbers of partitions.
 const ASK_EVERY: Duration = Duration::from_secs(5);
@@ -37,7 +39,14 @@ impl Partitions {
     /// Those of `topics`; Kafka is asked through the client that sends to them, so that it knows every partition
     /// that is chosen here.
     pub fn of(producer: Producer, topics: Vec<String>) -> Self {
-        Self::told_by(move || topics.iter().map(|topic| count(&producer, topic)).collect())
+        let is_untold = AtomicBool::new(false);
+        Self::told_by(move || {
+            if failpoint::pass("untold_partitions").is_err() {
+                is_untold.store(true, Ordering::Relaxed);
+            }
+            anyhow::ensure!(!is_untold.load(Ordering::Relaxed), "the window untold_partitions");
+            topics.iter().map(|topic| count(&producer, topic)).collect()
+        })
     }
 
     /// Those that `ask` tells, which may block its thread.

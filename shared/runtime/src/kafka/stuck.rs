@@ -7,7 +7,7 @@ use super::probe;
 use super::record::Record;
 use super::stage::Stage;
 use super::trouble::Trouble;
-use super::watchdog::Gap;
+use super::watchdog::{Gap, Unserved};
 use super::worker::{Loop, WorkerSettings};
 use crate::failpoint;
 use crate::restart::RestartNeeded;
@@ -16,15 +16,14 @@ use crate::restart::RestartNeeded;
 const ASK_WITHIN: Duration = Duration::from_millis(500);
 
 impl<S: Stage> Loop<'_, S> {
-    /// Kafka gives the consumer only this; an error when it has served others for too long meanwhile.
-    pub(super) fn check_served(&mut self, only: &str) -> Result<(), RestartNeeded> {
-        let (now, WorkerSettings { topic, kafka, .. }) = (Instant::now(), &self.worker.settings);
-        if self.unserved.is_due(now) && self.unserved.learn(probe::answers(kafka), now) {
-            return Err(RestartNeeded(format!(
-                "kafka answers a new client, but gives ours {only} of {topic}"
-            )));
-        }
-        Ok(())
+    /// Kafka gives the consumer no partitions; an error when it has served others for too long meanwhile.
+    pub(super) fn check_partitions(&mut self) -> Result<(), RestartNeeded> {
+        served(&mut self.unserved, &self.worker.settings, "no partitions")
+    }
+
+    /// What the loop asks of Kafka fails; an error when Kafka has served others for too long meanwhile.
+    pub(super) fn check_errors(&mut self) -> Result<(), RestartNeeded> {
+        served(&mut self.failing, &self.worker.settings, "only errors")
     }
 
     /// Ends the process when a partition does not bring what another client reads there.
@@ -75,4 +74,13 @@ impl<S: Stage> Loop<'_, S> {
             self.source.leave();
         }
     }
+}
+
+/// Kafka gives our clients only this; an error when it has served others for too long meanwhile.
+fn served(unserved: &mut Unserved, settings: &WorkerSettings, only: &str) -> Result<(), RestartNeeded> {
+    let (now, WorkerSettings { topic, kafka, .. }) = (Instant::now(), settings);
+    if unserved.is_due(now) && unserved.learn(probe::answers(kafka), now) {
+        return Err(RestartNeeded(format!("kafka answers a new client, but gives ours {only} of {topic}")));
+    }
+    Ok(())
 }

@@ -103,8 +103,12 @@ pub(super) fn kafka_refusal(error: &KafkaError) -> Option<&'static str> {
 }
 
 impl From<StageError> for Trouble {
+    /// What a stage needs of Kafka fails as what the loop itself needs of it.
     fn from(error: StageError) -> Self {
-        Self::Stage(error)
+        match error {
+            StageError::Transient { dependency: "kafka", source } => Self::Kafka(source),
+            error => Self::Stage(error),
+        }
     }
 }
 
@@ -159,6 +163,14 @@ mod tests {
             let (cause, message) = told("redis", error);
             assert!(cause == "operator" && message.starts_with(words), "{code}: {cause}, {message}");
         }
+    }
+
+    #[test]
+    fn a_stage_that_waits_for_kafka_waits_as_the_loop_does() {
+        let away = KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerTransportFailure);
+        let error = StageError::Transient { dependency: "kafka", source: away.into() };
+        let described = Trouble::from(error).describe().expect("a trouble");
+        assert_eq!((described.cause, &*described.message), ("kafka", "waiting for kafka"));
     }
 
     #[test]

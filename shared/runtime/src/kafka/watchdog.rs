@@ -21,9 +21,11 @@ const LASTS: Duration = Duration::from_secs(10);
 const DRAINED: u32 = 5;
 
 /// A client that gets nothing out of Kafka: no partitions, no acknowledgements, or only errors.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Unserved {
     patience: Duration,
+    /// When Kafka did not serve it last.
+    refused: Option<Instant>,
     /// When another client was asked last, or would have been at the beginning.
     asked: Option<Instant>,
     /// Since when Kafka has served others and not this one.
@@ -34,16 +36,25 @@ impl Unserved {
     /// A client that has just been made.
     pub fn new(settings: &KafkaSettings) -> Self {
         let session = Duration::from_millis(u64::from(settings.session_timeout_ms));
-        Self { patience: PATIENCE + 2 * session, asked: None, since: None }
+        Self { patience: PATIENCE + 2 * session, refused: None, asked: None, since: None }
     }
 
     /// Kafka has served it.
     pub fn is_over(&mut self) {
-        (self.asked, self.since) = (None, None);
+        (self.refused, self.asked, self.since) = (None, None, None);
+    }
+
+    /// Nothing failed now. Where Kafka was not asked that is no proof that it serves, but what lies back for long is
+    /// over.
+    pub fn passed(&mut self, is_proof: bool, now: Instant) {
+        if is_proof || self.refused.is_some_and(|at| now.duration_since(at) >= ASK_EVERY) {
+            self.is_over();
+        }
     }
 
     /// Kafka does not serve it now; true when another client should ask.
     pub fn is_due(&mut self, now: Instant) -> bool {
+        self.refused = Some(now);
         let due = now.duration_since(*self.asked.get_or_insert(now)) >= ASK_EVERY;
         if due {
             self.asked = Some(now);
@@ -276,6 +287,12 @@ mod tests {
         assert_eq!(stuck_within(30, true, 600), None);
         assert_eq!(stuck_within(30, true, 630), Some(635));
         assert!(unserved.is_suspected());
+        // A moment without a question proves nothing, a longer one ends it.
+        unserved.passed(false, start + Duration::from_secs(637));
+        assert!(unserved.is_suspected());
+        unserved.passed(false, start + Duration::from_secs(641));
+        assert!(!unserved.is_suspected());
+        assert!(!unserved.is_due(start + Duration::from_secs(690)));
         unserved.is_over();
         assert!(!unserved.is_suspected());
         assert!(!unserved.is_due(start + Duration::from_secs(700)));

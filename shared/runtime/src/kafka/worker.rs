@@ -155,6 +155,7 @@ impl<S: Stage> Runnable for Worker<S> {
             in_doubt: None,
             backoff: BACKOFF_MIN,
             silence: Silence::default(),
+            failing: unserved.clone(),
             unserved,
             latency,
         }
@@ -184,8 +185,10 @@ pub(super) struct Loop<'a, S> {
     pub(super) backoff: Duration,
     /// Notices partitions that do not bring what Kafka holds.
     pub(super) silence: Silence,
-    /// Notices that Kafka gives the consumer nothing though it is there.
+    /// Notices that Kafka gives the consumer no partitions though it is there.
     pub(super) unserved: Unserved,
+    /// Notices that what the loop asks of Kafka, by whichever client, only fails though it is there.
+    pub(super) failing: Unserved,
     /// Ages of records at their commit.
     pub(super) latency: Arc<Latency>,
 }
@@ -221,11 +224,13 @@ impl<S: Stage> Loop<'_, S> {
                 self.find_position(&partitions).map(|()| {
                     self.epoch = assignment.epoch;
                     self.has_started = true;
+                    false
                 })
             };
             match outcome {
-                Ok(()) => {
+                Ok(is_applied) => {
                     self.unserved.is_over();
+                    self.failing.passed(is_applied, Instant::now());
                     self.backoff = BACKOFF_MIN;
                     match self.silence.suspicion() {
                         Some(suspicion) => self.worker.status.waiting(suspicion),
@@ -254,12 +259,12 @@ impl<S: Stage> Loop<'_, S> {
         self.source.idle(Duration::from_millis(100));
         match self.source.assignment().partitions {
             Some(_) => Ok(()),
-            None => self.check_served("no partitions"),
+            None => self.check_partitions(),
         }
     }
 
-    /// One batch, or one idle moment.
-    fn step(&mut self) -> Result<(), Trouble> {
+    /// One batch, or one idle moment; true when a batch was applied.
+    fn step(&mut self) -> Result<bool, Trouble> {
         self.verify()?;
         let mut records = match self.source.collect(&self.worker.settings.batch, self.epoch) {
             Collected::Records(records) => records,
@@ -275,7 +280,7 @@ impl<S: Stage> Loop<'_, S> {
         if records.is_empty() {
             self.source.commit(&self.positions, Pace::Idle);
             self.settle();
-            return Ok(());
+            return Ok(false);
         }
         let started = Instant::now();
         let stream = self.worker.settings.stream;
@@ -298,7 +303,7 @@ impl<S: Stage> Loop<'_, S> {
         metrics::histogram!(names::BATCH_SECONDS, "stream" => stream).record(started.elapsed().as_secs_f64());
         tracing::debug!(batch.rows = rows, duration_ms = started.elapsed().as_millis(), "batch applied");
         self.source.commit(&self.positions, Pace::Busy);
-        Ok(())
+        Ok(true)
     }
 
     /// Finds records that are refused whatever their bodies say.
@@ -473,9 +478,9 @@ impl<S: Stage> Loop<'_, S> {
         self.source.idle(self.backoff);
         self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
         if cause == "kafka" {
-            return self.check_served("only errors");
+            return self.check_errors();
         }
-        self.unserved.is_over();
+        self.failing.is_over();
         self.look_ahead();
         Ok(())
     }
