@@ -4,7 +4,7 @@
 set -euo pipefail
 
 version=${1:?usage: scripts/vendor_swagger_ui.sh VERSION}
-assets=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../shared/runtime/assets/swagger-ui" && pwd)
+assets=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../shared/service/assets/swagger-ui" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

@@ -2,7 +2,7 @@
 
 use rand::RngExt as _;
 use sqlx::PgPool;
-use strata_runtime::kafka::pending;
+use strata_pipeline::pending;
 use strata_testkit::eventually::holds;
 use strata_testkit::{Fleet, Service, eventually};
 

@@ -6,7 +6,7 @@ mod refusals;
 
 use std::sync::Arc;
 
-use strata_runtime::Settings;
+use strata_service::Settings;
 use strata_testkit::SecureServers;
 use tokio::sync::OnceCell;
 

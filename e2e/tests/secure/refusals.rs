@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use strata_runtime::kafka::Producer;
-use strata_runtime::{Settings, pg, redis as redis_client};
+use strata_pipeline::Producer;
+use strata_service::{Client as _, Settings, pg, redis as redis_client};
 use strata_testkit::eventually::holds;
 use strata_testkit::{Identity, Mechanism, SecureServers, Server, eventually};
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{StageId, StreamSpec};
-use strata_runtime::kafka::Record;
+use strata_pipeline::Record;
 use strata_vault::hub_key;
 use uuid::Uuid;
 

@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use strata_observe::Fleet;
-use strata_runtime::Settings;
+use strata_service::Settings;
 use strata_vault::hub_key;
 
 use orders::vault::OrderVault;

@@ -13,9 +13,9 @@ use redis::Connection;
 use strata_events::search::{EVENT_ID_HEADER, event_id};
 use strata_events::stream::HOTEL_SEARCH;
 use strata_events::{Contract as _, Origin, ProcessedSearch, StageId};
-use strata_runtime::Settings;
-use strata_runtime::kafka::watermark::Watermarks;
-use strata_runtime::redis::MetricsKeys;
+use strata_pipeline::watermark::Watermarks;
+use strata_service::Settings;
+use strata_service::redis::MetricsKeys;
 use strata_vault::hub_key;
 use uuid::Uuid;
 

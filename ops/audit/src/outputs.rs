@@ -1,7 +1,7 @@
 //! Outputs that a stage committed and may not have sent: they belong to what it has read.
 
 use strata_events::{Origin, origin};
-use strata_runtime::kafka::{Output, pending};
+use strata_pipeline::{Output, pending};
 
 use super::reader::Reader;
 use super::report::Check;

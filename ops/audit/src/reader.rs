@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{QueryAs, QueryScalar};
 use sqlx::{Connection as _, FromRow, PgConnection, Postgres};
-use strata_runtime::config::PostgresSettings;
+use strata_service::config::PostgresSettings;
 use tokio::runtime::{Builder, Runtime};
 
 use super::copy::{Row, copy_out};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::Utc;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use strata_runtime::retention;
+use strata_pipeline::retention;
 
 /// Differences of a check that are kept by name.
 const NAMED: usize = 1000;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use strata_events::StageId;
 use strata_events::stream::{self, HOTEL_SEARCH};
-use strata_runtime::Settings;
-use strata_runtime::kafka::Output;
+use strata_pipeline::Output;
+use strata_service::Settings;
 
 use super::letters::{self, Letter};
 use super::metrics::RedisMetrics;

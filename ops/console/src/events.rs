@@ -10,7 +10,7 @@ use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse as _, Response, Sse};
 use futures::{Stream, StreamExt as _, stream};
 use serde::Serialize;
-use strata_runtime::http::ApiError;
+use strata_service::http::ApiError;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use reqwest::{RequestBuilder, Url};
 use strata_observe::services::{CDM, DATA_SOURCE};
-use strata_runtime::http::{ApiError, Checked};
+use strata_service::http::{ApiError, Checked};
 
 /// The header that services ask for where the fleet has a key.
 const KEY: &str = "APIKEY";

@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::Utc;
 use serde::Serialize;
 use strata_events::STREAMS;
-use strata_runtime::metrics::latency::{BUCKETS, Counts, quantile, read};
+use strata_pipeline::metrics::latency::{BUCKETS, Counts, quantile, read};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 

@@ -21,9 +21,10 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use sqlx::PgPool;
 use strata_observe::services::CDM;
-use strata_runtime::http::require_api_key;
-use strata_runtime::redis::{Connection, MetricsKeys};
-use strata_runtime::{App, Assembled, ServiceSpec, Settings};
+use strata_pipeline::Producer;
+use strata_service::http::require_api_key;
+use strata_service::redis::{Connection, MetricsKeys};
+use strata_service::{App, Assembled, Client, ServiceSpec, Settings};
 
 use sampler::Sampler;
 
@@ -43,12 +44,14 @@ struct Sources {
 /// Builds the console.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
     tokio::spawn(reconciliation::watch(app.postgres.clone(), app.shutdown.clone()));
-    ready(routes(&app).map(|routes| Assembled {
-        routes,
-        needs_postgres: true,
-        needs_redis: true,
-        ..Assembled::default()
-    }))
+    ready(assemble(&app))
+}
+
+fn assemble(app: &App) -> anyhow::Result<Assembled> {
+    // It sends nothing, but `/health` says whether Kafka answers.
+    let kafka: Arc<dyn Client> = Arc::new(Producer::new(&app.settings.kafka)?);
+    let (routes, clients) = (routes(app)?, vec![kafka]);
+    Ok(Assembled { routes, clients, needs_postgres: true, needs_redis: true, ..Assembled::default() })
 }
 
 /// The routes; nothing looks at the fleet yet.

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use redis::AsyncCommands as _;
 use serde::Serialize;
-use strata_runtime::http::{ApiError, Checked};
+use strata_service::http::{ApiError, Checked};
 
 use crate::Sources;
 use crate::top::{Offer, offers_of};

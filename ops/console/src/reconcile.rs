@@ -15,8 +15,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::{FromRow, PgPool};
 use strata_observe::reconcile_is_due;
-use strata_runtime::http::{ApiError, require_api_key};
-use strata_runtime::{App, SessionLock, Settings};
+use strata_service::http::{ApiError, require_api_key};
+use strata_service::{App, SessionLock, Settings};
 use tokio_util::sync::CancellationToken;
 
 /// Number of the advisory lock under which one instance compares the layers.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sqlx::PgPool;
 use strata_events::{STREAMS, StoreKind, StreamSpec};
-use strata_runtime::redis::{Connection, MetricsKeys};
-use strata_runtime::{Settings, pg, redis as redis_client};
+use strata_service::redis::{Connection, MetricsKeys};
+use strata_service::{Settings, pg, redis as redis_client};
 
 use crate::kafka::Topics;
 use crate::store;

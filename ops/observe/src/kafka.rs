@@ -9,8 +9,8 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use strata_runtime::config::KafkaSettings;
-use strata_runtime::kafka::connection;
+use strata_pipeline::connection;
+use strata_service::config::KafkaSettings;
 
 /// First offset that Kafka holds, and the one after its last, by partition.
 pub type Edges = BTreeMap<i32, (i64, i64)>;

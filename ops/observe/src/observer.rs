@@ -10,8 +10,8 @@ use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use strata_events::STREAMS;
-use strata_runtime::redis::{Connection, MetricsKeys};
-use strata_runtime::{Settings, pg, redis as redis_client};
+use strata_service::redis::{Connection, MetricsKeys};
+use strata_service::{Settings, pg, redis as redis_client};
 use tokio::time::timeout;
 
 use crate::fleet::in_redis;

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use strata_runtime::config::KafkaSettings;
-use strata_runtime::kafka::{Record, connection};
+use strata_pipeline::{Record, connection};
+use strata_service::config::KafkaSettings;
 
 /// A broker that sends nothing for this long does not work.
 const SILENCE: Duration = Duration::from_secs(20);

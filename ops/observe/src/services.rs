@@ -1,8 +1,8 @@
 //! The services by address.
 
 use reqwest::RequestBuilder;
-use strata_runtime::Settings;
-use strata_runtime::config::ConfigError;
+use strata_service::Settings;
+use strata_service::config::ConfigError;
 
 /// A service as it is reached from outside.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +28,7 @@ pub const SERVICES: [Service; 4] =
 impl Service {
     /// Its URL: given by its variable, else the port on this machine.
     pub fn url(self) -> Result<String, ConfigError> {
-        if let Some(url) = strata_runtime::config::value(self.url_variable) {
+        if let Some(url) = strata_service::config::value(self.url_variable) {
             return Ok(url.trim_end_matches('/').to_owned());
         }
         let settings = Settings::from_env(self.port_variable)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use redis::{AsyncCommands as _, RedisResult};
 use sqlx::PgPool;
-use strata_runtime::redis::{Connection, MetricsKeys};
+use strata_service::redis::{Connection, MetricsKeys};
 
 use crate::snapshot::{DeadLetters, Metrics, Reconcile};
 

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{Body, Client};
 use serde::Deserialize;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
-use strata_runtime::Settings;
+use strata_service::Settings;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::layers::grouped;

@@ -19,7 +19,7 @@ use std::process::{self, ExitCode};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use strata_observe::{fleet, services};
-use strata_runtime::{Settings, pg, tls};
+use strata_service::{Settings, pg, tls};
 
 /// Pushes events through the fleet and shows where they are.
 ///
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
         Command::Tool(tool) => tool,
         // The frame of every service, which reads the same command line.
         Command::Serve | Command::Healthcheck => {
-            return strata_runtime::run(strata_console::SPEC, strata_console::build);
+            return strata_service::run(strata_console::SPEC, strata_console::build);
         }
     };
     tls::install();

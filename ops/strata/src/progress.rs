@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use strata_events::StreamSpec;
-use strata_runtime::Settings;
+use strata_service::Settings;
 use tokio::task::JoinHandle;
 
 use crate::fleet::{Fleet, StagePosition};

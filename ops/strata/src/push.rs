@@ -9,7 +9,7 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use strata_events::StreamSpec;
 use strata_events::stream::{HOTEL_SEARCH, ORDER, find};
-use strata_runtime::Settings;
+use strata_service::Settings;
 use uuid::Uuid;
 
 use crate::fleet::Fleet;

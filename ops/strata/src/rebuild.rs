@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use strata_repair::Repair;
 use strata_repair::rebuild::{LeftOut, MetricsRebuilt, Recounted, VaultRebuilt};
-use strata_runtime::Settings;
+use strata_service::Settings;
 
 use crate::layers::grouped;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use strata_audit::Report;
-use strata_runtime::{Settings, pg};
+use strata_service::{Settings, pg};
 
 use crate::layers::grouped;
 use crate::table::{Align, Table};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use strata_events::{STREAMS, StageId, StreamSpec};
 use strata_observe::Observer;
-use strata_runtime::{Settings, pg};
+use strata_service::{Settings, pg};
 
 use crate::status::state;
 use crate::table::{Align, Table};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use strata_observe::Observer;
 use strata_observe::snapshot::{Reconcile, Snapshot, State};
-use strata_runtime::Settings;
+use strata_service::Settings;
 
 use crate::layers::grouped;
 use crate::table::{Align, Table};

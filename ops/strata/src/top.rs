@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use serde::Deserialize;
-use strata_runtime::Settings;
+use strata_service::Settings;
 
 use crate::layers::grouped;
 use crate::services::{CDM, with_key};

@@ -8,8 +8,8 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use strata_runtime::config::{self, Secret};
-use strata_runtime::http::{ApiError, Checked, require_api_key};
+use strata_service::config::{self, Secret};
+use strata_service::http::{ApiError, Checked, require_api_key};
 use strata_vault::hub_key;
 use uuid::Uuid;
 

@@ -1,13 +1,13 @@
-//! Wires the streams to their handlers.
+//! Wires the streams to their stores.
 
 use std::future::ready;
 
-use strata_events::stream::{HOTEL_SEARCH, ORDER, dlq_topic};
+use anyhow::Context as _;
+use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{StageId, StreamSpec};
-use strata_runtime::kafka::worker::{Worker, WorkerSettings};
-use strata_runtime::kafka::{Partitions, PgStage};
-use strata_runtime::redis::MetricsKeys;
-use strata_runtime::{App, Assembled, ServiceSpec, Settings};
+use strata_pipeline::Loops;
+use strata_service::redis::MetricsKeys;
+use strata_service::{App, Assembled, Route, Runnable, ServiceSpec};
 
 use crate::handler::OrderHandler;
 use crate::metrics::stage::MetricsStage;
@@ -18,52 +18,40 @@ use crate::{api, metrics};
 pub const SPEC: ServiceSpec =
     ServiceSpec { name: "cdm_service", port_variable: "CDM_PORT", openapi: include_str!("../openapi.json") };
 
-/// Layer name in offsets, dead letters and consumer groups.
-pub(crate) const STAGE: &str = StageId::Cdm.as_str();
+/// Makes the loop of one stream.
+type Build = fn(&Loops<'_>, &Route) -> Box<dyn Runnable>;
 
-/// Builds the service: one loop a stream.
-pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
-    let App { settings, postgres, http_postgres, redis, http_redis, producer, .. } = app;
-    let (mut orders, searches) = (input(&settings, &ORDER), input(&settings, &HOTEL_SEARCH));
-    orders.batch.max_rows *= settings.batch.counters_factor;
-    orders.batch.max_bytes *= settings.batch.counters_factor;
-    orders.batch.patience = settings.batch.counters_patience;
-    let order_stage = PgStage::new(
-        postgres.clone(),
-        [STAGE, ORDER.name],
-        &orders.topic,
-        Partitions::of(producer.clone(), vec![dlq_topic(&orders.topic)]),
-        OrderHandler,
-    );
-    let keys = MetricsKeys::new(&settings.redis_prefix);
-    let store = MetricsStore::new(redis, keys.clone());
-    let search_stage = MetricsStage::new(store, postgres.clone(), &searches.topic);
-    ready(Ok(Assembled {
-        routes: api::routes(http_postgres, settings.api_key.clone()).merge(metrics::api::routes(
-            http_redis,
-            keys,
-            settings.api_key,
-        )),
-        workers: vec![
-            Box::new(Worker::new(orders, postgres.clone(), vec![order_stage], producer.clone())),
-            Box::new(Worker::new(searches, postgres, vec![search_stage], producer)),
-        ],
-        needs_postgres: true,
-        needs_redis: true,
-    }))
+/// What this layer does with each stream; a new one is one more line.
+const STREAMS: &[(&StreamSpec, Build)] = &[(&ORDER, counters), (&HOTEL_SEARCH, search_metrics)];
+
+fn counters(loops: &Loops<'_>, route: &Route) -> Box<dyn Runnable> {
+    let mut settings = loops.settings(route);
+    settings.batch.max_rows *= settings.batch.counters_factor;
+    settings.batch.max_bytes *= settings.batch.counters_factor;
+    settings.batch.patience = settings.batch.counters_patience;
+    loops.worker(settings, vec![loops.pg_stage(route, OrderHandler)])
 }
 
-/// What the loop of a stream reads.
-fn input(settings: &Settings, stream: &StreamSpec) -> WorkerSettings {
-    let topic = settings.topics.name(stream.topic(StageId::Cdm)).to_owned();
-    WorkerSettings {
-        stage: STAGE,
-        stream: stream.name,
-        upstream: settings.topics.upstream(stream, StageId::Cdm),
-        topics: vec![dlq_topic(&topic), topic.clone()],
-        topic,
-        kafka: settings.kafka.clone(),
-        batch: settings.batch,
-        keep_settled: settings.keep_settled,
-    }
+fn search_metrics(loops: &Loops<'_>, route: &Route) -> Box<dyn Runnable> {
+    let store =
+        MetricsStore::new(loops.app.redis.clone(), MetricsKeys::new(&loops.app.settings.redis_prefix));
+    let stage = MetricsStage::new(store, loops.app.postgres.clone(), route);
+    loops.worker(loops.settings(route), vec![stage])
+}
+
+/// Builds the service: one loop a stream, and what reads their stores.
+pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
+    ready(assemble(&app))
+}
+
+fn assemble(app: &App) -> anyhow::Result<Assembled> {
+    let loops = Loops::of(app).context("no client of Kafka can be made")?;
+    let route = |stream| app.settings.topics.route(stream, StageId::Cdm);
+    let workers =
+        STREAMS.iter().filter_map(|&(stream, build)| route(stream).map(|route| build(&loops, &route)));
+    let workers = workers.collect();
+    let (keys, api_key) = (MetricsKeys::new(&app.settings.redis_prefix), app.settings.api_key.clone());
+    let counters = api::routes(app.http_postgres.clone(), api_key.clone());
+    let routes = counters.merge(metrics::api::routes(app.http_redis.clone(), keys, api_key));
+    Ok(Assembled { routes, needs_redis: true, ..loops.assemble(workers) })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
 use strata_events::{Contract, CountedMessage, Reject};
-use strata_runtime::kafka::{Effects, Handler, Input, Record, StageError};
+use strata_pipeline::{Effects, Handler, Input, Record, StageError};
 
 use crate::store;
 use strata_streams::order::counters::Counted;

@@ -1,12 +1,12 @@
 //! Statements of the data marts.
 
 use sqlx::{PgConnection, PgPool};
-use strata_runtime::kafka::StageError;
-use strata_runtime::metrics::written;
+use strata_events::StageId;
+use strata_pipeline::StageError;
+use strata_pipeline::metrics::written;
 use uuid::Uuid;
 
-use crate::app::STAGE;
-use strata_runtime::kafka::watermark::{Lane, Watermarks};
+use strata_pipeline::watermark::{Lane, Watermarks};
 use strata_streams::order::counters::Increments;
 
 /// Reads the watermarks of the partitions in a batch; their offset rows are locked by now.
@@ -17,7 +17,7 @@ pub async fn read_watermarks(
 ) -> Result<Watermarks, StageError> {
     let rows: Vec<(i32, String, i32, i64)> =
         sqlx::query_as(include_str!("../sql/select_origin_watermarks.sql"))
-            .bind(STAGE)
+            .bind(StageId::Cdm.as_str())
             .bind(topic)
             .bind(partitions)
             .fetch_all(tx)
@@ -38,7 +38,7 @@ pub async fn write_watermarks(
     }
     let lanes: Vec<&Lane> = watermarks.moved().keys().collect();
     sqlx::query(include_str!("../sql/upsert_origin_watermarks.sql"))
-        .bind(STAGE)
+        .bind(StageId::Cdm.as_str())
         .bind(topic)
         .bind(lanes.iter().map(|(read, ..)| *read).collect::<Vec<_>>())
         .bind(lanes.iter().map(|(_, origin, _)| &**origin).collect::<Vec<_>>())

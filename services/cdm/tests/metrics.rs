@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cdm::metrics::store::lane_of;
-use strata_runtime::config::DeadLetterLimits;
-use strata_runtime::kafka::DeadLetterGuard;
-use strata_runtime::kafka::StageError;
-use strata_runtime::kafka::stage::{Span, Stage as _};
-use strata_runtime::kafka::watermark::Watermarks;
+use strata_pipeline::DeadLetterGuard;
+use strata_pipeline::StageError;
+use strata_pipeline::stage::{Span, Stage as _};
+use strata_pipeline::watermark::Watermarks;
+use strata_service::config::DeadLetterLimits;
 use strata_streams::hotel_search::delta::Delta;
 
 use crate::support::{Sandbox, record, span};

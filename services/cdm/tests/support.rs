@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use cdm::metrics::stage::MetricsStage;
 use cdm::metrics::store::MetricsStore;
 use redis::Commands as _;
-use strata_events::Origin;
-use strata_runtime::kafka::Record;
-use strata_runtime::kafka::stage::{Span, Stage as _};
-use strata_runtime::redis::{Connection, MetricsKeys};
-use strata_runtime::{Settings, pg, redis as redis_client};
+use strata_events::stream::HOTEL_SEARCH;
+use strata_events::{Origin, StageId};
+use strata_pipeline::Record;
+use strata_pipeline::stage::{Span, Stage as _};
+use strata_service::redis::{Connection, MetricsKeys};
+use strata_service::{Settings, pg, redis as redis_client};
 use uuid::Uuid;
 
 /// Topic of the tests; none of them needs Kafka.
@@ -50,7 +51,8 @@ impl Sandbox {
     /// A stage that has read nothing yet.
     pub fn stage(&self) -> MetricsStage {
         let pool = pg::pool(&self.settings.postgres, "cdm_test", 6);
-        MetricsStage::new(self.store(), pool, TOPIC)
+        let route = self.settings.topics.route(&HOTEL_SEARCH, StageId::Cdm).expect("searches pass cdm");
+        MetricsStage::new(self.store(), pool, &route)
     }
 
     /// A stage at the start of two partitions.

@@ -1,5 +1,6 @@
 //! Puts the service together: routes, and the two things that are done at start.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,11 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{post, put};
 use strata_events::stream::dlq_topic;
 use strata_events::{Restaurant, User};
-use strata_runtime::config::KafkaSettings;
-use strata_runtime::http::require_api_key;
-use strata_runtime::kafka::Producer;
-use strata_runtime::kafka::admin::ensure_topics;
-use strata_runtime::{App, Assembled, Topics};
+use strata_pipeline::Producer;
+use strata_pipeline::admin::ensure_topics;
+use strata_service::config::KafkaSettings;
+use strata_service::http::require_api_key;
+use strata_service::{App, Assembled, Client, Topics};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::BodyReader;
@@ -49,10 +50,15 @@ impl Context {
 }
 
 /// Builds the service; nothing waits for Kafka or Redis here.
-#[expect(clippy::unused_async, reason = "the frame awaits the build of every service")]
-pub async fn build(app: App) -> anyhow::Result<Assembled> {
+pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
+    ready(assemble(app))
+}
+
+fn assemble(app: App) -> anyhow::Result<Assembled> {
     metrics::describe();
-    let App { settings, http_redis, producer, shutdown, .. } = app;
+    let App { settings, http_redis, shutdown, .. } = app;
+    let producer = Producer::new(&settings.kafka)?;
+    let client: Arc<dyn Client> = Arc::new(producer.clone());
     let reference = ReferenceStore::new(http_redis, &settings.redis_prefix);
     tokio::spawn(reference.clone().fill_until_done(shutdown.clone()));
     let topics = STREAMS.iter().map(|stream| settings.topics.name(stream.spec.source()));
@@ -67,7 +73,7 @@ pub async fn build(app: App) -> anyhow::Result<Assembled> {
         .route("/reference/restaurants", put(crate::put::put::<Restaurant>))
         .route_layer(from_fn_with_state(settings.api_key, require_api_key))
         .with_state(Arc::new(context));
-    Ok(Assembled { routes, needs_redis: true, ..Assembled::default() })
+    Ok(Assembled { routes, clients: vec![client], needs_redis: true, ..Assembled::default() })
 }
 
 /// Creates the topics, trying until Kafka answers.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::StatusCode;
 use futures::StreamExt;
-use strata_runtime::http::ApiError;
+use strata_service::http::ApiError;
 use tokio_util::sync::CancellationToken;
 
 use crate::split::{Piece, Splitter};

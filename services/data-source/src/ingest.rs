@@ -8,7 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use strata_events::MAX_EVENT_BYTES;
 use strata_events::reject::REFUSED_HEADER;
-use strata_runtime::http::{ApiError, Checked};
+use strata_service::http::{ApiError, Checked};
 
 use crate::app::Context;
 use crate::body::{Sink, TURN};

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use strata_runtime::ServiceSpec;
+use strata_service::ServiceSpec;
 
 fn main() -> ExitCode {
-    strata_runtime::run(
+    strata_service::run(
         ServiceSpec {
             name: "data_generator",
             port_variable: "DATA_SOURCE_PORT",

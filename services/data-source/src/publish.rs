@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use strata_runtime::http::ApiError;
-use strata_runtime::kafka::producer::{Acks, ProduceError};
-use strata_runtime::kafka::{Output, OutputHeaders, Producer};
-use strata_runtime::trace::{self, TraceParent};
+use strata_pipeline::producer::{Acks, ProduceError};
+use strata_pipeline::{Output, OutputHeaders, Producer};
+use strata_service::http::ApiError;
+use strata_service::trace::{self, TraceParent};
 use tokio::time::error::Elapsed;
 
 /// Records that are acknowledged together.

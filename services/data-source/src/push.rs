@@ -6,8 +6,8 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use strata_runtime::http::ApiError;
-use strata_runtime::trace::TraceParent;
+use strata_service::http::ApiError;
+use strata_service::trace::TraceParent;
 use tokio::sync::mpsc;
 
 use crate::app::Context;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use strata_events::MAX_EVENT_BYTES;
-use strata_runtime::http::ApiError;
+use strata_service::http::ApiError;
 
 use crate::app::Context;
 use crate::body::Sink;

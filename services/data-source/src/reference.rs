@@ -7,7 +7,7 @@ use chrono::Utc;
 use redis::{AsyncCommands, RedisResult};
 use serde::Serialize;
 use strata_events::{Contract, Restaurant, User};
-use strata_runtime::redis::{Connection, ReferenceKeys};
+use strata_service::redis::{Connection, ReferenceKeys};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Number;
 use strata_events::search::EVENT_ID_HEADER;
 use strata_events::{Contract, Offer, Reject, Search};
-use strata_runtime::kafka::OutputHeaders;
+use strata_pipeline::OutputHeaders;
 use uuid::{Builder, Uuid};
 
 use crate::skew::Skew;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{Reject, StreamSpec};
-use strata_runtime::kafka::OutputHeaders;
+use strata_pipeline::OutputHeaders;
 use uuid::{Timestamp, Uuid};
 
 use crate::reference::Snapshot;

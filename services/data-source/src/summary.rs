@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use strata_events::Reject;
-use strata_runtime::http::ApiError;
+use strata_service::http::ApiError;
 
 use crate::split::{Flaw, Piece};
 

@@ -1,12 +1,13 @@
 //! Wires the streams to their handlers.
 
 use std::future::ready;
+use std::sync::Arc;
 
 use strata_events::StageId;
 use strata_events::StreamSpec;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
-use strata_runtime::kafka::worker::Runnable;
-use strata_runtime::{App, Assembled, Lane, ServiceSpec};
+use strata_pipeline::{Handler, Loops};
+use strata_service::{App, Assembled, Route, Runnable, ServiceSpec};
 
 use crate::order::handler::OrderHandler;
 use crate::search::handler::SearchHandler;
@@ -16,24 +17,35 @@ pub const SPEC: ServiceSpec =
     ServiceSpec { name: "dds_service", port_variable: "DDS_PORT", openapi: include_str!("../openapi.json") };
 
 /// Makes the loop of one stream.
-type Build = fn(&App, &Lane) -> Box<dyn Runnable>;
+type Build = fn(&Loops<'_>, &Route) -> anyhow::Result<Box<dyn Runnable>>;
 
 /// What this layer does with each stream; a new one is one more line.
 const STREAMS: &[(&StreamSpec, Build)] = &[
-    (&ORDER, |app, lane| lane.worker(app, writers(app, || OrderHandler::new(lane.output.clone())))),
-    (&HOTEL_SEARCH, |app, lane| lane.worker(app, writers(app, || SearchHandler::new(lane.output.clone())))),
+    (&ORDER, |loops, route| side_by_side(loops, route, OrderHandler::new)),
+    (&HOTEL_SEARCH, |loops, route| side_by_side(loops, route, SearchHandler::new)),
 ];
 
 /// A handler per transaction side by side: this layer computes and writes most, each as long as the other.
-fn writers<H>(app: &App, handler: impl Fn() -> H) -> impl Iterator<Item = H> {
-    (0..app.settings.batch.writers).map(move |_| handler())
+fn side_by_side<H: Handler>(
+    loops: &Loops<'_>,
+    route: &Route,
+    handler: impl Fn(Arc<str>) -> H,
+) -> anyhow::Result<Box<dyn Runnable>> {
+    let output = route.next()?;
+    let writers = loops.app.settings.batch.writers;
+    Ok(loops.postgres(route, (0..writers).map(|_| handler(Arc::clone(&output)))))
 }
 
 /// Builds the service: one loop per stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
-    let topics = &app.settings.topics;
-    let workers = STREAMS.iter().filter_map(|&(stream, build)| {
-        Lane::new(topics, StageId::Dds, stream).map(|lane| build(&app, &lane))
-    });
-    ready(Ok(Assembled { workers: workers.collect(), needs_postgres: true, ..Assembled::default() }))
+    ready(assemble(&app))
+}
+
+fn assemble(app: &App) -> anyhow::Result<Assembled> {
+    let loops = Loops::of(app)?;
+    let route = |stream| app.settings.topics.route(stream, StageId::Dds);
+    let workers =
+        STREAMS.iter().filter_map(|&(stream, build)| route(stream).map(|route| build(&loops, &route)));
+    let workers = workers.collect::<Result<_, _>>()?;
+    Ok(loops.assemble(workers))
 }

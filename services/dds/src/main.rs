@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    strata_runtime::run(dds::app::SPEC, dds::app::build)
+    strata_service::run(dds::app::SPEC, dds::app::build)
 }

@@ -5,10 +5,10 @@ use std::future::ready;
 use strata_events::StageId;
 use strata_events::StreamSpec;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
-use strata_runtime::kafka::parked::Parked;
-use strata_runtime::kafka::worker::Runnable;
-use strata_runtime::redis::ReferenceKeys;
-use strata_runtime::{App, Assembled, Lane, ServiceSpec};
+use strata_pipeline::Loops;
+use strata_pipeline::parked::Parked;
+use strata_service::redis::ReferenceKeys;
+use strata_service::{App, Assembled, Route, Runnable, ServiceSpec};
 
 use crate::order::handler::OrderHandler;
 use crate::reference::ReferenceCache;
@@ -19,32 +19,32 @@ pub const SPEC: ServiceSpec =
     ServiceSpec { name: "stg_service", port_variable: "STG_PORT", openapi: include_str!("../openapi.json") };
 
 /// Makes the loop of one stream.
-type Build = fn(&App, &Lane) -> Box<dyn Runnable>;
+type Build = fn(&Loops<'_>, &Route) -> anyhow::Result<Box<dyn Runnable>>;
 
 /// What this layer does with each stream; a new one is one more line.
 const STREAMS: &[(&StreamSpec, Build)] = &[(&ORDER, order), (&HOTEL_SEARCH, search)];
 
-fn order(app: &App, lane: &Lane) -> Box<dyn Runnable> {
-    let keys = ReferenceKeys { prefix: app.settings.redis_prefix.clone() };
-    let reference = || ReferenceCache::new(app.redis.clone(), keys.clone());
-    Parked::start(app, lane, reference());
-    lane.worker(app, [OrderHandler::new(reference(), lane.output.clone())])
+fn order(loops: &Loops<'_>, route: &Route) -> anyhow::Result<Box<dyn Runnable>> {
+    let keys = ReferenceKeys { prefix: loops.app.settings.redis_prefix.clone() };
+    let reference = || ReferenceCache::new(loops.app.redis.clone(), keys.clone());
+    Parked::start(loops, route, reference());
+    Ok(loops.postgres(route, [OrderHandler::new(reference(), route.next()?)]))
 }
 
-fn search(app: &App, lane: &Lane) -> Box<dyn Runnable> {
-    lane.worker(app, [SearchHandler::new(lane.output.clone())])
+fn search(loops: &Loops<'_>, route: &Route) -> anyhow::Result<Box<dyn Runnable>> {
+    Ok(loops.postgres(route, [SearchHandler::new(route.next()?)]))
 }
 
 /// Builds the service: one loop a stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
-    let topics = &app.settings.topics;
-    let workers = STREAMS.iter().filter_map(|&(stream, build)| {
-        Lane::new(topics, StageId::Stg, stream).map(|lane| build(&app, &lane))
-    });
-    ready(Ok(Assembled {
-        workers: workers.collect(),
-        needs_postgres: true,
-        needs_redis: true,
-        ..Assembled::default()
-    }))
+    ready(assemble(&app))
+}
+
+fn assemble(app: &App) -> anyhow::Result<Assembled> {
+    let loops = Loops::of(app)?;
+    let route = |stream| app.settings.topics.route(stream, StageId::Stg);
+    let workers =
+        STREAMS.iter().filter_map(|&(stream, build)| route(stream).map(|route| build(&loops, &route)));
+    let workers = workers.collect::<Result<_, _>>()?;
+    Ok(Assembled { needs_redis: true, ..loops.assemble(workers) })
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    strata_runtime::run(stg::app::SPEC, stg::app::build)
+    strata_service::run(stg::app::SPEC, stg::app::build)
 }

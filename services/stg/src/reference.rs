@@ -7,9 +7,9 @@ use std::sync::Arc;
 use lru::LruCache;
 use redis::AsyncCommands;
 use strata_events::{Contract, Reference, Restaurant, User};
-use strata_runtime::kafka::StageError;
-use strata_runtime::kafka::parked::References;
-use strata_runtime::redis::{Connection, ReferenceKeys};
+use strata_pipeline::StageError;
+use strata_pipeline::parked::References;
+use strata_service::redis::{Connection, ReferenceKeys};
 use strata_streams::order::reference::{Menu, ReferenceData};
 
 /// Users remembered at most.

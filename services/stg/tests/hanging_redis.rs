@@ -8,11 +8,12 @@ use redis::ConnectionAddr;
 use sqlx::PgPool;
 use stg::order::handler::OrderHandler;
 use stg::reference::ReferenceCache;
-use strata_runtime::Settings;
-use strata_runtime::config::DeadLetterLimits;
-use strata_runtime::kafka::stage::{Span, Stage as _};
-use strata_runtime::kafka::{DeadLetterGuard, Partitions, PgStage, Record, StageError};
-use strata_runtime::redis::{ReferenceKeys, connect};
+use strata_events::StageId;
+use strata_pipeline::stage::{Span, Stage as _};
+use strata_pipeline::{DeadLetterGuard, Partitions, PgStage, Record, StageError};
+use strata_service::Settings;
+use strata_service::config::DeadLetterLimits;
+use strata_service::redis::{ReferenceKeys, connect};
 use strata_testkit::{Proxy, Servers, TestDatabase, eventually};
 use uuid::Uuid;
 
@@ -34,9 +35,10 @@ async fn stage_behind(proxy: &Proxy, pool: &PgPool) -> PgStage<OrderHandler> {
     let settings = Settings::from_lookup("STG_PORT", variable).expect("settings fit");
     let redis = connect(&settings.redis);
     let reference = ReferenceCache::new(redis, ReferenceKeys { prefix: format!("test-{}:", Uuid::new_v4()) });
-    let handler = OrderHandler::new(reference, "dds_topic".to_owned());
+    let handler = OrderHandler::new(reference, "dds_topic".into());
     let partitions = Partitions::told_by(|| Ok([("stg_topic.dlq".to_owned(), 6)].into()));
-    let mut stage = PgStage::new(pool.clone(), ["stg", "order"], "stg_topic", partitions, handler);
+    let route = settings.topics.route(&strata_events::stream::ORDER, StageId::Stg).expect("orders pass stg");
+    let mut stage = PgStage::new(pool.clone(), &route, partitions, handler);
     stage.initialize(&[0]).await.expect("an offset row");
     stage
 }

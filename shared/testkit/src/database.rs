@@ -2,7 +2,7 @@
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
-use strata_runtime::pg::MIGRATOR;
+use strata_service::pg::MIGRATOR;
 use uuid::Uuid;
 
 use crate::servers::Servers;

@@ -14,8 +14,8 @@ use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::util::Timeout;
-use strata_runtime::config::KafkaSettings;
-use strata_runtime::kafka::connection;
+use strata_pipeline::connection;
+use strata_service::config::KafkaSettings;
 
 use crate::eventually::eventually;
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use strata_runtime::config::VARIABLES;
+use strata_service::config::VARIABLES;
 
 use crate::eventually::eventually;
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
-use strata_runtime::config::{self, KafkaSettings, VARIABLES};
-use strata_runtime::kafka::connection;
-use strata_runtime::{Settings, tls};
+use strata_pipeline::connection;
+use strata_service::config::{self, KafkaSettings, VARIABLES};
+use strata_service::{Settings, tls};
 
 /// A server that does not answer within this is missing.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);

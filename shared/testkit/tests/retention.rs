@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
-use strata_runtime::retention::{Retention, remove_outcomes};
+use strata_pipeline::retention::{Retention, remove_outcomes};
 use strata_testkit::{Servers, TestDatabase};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

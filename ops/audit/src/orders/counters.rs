@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use strata_events::stream::ORDER;
 use strata_events::{Contract as _, CountedMessage, Origin, StageId};
-use strata_runtime::kafka::watermark::Watermarks;
+use strata_pipeline::watermark::Watermarks;
 use strata_streams::order::counters::{Counted, Increments};
 
 use super::super::keys::{pair, unpair};

@@ -6,7 +6,8 @@ mod row;
 
 use anyhow::Context as _;
 use sqlx::PgPool;
-use strata_runtime::{OperatorLock, Settings, pg};
+use strata_pipeline::OperatorLock;
+use strata_service::{Settings, pg};
 
 pub use filter::{Filter, UNSETTLED};
 pub use replay::{Replayed, replay, wait};

@@ -1,15 +1,16 @@
 //! Open dead letters through their stage again, each with the effect of one event.
 //!
-//! How that is safe to interrupt and to repeat: [`strata_runtime::kafka::replay`].
+//! How that is safe to interrupt and to repeat: [`strata_pipeline::replay`].
 
 use std::time::Duration;
 
 use sqlx::PgPool;
 use strata_events::stream::dlq_topic;
 use strata_observe::Fleet;
-use strata_runtime::kafka::Producer;
-use strata_runtime::kafka::replay::{self, Numbered, Replaying};
-use strata_runtime::{OperatorLock, Settings, failpoint, pg};
+use strata_pipeline::OperatorLock;
+use strata_pipeline::Producer;
+use strata_pipeline::replay::{self, Numbered, Replaying};
+use strata_service::{Settings, failpoint, pg};
 
 use super::filter::{Filter, UNSETTLED, matching};
 use crate::Progress;

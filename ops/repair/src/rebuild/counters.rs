@@ -11,8 +11,8 @@ use sqlx::PgConnection;
 use strata_events::StageId;
 use strata_events::stream::ORDER;
 use strata_observe::Fleet;
-use strata_runtime::kafka::watermark::Watermarks;
-use strata_runtime::{Settings, failpoint};
+use strata_pipeline::watermark::Watermarks;
+use strata_service::{Settings, failpoint};
 
 use super::counted::Counted;
 use super::{begin, expect_whole_tables, hold};

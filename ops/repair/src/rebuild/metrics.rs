@@ -19,8 +19,8 @@ use sqlx::{PgPool, Postgres, Transaction};
 use strata_events::StageId;
 use strata_events::stream::HOTEL_SEARCH;
 use strata_observe::Fleet;
-use strata_runtime::redis::MetricsKeys;
-use strata_runtime::{Settings, failpoint};
+use strata_service::redis::MetricsKeys;
+use strata_service::{Settings, failpoint};
 
 use super::counted::Counted;
 use super::{begin, expect_whole_tables};

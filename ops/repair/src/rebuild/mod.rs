@@ -10,7 +10,8 @@ mod vault;
 use anyhow::Context as _;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use strata_observe::Fleet;
-use strata_runtime::{OperatorLock, Settings};
+use strata_pipeline::OperatorLock;
+use strata_service::Settings;
 
 pub use counters::Recounted;
 pub use metrics::MetricsRebuilt;
@@ -95,14 +96,14 @@ async fn hold(
 ) -> anyhow::Result<()> {
     let numbers: Vec<i32> = partitions.iter().map(|(partition, ..)| *partition).collect();
     let first: Vec<i64> = partitions.iter().map(|(_, low, _)| *low).collect();
-    sqlx::query(include_str!("../../../../shared/runtime/sql/insert_consumer_offsets.sql"))
+    sqlx::query(include_str!("../../../../shared/pipeline/sql/insert_consumer_offsets.sql"))
         .bind(stage)
         .bind(topic)
         .bind(&numbers)
         .bind(&first)
         .execute(&mut *tx)
         .await?;
-    sqlx::query(include_str!("../../../../shared/runtime/sql/lock_consumer_offsets.sql"))
+    sqlx::query(include_str!("../../../../shared/pipeline/sql/lock_consumer_offsets.sql"))
         .bind(stage)
         .bind(topic)
         .bind(&numbers)

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use strata_repair::dead_letters;
-use strata_runtime::Settings;
+use strata_service::Settings;
 
 use super::arguments::Choice;
 use crate::layers::grouped;

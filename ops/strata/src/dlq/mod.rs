@@ -7,7 +7,7 @@ mod show;
 
 use std::process::ExitCode;
 
-use strata_runtime::Settings;
+use strata_service::Settings;
 
 /// What to do with the dead letters.
 #[derive(clap::Args)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use strata_repair::dead_letters::{self, Replayed};
-use strata_runtime::Settings;
+use strata_service::Settings;
 
 use super::arguments::Choice;
 use crate::layers::grouped;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
 use strata_repair::dead_letters::{self, DeadLetter, UNSETTLED, hex, rfc3339};
-use strata_runtime::Settings;
+use strata_service::Settings;
 
 use super::arguments::FilterArgs;
 use crate::layers::grouped;

@@ -11,7 +11,7 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use strata_observe::snapshot::Stage;
 use strata_observe::{Observer, Snapshot};
-use strata_runtime::Settings;
+use strata_service::Settings;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 

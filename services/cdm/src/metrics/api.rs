@@ -9,9 +9,9 @@ use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
-use strata_runtime::config::Secret;
-use strata_runtime::http::{ApiError, Checked, require_api_key};
-use strata_runtime::redis::{Connection, MetricsKeys};
+use strata_service::config::Secret;
+use strata_service::http::{ApiError, Checked, require_api_key};
+use strata_service::redis::{Connection, MetricsKeys};
 use tower_http::cors::{Any, CorsLayer};
 
 use super::ranking::{Cursor, Page, Ranking};

@@ -5,7 +5,7 @@
 //! overtakes the cursor while it is read is missed.
 
 use redis::{RedisResult, Script};
-use strata_runtime::redis::Connection;
+use strata_service::redis::Connection;
 
 /// The last member that a page showed.
 #[derive(Debug, Clone, PartialEq, Eq)]

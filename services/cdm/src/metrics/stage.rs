@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::PgPool;
-use strata_events::stream::HOTEL_SEARCH;
 use strata_events::{Contract, ProcessedSearch, Reject};
-use strata_runtime::kafka::stage::{Position, Span, Stage};
-use strata_runtime::kafka::{DeadLetterGuard, DeadLetters, Output, Record, StageError};
+use strata_pipeline::stage::{Position, Span, Stage};
+use strata_pipeline::{DeadLetterGuard, DeadLetters, Output, Record, StageError};
+use strata_service::config::Route;
 
-use strata_runtime::metrics::Phases;
+use strata_pipeline::metrics::Phases;
 
 use super::store::{MetricsStore, lane_of};
-use crate::app::STAGE;
-use strata_runtime::kafka::watermark::Watermarks;
+use strata_pipeline::watermark::Watermarks;
 use strata_streams::hotel_search::delta::Delta;
 
 /// Most entries of a script call; bounds how long Redis serves nobody else.
@@ -29,9 +28,9 @@ pub struct MetricsStage {
 }
 
 impl MetricsStage {
-    /// Binds the stage to its stores and to the topic it reads.
-    pub fn new(store: MetricsStore, postgres: PgPool, topic: &str) -> Self {
-        Self { store, postgres, letters: DeadLetters::new(STAGE, HOTEL_SEARCH.name, topic) }
+    /// Binds the stage to its stores and to what it reads.
+    pub fn new(store: MetricsStore, postgres: PgPool, route: &Route) -> Self {
+        Self { store, postgres, letters: DeadLetters::of(route) }
     }
 
     /// Keeps dead letters before Redis moves the offset past them; a repeat keeps them once.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use redis::{AsyncCommands as _, RedisResult, Script, ScriptInvocation};
 use strata_events::Origin;
-use strata_runtime::kafka::StageError;
-use strata_runtime::kafka::stage::Span;
-use strata_runtime::redis::{Connection, MetricsKeys};
+use strata_pipeline::StageError;
+use strata_pipeline::stage::Span;
+use strata_service::redis::{Connection, MetricsKeys};
 
-use strata_runtime::kafka::watermark::{Lane, Watermarks};
+use strata_pipeline::watermark::{Lane, Watermarks};
 use strata_streams::hotel_search::delta::Delta;
 
 /// The metrics of one fleet.

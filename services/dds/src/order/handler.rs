@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sqlx::PgConnection;
 use strata_events::{Contract, FactMessage, Reject};
-use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError};
+use strata_pipeline::{Effects, Handler, Input, Output, Record, StageError};
 use uuid::Uuid;
 
 use crate::store::{Fresh, hubs, links, orders, satellites};
@@ -22,8 +22,8 @@ pub struct OrderHandler {
 
 impl OrderHandler {
     /// Announces what became countable on `output_topic`.
-    pub fn new(output_topic: String) -> Self {
-        Self { output_topic: output_topic.into(), careful: false }
+    pub fn new(output_topic: Arc<str>) -> Self {
+        Self { output_topic, careful: false }
     }
 
     fn announce<'a>(

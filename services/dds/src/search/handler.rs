@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::PgConnection;
 use strata_events::search::{EVENT_ID_HEADER, event_id};
 use strata_events::{Contract, ProcessedSearch, Reject};
-use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError};
+use strata_pipeline::{Effects, Handler, Input, Output, Record, StageError};
 
 use crate::store::{hubs, searches};
 use strata_streams::hotel_search::rows::{SearchFact, SearchHubs, earliest, fresh, offers};
@@ -28,8 +28,8 @@ pub struct SearchHandler {
 
 impl SearchHandler {
     /// Announces searches that the vault saw for the first time on `output_topic`.
-    pub fn new(output_topic: String) -> Self {
-        Self { output_topic: output_topic.into() }
+    pub fn new(output_topic: Arc<str>) -> Self {
+        Self { output_topic }
     }
 
     fn announce(&self, input: &Input<'_, IdentifiedSearch>) -> Result<Output, StageError> {

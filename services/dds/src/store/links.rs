@@ -3,9 +3,9 @@
 use std::sync::LazyLock;
 
 use sqlx::PgConnection;
-use strata_runtime::kafka::StageError;
-use strata_runtime::metrics::written;
-use strata_runtime::pg_copy::CopyRows;
+use strata_pipeline::StageError;
+use strata_pipeline::metrics::written;
+use strata_service::pg_copy::CopyRows;
 use strata_streams::order::vault as order;
 use uuid::Uuid;
 

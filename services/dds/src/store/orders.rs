@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
-use strata_runtime::kafka::StageError;
+use strata_pipeline::StageError;
 use uuid::Uuid;
 
 use strata_streams::order::countable::{LinkedProduct, OrderState};

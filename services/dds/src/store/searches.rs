@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use strata_runtime::kafka::StageError;
-use strata_runtime::metrics::written;
+use strata_pipeline::StageError;
+use strata_pipeline::metrics::written;
 use strata_streams::hotel_search::vault::{HOTEL_SEARCH, HOTEL_SEARCH_OFFERS};
 use uuid::Uuid;
 

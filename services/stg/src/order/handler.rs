@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sqlx::PgConnection;
 use strata_events::{Contract, Order, Reject};
-use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError};
+use strata_pipeline::{Effects, Handler, Input, Output, Record, StageError};
 
 use crate::order::store::{OrderEventRows, upsert_order_events};
 use crate::reference::ReferenceCache;
@@ -20,8 +20,8 @@ pub struct OrderHandler {
 
 impl OrderHandler {
     /// Writes enriched orders to `output_topic`.
-    pub fn new(reference: ReferenceCache, output_topic: String) -> Self {
-        Self { reference, output_topic: output_topic.into() }
+    pub fn new(reference: ReferenceCache, output_topic: Arc<str>) -> Self {
+        Self { reference, output_topic }
     }
 }
 

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use strata_events::Order;
 use strata_events::order::OBJECT_TYPE;
-use strata_runtime::kafka::{Input, Record, StageError};
-use strata_runtime::metrics::written;
+use strata_pipeline::metrics::written;
+use strata_pipeline::{Input, Record, StageError};
 
 /// Columns for `stg.order_events`, one row an order, sorted by `object_id`.
 #[derive(Debug, Default, PartialEq, Eq)]

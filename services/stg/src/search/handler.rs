@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlx::PgConnection;
 use strata_events::search::{EVENT_ID_HEADER, event_id};
 use strata_events::{Contract, Reject, Search};
-use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError};
+use strata_pipeline::{Effects, Handler, Input, Output, Record, StageError};
 
 use crate::search::store::{SearchEventRows, insert_hotel_search_events};
 use strata_streams::hotel_search::clean::clean;
@@ -28,8 +28,8 @@ pub struct SearchHandler {
 
 impl SearchHandler {
     /// Writes cleaned searches to `output_topic`.
-    pub fn new(output_topic: String) -> Self {
-        Self { output_topic: output_topic.into() }
+    pub fn new(output_topic: Arc<str>) -> Self {
+        Self { output_topic }
     }
 
     fn output(&self, input: &Input<'_, IdentifiedSearch>) -> Result<Output, StageError> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use strata_runtime::kafka::{Input, StageError};
-use strata_runtime::metrics::written;
+use strata_pipeline::metrics::written;
+use strata_pipeline::{Input, StageError};
 use uuid::Uuid;
 
 use crate::search::handler::IdentifiedSearch;

@@ -7,7 +7,7 @@ use redis::AsyncCommands as _;
 use serde_json::{Value, json};
 use strata_events::StageId;
 use strata_events::stream::HOTEL_SEARCH;
-use strata_runtime::redis::MetricsKeys;
+use strata_service::redis::MetricsKeys;
 
 use crate::builders::ndjson;
 use crate::eventually::eventually;

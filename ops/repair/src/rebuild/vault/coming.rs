@@ -10,8 +10,8 @@ use std::collections::HashSet;
 
 use sqlx::PgConnection;
 use strata_events::{Origin, StageId, StreamSpec, origin};
-use strata_runtime::Settings;
-use strata_runtime::kafka::{Output, pending};
+use strata_pipeline::{Output, pending};
+use strata_service::Settings;
 
 use strata_observe::Fleet;
 use strata_observe::read_ranges;

@@ -16,7 +16,7 @@ use sqlx::PgConnection;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{Origin, Reject, StageId, StreamSpec};
 use strata_observe::Fleet;
-use strata_runtime::{Settings, failpoint};
+use strata_service::{Settings, failpoint};
 use strata_streams::vault::ALL;
 
 use self::coming::Coming;

@@ -8,7 +8,7 @@ use dds::store::searches::insert_offers;
 use sqlx::PgConnection;
 use strata_events::stream::HOTEL_SEARCH;
 use strata_events::{Origin, ProcessedSearch, Search};
-use strata_runtime::Settings;
+use strata_service::Settings;
 use strata_streams::hotel_search::clean::clean;
 use strata_streams::hotel_search::rows::{SearchFact, SearchHubs, offers};
 use strata_streams::rows::Load;

@@ -1,0 +1,26 @@
+//! The frame of a process, and nothing of what it does with events: configuration, connections, HTTP, health, metrics,
+//! traces, start and stop.
+
+pub mod config;
+pub mod docs;
+pub mod failpoint;
+pub mod health;
+pub mod http;
+mod linger;
+pub mod metrics;
+pub mod pg;
+pub mod pg_copy;
+pub mod redis;
+pub mod restart;
+mod same_origin;
+pub mod server;
+pub mod service;
+pub mod session_lock;
+mod sqlstate;
+pub mod telemetry;
+pub mod tls;
+pub mod trace;
+
+pub use config::{Route, Settings, Topics};
+pub use service::{App, Assembled, Client, Runnable, ServiceSpec, run};
+pub use session_lock::SessionLock;
