@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn lanes_are_read_whatever_the_topic_is_called() {
-        let field = MetricsKeys::lane(3, "a/b.dlq", 4);
+        let field = MetricsKeys::watermark(3, "a/b.dlq", 4);
         let position = to_position(BTreeMap::new(), [(field, 9)].into()).expect("a lane");
         assert_eq!(position.watermarks, [((3, "a/b.dlq".into(), 4), 9)].into());
         assert!(to_position(BTreeMap::new(), [("3".to_owned(), 9)].into()).is_err());

@@ -6,7 +6,7 @@ use strata_pipeline::StageError;
 use strata_pipeline::metrics::written;
 use uuid::Uuid;
 
-use strata_pipeline::watermark::{Lane, Watermarks};
+use strata_pipeline::watermark::{OriginKey, Watermarks};
 use strata_streams::order::counters::Increments;
 
 /// Reads the watermarks of the partitions in a batch; their offset rows are locked by now.
@@ -36,13 +36,13 @@ pub async fn write_watermarks(
     if watermarks.moved().is_empty() {
         return Ok(());
     }
-    let lanes: Vec<&Lane> = watermarks.moved().keys().collect();
+    let keys: Vec<&OriginKey> = watermarks.moved().keys().collect();
     sqlx::query(include_str!("../sql/upsert_origin_watermarks.sql"))
         .bind(StageId::Cdm.as_str())
         .bind(topic)
-        .bind(lanes.iter().map(|(read, ..)| *read).collect::<Vec<_>>())
-        .bind(lanes.iter().map(|(_, origin, _)| &**origin).collect::<Vec<_>>())
-        .bind(lanes.iter().map(|(.., partition)| *partition).collect::<Vec<_>>())
+        .bind(keys.iter().map(|(read, ..)| *read).collect::<Vec<_>>())
+        .bind(keys.iter().map(|(_, origin, _)| &**origin).collect::<Vec<_>>())
+        .bind(keys.iter().map(|(.., partition)| *partition).collect::<Vec<_>>())
         .bind(watermarks.moved().values().copied().collect::<Vec<_>>())
         .execute(tx)
         .await?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cdm::metrics::store::lane_of;
+use cdm::metrics::store::key_of;
 use strata_pipeline::DeadLetterGuard;
 use strata_pipeline::StageError;
 use strata_pipeline::stage::{Span, Stage as _};
@@ -34,9 +34,9 @@ async fn a_batch_that_comes_twice_is_fenced() {
         BTreeMap::from([("6032".into(), "1".into()), ("6033".into(), "1".into())])
     );
     assert_eq!(before["{metrics}:offers:6032"], BTreeMap::from([("Amoma".into(), "7474".into())]));
-    let lanes = [("0/processed_data_topic/3", "7"), ("1/processed_data_topic/4", "1")];
-    let lanes = lanes.map(|(lane, last)| (lane.to_owned(), last.to_owned()));
-    assert_eq!(before["{metrics}:watermarks"], BTreeMap::from(lanes));
+    let marks = [("0/processed_data_topic/3", "7"), ("1/processed_data_topic/4", "1")];
+    let marks = marks.map(|(key, last)| (key.to_owned(), last.to_owned()));
+    assert_eq!(before["{metrics}:watermarks"], BTreeMap::from(marks));
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn a_message_whose_origin_is_not_newer_is_skipped() {
     let mut stage = sandbox.started().await;
     let first = [record(0, 0, Some((3, 7)), "6032", 7474)];
     stage.apply(&first, &span(&first, &BTreeMap::new()), None, &mut guard()).await.expect("applies");
-    // WHEN it comes again, and with it an older one, a newer one, and one of another lane
+    // WHEN it comes again, and with it an older one, a newer one, and one of another origin partition
     let again = [
         record(0, 1, Some((3, 7)), "6032", 7474),
         record(0, 2, Some((3, 6)), "6032", 1),
@@ -55,7 +55,7 @@ async fn a_message_whose_origin_is_not_newer_is_skipped() {
         record(0, 5, None, "6032", 9000),
     ];
     stage.apply(&again, &span(&again, &BTreeMap::from([(0, 1)])), None, &mut guard()).await.expect("applies");
-    // THEN the newer one, the other lane's and the one without an origin count
+    // THEN the newer one, the other partition's and the one without an origin count
     let content = sandbox.content();
     assert_eq!(content["{metrics}:hotels"]["6032"], "4");
     assert_eq!(content["{metrics}:advertisers"]["Expedia"], "4");
@@ -101,7 +101,7 @@ async fn a_rebuild_between_reading_and_applying_fences_though_the_offset_is_the_
     sandbox.started().await;
     let mut store = sandbox.store();
     let origin = record(0, 0, Some((3, 7)), "6032", 7474).source();
-    let seen = store.watermarks(&BTreeSet::from([lane_of(0, &origin)])).await.expect("reads");
+    let seen = store.watermarks(&BTreeSet::from([key_of(0, &origin)])).await.expect("reads");
     let mut watermarks = Watermarks::default();
     assert!(watermarks.advance(0, &origin));
     // WHEN a rebuild moves them and leaves the offset as it was

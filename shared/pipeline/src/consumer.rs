@@ -17,9 +17,10 @@ use rdkafka::types::RDKafkaRespErr;
 use serde::Deserialize;
 
 use crate::connection::{self, Refusals};
+use crate::failure::kafka_refusal;
 use crate::metrics::lag::Lag;
 use crate::record::Record;
-use crate::trouble::kafka_refusal;
+use crate::seams::Source;
 use strata_service::config::{BatchSettings, KafkaSettings};
 
 /// Longest wait for a first record; bounds how late a stop is noticed.
@@ -126,7 +127,7 @@ pub enum Collected {
     /// Kafka does not hold the offset that was asked for.
     OutOfRange,
     /// Kafka does not let us read.
-    Denied(KafkaError),
+    Denied(anyhow::Error),
 }
 
 /// Whether a batch follows.
@@ -139,7 +140,7 @@ pub enum Pace {
 }
 
 /// A consumer of one topic.
-pub struct Source {
+pub struct Consumer {
     topic: Arc<str>,
     consumer: BaseConsumer<Context>,
     /// When Kafka was last told where we stand.
@@ -148,7 +149,7 @@ pub struct Source {
     moved: bool,
 }
 
-impl Source {
+impl Consumer {
     /// Joins the group.
     ///
     /// `refusals` take what the consumer hears against its connection.
@@ -165,23 +166,33 @@ impl Source {
         Ok(Self { topic: topic.into(), consumer, committed: Instant::now(), moved: false })
     }
 
-    /// Has the group forget us, for a test.
-    pub fn leave(&self) {
+    fn list(&self, offsets: impl Iterator<Item = (i32, i64)>) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in offsets {
+            list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
+        }
+        Ok(list)
+    }
+
+    fn assignment_changed(&self, epoch: u64) -> bool {
+        self.consumer.context().lock().epoch != epoch
+    }
+}
+
+impl Source for Consumer {
+    fn leave(&self) {
         self.consumer.unsubscribe();
     }
 
-    /// The assignment in force.
-    pub fn assignment(&self) -> Assignment {
+    fn assignment(&self) -> Assignment {
         self.consumer.context().lock().clone()
     }
 
-    /// How far the loop is behind, as `/metrics` shows it.
-    pub fn lag(&self) -> &Lag {
+    fn lag(&self) -> &Lag {
         &self.consumer.context().lag
     }
 
-    /// Serves rebalances for about `duration` without taking records.
-    pub fn idle(&self, duration: Duration) {
+    fn idle(&self, duration: Duration) {
         let end = Instant::now() + duration;
         loop {
             let wait = end.saturating_duration_since(Instant::now()).min(IDLE_POLL);
@@ -196,13 +207,10 @@ impl Source {
         }
     }
 
-    /// What Kafka denies us while it gives no partitions, as a predicate of it.
-    pub fn denied(&self) -> Option<&'static str> {
+    fn denied(&self) -> Option<&'static str> {
         *self.consumer.context().denied()
     }
 
-    /// Starts the assigned partitions at these offsets.
-    ///
     /// Resumed before they are assigned, never after: an assignment starts its fetchers on librdkafka's own
     /// thread, and a resume that overtakes one puts the partition's version back, so that all it fetches
     /// counts as outdated and is dropped without a word (librdkafka 2.12, about one start in a thousand).
@@ -210,38 +218,35 @@ impl Source {
     /// Asks for the assignment afterwards, which is answered when running fetchers have been told to stop: a
     /// rebalance that came before would have them stopped twice, and librdkafka aborts the process over the
     /// second answer (its issue 5573, fixed after the release that rdkafka builds).
-    pub fn start_at(&self, offsets: impl Iterator<Item = (i32, i64)>) -> KafkaResult<()> {
-        let list = self.list(offsets)?;
+    fn start_at(&self, offsets: &BTreeMap<i32, i64>) -> anyhow::Result<()> {
+        let list = self.list(offsets.iter().map(|(&partition, &offset)| (partition, offset)))?;
         self.consumer.resume(&list)?;
         self.consumer.assign(&list)?;
-        self.consumer.assignment().map(drop)
+        self.consumer.assignment()?;
+        Ok(())
     }
 
-    /// Stops fetching, so that nothing piles up in memory while the store is away.
-    pub fn pause(&self) {
+    fn pause(&self) {
         if let Err(e) = self.consumer.assignment().and_then(|list| self.consumer.pause(&list)) {
             tracing::debug!(error = %e, "partitions cannot be paused");
         }
     }
 
-    /// Has partitions bring nothing any more without a word, for a test.
-    pub fn silence(&self, partitions: impl Iterator<Item = i32>) {
+    fn mute(&self, partitions: impl Iterator<Item = i32>) {
         let list = self.list(partitions.map(|partition| (partition, 0)));
         if let Err(e) = list.and_then(|list| self.consumer.pause(&list)) {
-            tracing::debug!(error = %e, "partitions cannot be silenced");
+            tracing::debug!(error = %e, "partitions cannot be muted");
         }
     }
 
-    /// First offset that Kafka holds, and the one after its last.
-    pub fn watermarks(&self, partition: i32, within: Duration) -> KafkaResult<(i64, i64)> {
+    fn watermarks(&self, partition: i32, within: Duration) -> anyhow::Result<(i64, i64)> {
         let marks = self.consumer.fetch_watermarks(&self.topic, partition, within)?;
         self.consumer.context().refusals.over();
         self.lag().reached(partition, marks.1);
         Ok(marks)
     }
 
-    /// Tells Kafka where we stand, for lag monitors only: while busy, once in a while.
-    pub fn commit(&mut self, positions: &BTreeMap<i32, i64>, pace: Pace) {
+    fn commit(&mut self, positions: &BTreeMap<i32, i64>, pace: Pace) {
         self.moved |= pace == Pace::Busy;
         if !self.moved || (pace == Pace::Busy && self.committed.elapsed() < COMMIT_EVERY) {
             return;
@@ -253,19 +258,7 @@ impl Source {
         }
     }
 
-    fn list(&self, offsets: impl Iterator<Item = (i32, i64)>) -> KafkaResult<TopicPartitionList> {
-        let mut list = TopicPartitionList::new();
-        for (partition, offset) in offsets {
-            list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
-        }
-        Ok(list)
-    }
-
-    /// Takes what has arrived: at most a batch, waiting no longer than the linger after the first record, and
-    /// with a large one no longer than the patience after that.
-    ///
-    /// Returns nothing of an assignment that changed meanwhile.
-    pub fn collect(&self, limits: &BatchSettings, epoch: u64) -> Collected {
+    fn collect(&self, limits: &BatchSettings, epoch: u64) -> Collected {
         let mut records = Vec::new();
         let (mut bytes, mut deadline, mut patience) = (0, None::<Instant>, limits.patience);
         let large = (limits.max_rows / LARGE).max(1);
@@ -287,7 +280,7 @@ impl Source {
                     deadline.get_or_insert_with(|| Instant::now() + limits.linger);
                 }
                 Some(Err(error)) if is_out_of_range(&error) => return Collected::OutOfRange,
-                Some(Err(error)) if denial(&error).is_some() => return Collected::Denied(error),
+                Some(Err(error)) if denial(&error).is_some() => return Collected::Denied(error.into()),
                 Some(Err(error)) => tracing::debug!(error = %error, "kafka consumer"),
                 None if deadline.is_some_and(|end| Instant::now() < end) => {}
                 None if !patience.is_zero() && records.len() >= large => {
@@ -297,10 +290,6 @@ impl Source {
             }
         }
         Collected::Records(records)
-    }
-
-    fn assignment_changed(&self, epoch: u64) -> bool {
-        self.consumer.context().lock().epoch != epoch
     }
 }
 
@@ -368,7 +357,7 @@ mod tests {
         let settings = Settings::from_lookup("STG_PORT", lookup).expect("settings fit").kafka;
         // WHEN a consumer joins it
         let source =
-            Source::subscribe(&settings, "denied", "denied", Refusals::new(&settings)).expect("a consumer");
+            Consumer::subscribe(&settings, "denied", "denied", Refusals::new(&settings)).expect("a consumer");
         // THEN it hears so
         let deadline = Instant::now() + Duration::from_secs(30);
         while source.denied().is_none() {
@@ -390,12 +379,12 @@ mod tests {
             .await
             .expect("kafka does not answer: make servers");
         let source =
-            Source::subscribe(&settings, &topic, &topic, Refusals::new(&settings)).expect("a consumer");
+            Consumer::subscribe(&settings, &topic, &topic, Refusals::new(&settings)).expect("a consumer");
         while source.assignment().partitions.is_none() {
             source.idle(IDLE_POLL);
         }
         // WHEN its running partitions are started again and taken away at once
-        let start = || source.start_at((0..settings.partitions).map(|partition| (partition, 0)));
+        let start = || source.start_at(&(0..settings.partitions).map(|partition| (partition, 0)).collect());
         for _ in 0..ROUNDS {
             start().expect("a start");
             start().expect("a start of what runs");

@@ -75,20 +75,20 @@ impl DeadLetters {
     pub async fn store(
         &self,
         tx: &mut PgConnection,
-        letters: &[(&Record, &Reject)],
+        refused: &[(&Record, &Reject)],
     ) -> Result<(), StageError> {
-        if letters.is_empty() {
+        if refused.is_empty() {
             return Ok(());
         }
-        let column = |f: fn(&Record) -> i64| letters.iter().map(|(record, _)| f(record)).collect::<Vec<_>>();
+        let column = |f: fn(&Record) -> i64| refused.iter().map(|(record, _)| f(record)).collect::<Vec<_>>();
         let text = |f: fn(&Record) -> Option<&Origin>| {
-            letters.iter().map(|(record, _)| f(record).map(Origin::to_string)).collect::<Vec<_>>()
+            refused.iter().map(|(record, _)| f(record).map(Origin::to_string)).collect::<Vec<_>>()
         };
-        let partitions: Vec<i32> = letters.iter().map(|(record, _)| record.partition).collect();
-        let keys: Vec<Option<&[u8]>> = letters.iter().map(|(record, _)| record.key.as_deref()).collect();
-        let payloads: Vec<&[u8]> = letters.iter().map(|(record, _)| record.payload.as_slice()).collect();
-        let reasons: Vec<&str> = letters.iter().map(|(_, reject)| reject.code).collect();
-        let details: Vec<String> = letters.iter().map(|(_, reject)| printable(&reject.detail)).collect();
+        let partitions: Vec<i32> = refused.iter().map(|(record, _)| record.partition).collect();
+        let keys: Vec<Option<&[u8]>> = refused.iter().map(|(record, _)| record.key.as_deref()).collect();
+        let payloads: Vec<&[u8]> = refused.iter().map(|(record, _)| record.payload.as_slice()).collect();
+        let reasons: Vec<&str> = refused.iter().map(|(_, reject)| reject.code).collect();
+        let details: Vec<String> = refused.iter().map(|(_, reject)| printable(&reject.detail)).collect();
         sqlx::query(include_str!("../sql/insert_dead_letters.sql"))
             .bind(self.stream)
             .bind(self.stage)
@@ -103,14 +103,14 @@ impl DeadLetters {
             .bind(text(|record| record.origin.as_ref()))
             .bind(text(|record| record.replay_of.as_ref()))
             .bind(
-                letters
+                refused
                     .iter()
                     .map(|(record, _)| record.event_id.as_deref().map(printable))
                     .collect::<Vec<_>>(),
             )
-            .bind(letters.iter().map(|(record, _)| record.replay_seq()).collect::<Vec<_>>())
-            .bind(letters.iter().map(|(record, _)| record.absurd_timestamp()).collect::<Vec<_>>())
-            .bind(letters.iter().map(|(_, reject)| waits_for(reject)).collect::<Vec<_>>())
+            .bind(refused.iter().map(|(record, _)| record.replay_seq()).collect::<Vec<_>>())
+            .bind(refused.iter().map(|(record, _)| record.implausible_timestamp()).collect::<Vec<_>>())
+            .bind(refused.iter().map(|(_, reject)| waits_for(reject)).collect::<Vec<_>>())
             .execute(tx)
             .await?;
         Ok(())
@@ -137,15 +137,15 @@ impl DeadLetters {
         Some(output)
     }
 
-    /// Measures a batch that is stored: `applied` records were used, `duplicates` had been before, and `letters`
+    /// Measures a batch that is stored: `applied` records were used, `duplicates` had been before, and `refused`
     /// cannot be.
-    pub fn count(&self, applied: usize, duplicates: usize, letters: &[(&Record, &Reject)]) {
-        let parked = letters.iter().filter(|(_, reject)| reject.is_parked()).count();
+    pub fn count(&self, applied: usize, duplicates: usize, refused: &[(&Record, &Reject)]) {
+        let parked = refused.iter().filter(|(_, reject)| reject.is_parked()).count();
         for (outcome, records) in [
             ("applied", applied),
             ("duplicate", duplicates),
             ("parked", parked),
-            ("dead_letter", letters.len() - parked),
+            ("dead_letter", refused.len() - parked),
         ] {
             metrics::counter!(names::EVENTS, "stream" => self.stream, "outcome" => outcome)
                 .increment(records as u64);
@@ -153,7 +153,7 @@ impl DeadLetters {
         if parked > 0 {
             tracing::info!(kafka.topic = %self.topic, parked, "records wait for reference data");
         }
-        for (record, reject) in letters.iter().filter(|(_, reject)| !reject.is_parked()) {
+        for (record, reject) in refused.iter().filter(|(_, reject)| !reject.is_parked()) {
             metrics::counter!(names::DEAD_LETTERS, "stream" => self.stream, "reason" => reject.code)
                 .increment(1);
             tracing::warn!(

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use sqlx::PgPool;
 use strata_events::stream::dlq_topic;
 use strata_events::{Origin, Reject};
@@ -32,28 +34,42 @@ enum Sender {
 
 /// How far origins are believed.
 #[derive(Debug, Default)]
-struct Known {
+pub struct Known {
     /// By partition of the topic that the stage before reads: its records below this offset were read.
-    read: BTreeMap<i32, i64>,
+    pub read: BTreeMap<i32, i64>,
     /// The last number given to a replay of this stage.
-    replays: i64,
+    pub replays: i64,
 }
 
 /// The checks of one loop.
 pub struct Entrance {
-    pool: PgPool,
-    stage: &'static str,
-    topic: String,
+    look: Look,
     dlq: String,
     upstream: Option<Upstream>,
     known: Known,
 }
 
+/// Learns how far origins are believed.
+type Look = Box<dyn Fn() -> BoxFuture<'static, Result<Known, StageError>> + Send>;
+
 impl Entrance {
-    /// The checks of what a stage reads.
-    pub fn new(pool: PgPool, route: &Route) -> Self {
-        let (topic, dlq, upstream) = (route.input.clone(), dlq_topic(&route.input), route.upstream.clone());
-        Self { pool, stage: route.stage.as_str(), topic, dlq, upstream, known: Known::default() }
+    /// The checks of what a stage reads; the stage before keeps its offsets in this Postgres.
+    pub fn new(route: &Route, pool: PgPool) -> Self {
+        let asked = route.clone();
+        let look = move || {
+            let (route, pool) = (asked.clone(), pool.clone());
+            async move { look_up(&route, &pool).await }.boxed()
+        };
+        Self::told_by(route, look)
+    }
+
+    /// The same, where `look` tells how far origins are believed.
+    pub fn told_by(
+        route: &Route,
+        look: impl Fn() -> BoxFuture<'static, Result<Known, StageError>> + Send + 'static,
+    ) -> Self {
+        let (dlq, upstream) = (dlq_topic(&route.input), route.upstream.clone());
+        Self { look: Box::new(look), dlq, upstream, known: Known::default() }
     }
 
     /// Marks the records that must be refused, and those that the stage before wrote.
@@ -61,7 +77,7 @@ impl Entrance {
     /// Asks Postgres once where origins are newer than what is known, else not at all.
     pub async fn examine(&mut self, records: &mut [Record]) -> Result<(), StageError> {
         if records.iter().any(|record| self.sender(record) == Sender::Unknown) {
-            self.look().await?;
+            self.known = (self.look)().await?;
         }
         for record in records {
             record.check_time();
@@ -98,25 +114,24 @@ impl Entrance {
             record.refused = Some(Reject::new("unknown_origin", detail));
         }
     }
+}
 
-    /// Learns how far the stage before has read, and which replays there were.
-    async fn look(&mut self) -> Result<(), StageError> {
-        let (stage, topic) =
-            self.upstream.as_ref().map(|upstream| (upstream.stage.as_str(), &upstream.topic)).unzip();
-        let rows: Vec<(Option<i32>, i64)> = sqlx::query_as(include_str!("../sql/select_known_origins.sql"))
-            .bind(stage)
-            .bind(topic)
-            .bind(self.stage)
-            .bind(&self.topic)
-            .fetch_all(&self.pool)
-            .await?;
-        self.known = Known::default();
-        for (partition, last) in rows {
-            match partition {
-                Some(partition) => drop(self.known.read.insert(partition, last)),
-                None => self.known.replays = last,
-            }
+/// Reads how far the stage before has come, and which replays there were.
+async fn look_up(route: &Route, pool: &PgPool) -> Result<Known, StageError> {
+    let upstream = route.upstream.as_ref();
+    let rows: Vec<(Option<i32>, i64)> = sqlx::query_as(include_str!("../sql/select_known_origins.sql"))
+        .bind(upstream.map(|upstream| upstream.stage.as_str()))
+        .bind(upstream.map(|upstream| &upstream.topic))
+        .bind(route.stage.as_str())
+        .bind(&route.input)
+        .fetch_all(pool)
+        .await?;
+    let mut known = Known::default();
+    for (partition, last) in rows {
+        match partition {
+            Some(partition) => drop(known.read.insert(partition, last)),
+            None => known.replays = last,
         }
-        Ok(())
     }
+    Ok(known)
 }

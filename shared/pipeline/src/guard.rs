@@ -72,14 +72,14 @@ impl DeadLetterGuard {
         &mut self,
         place: &DeadLetters,
         records: usize,
-        letters: &[(&Record, &Reject)],
+        refused: &[(&Record, &Reject)],
         executor: impl PgExecutor<'_>,
     ) -> Result<(), StageError> {
-        let Some(why) = self.judge(records, letters) else { return Ok(()) };
+        let Some(why) = self.judge(records, refused) else { return Ok(()) };
         let resumed = place.resumes(executor).await?;
         if self.resumes(resumed) {
             // As a stage that was resumed it admits the batch.
-            self.judge(records, letters);
+            self.judge(records, refused);
             return Ok(());
         }
         let (stage, stream) = (place.stage(), place.stream());
@@ -90,9 +90,9 @@ impl DeadLetterGuard {
     }
 
     /// Why the batch must not pass; none where it may.
-    fn judge(&mut self, records: usize, letters: &[(&Record, &Reject)]) -> Option<String> {
+    fn judge(&mut self, records: usize, refused: &[(&Record, &Reject)]) -> Option<String> {
         let suspicious: Vec<&Reject> =
-            letters.iter().map(|(_, reject)| *reject).filter(|r| r.class == Class::Suspicious).collect();
+            refused.iter().map(|(_, reject)| *reject).filter(|r| r.class == Class::Suspicious).collect();
         let batch = Tally { records, refused: suspicious.len() };
         let seen = self.sum.plus(batch);
         let too_many = |tally: Tally| tally.share() > self.limits.max_share;
@@ -193,9 +193,9 @@ mod tests {
     ) -> Result<(), String> {
         let resumes = Resumes { times, holds: false };
         let record = Record { topic: "stg_topic".into(), ..Record::default() };
-        let letters = vec![(&record, reject); refused];
-        if let Some(why) = guard.judge(records, &letters)
-            && !(guard.resumes(resumes) && guard.judge(records, &letters).is_none())
+        let refused = vec![(&record, reject); refused];
+        if let Some(why) = guard.judge(records, &refused)
+            && !(guard.resumes(resumes) && guard.judge(records, &refused).is_none())
         {
             return Err(why);
         }
@@ -279,10 +279,10 @@ mod tests {
     fn a_loop_that_comes_to_the_same_records_after_the_resume_goes_on_too() {
         let mut guard = guard();
         let (record, reject) = (Record::default(), refusal());
-        let letters = vec![(&record, &reject); 100];
-        assert!(guard.judge(100, &letters).is_some());
+        let refused = vec![(&record, &reject); 100];
+        assert!(guard.judge(100, &refused).is_some());
         assert!(guard.resumes(Resumes { times: 1, holds: true }));
-        assert_eq!(guard.judge(100, &letters), None);
+        assert_eq!(guard.judge(100, &refused), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The loop of the fleet: from a topic into a store and on to the next topic, exactly once.
 //!
-//! [`worker`] turns the loop, a [`stage::Stage`] keeps offset and data together, a [`stage::Handler`] knows what the
+//! [`worker`] runs the loop, a [`stage::Stage`] keeps offset and data together, a [`stage::Handler`] knows what the
 //! rows mean. No stream is known here: a [`strata_service::config::Route`] says what is read and written.
 
 pub mod admin;
@@ -8,6 +8,7 @@ pub mod connection;
 pub mod consumer;
 pub mod dead_letter;
 pub mod entrance;
+mod failure;
 pub mod guard;
 pub mod loops;
 pub mod loss;
@@ -23,11 +24,14 @@ pub mod producer;
 pub mod record;
 pub mod replay;
 pub mod retention;
+pub mod seams;
+#[cfg(test)]
+mod simulation;
 pub mod stage;
 mod stuck;
 mod topic_check;
 mod trace;
-mod trouble;
+mod turn;
 mod watchdog;
 pub mod watermark;
 pub mod worker;

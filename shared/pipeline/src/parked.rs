@@ -116,8 +116,7 @@ impl<R: References> Parked<R> {
         let Some(mut lock) = OperatorLock::try_take(&self.pool).await? else { return Ok(false) };
         let has_more = self.number(&arrived).await?;
         failpoint::pass("replay_numbered")?;
-        let own =
-            |lane: &Replaying| lane.stage == self.route.stage.as_str() && lane.topic == self.route.input;
+        let own = |key: &Replaying| key.stage == self.route.stage.as_str() && key.topic == self.route.input;
         if let Some(replaying) = replay::replaying(&self.pool).await?.into_iter().find(own) {
             let mut sent = 0;
             replay::send(&self.pool, &self.producer, &mut lock, &replaying, |count| sent += count).await?;

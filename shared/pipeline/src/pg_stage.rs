@@ -1,4 +1,4 @@
-//! A stage whose data lives in Postgres: one transaction holds rows, dead letters, the next offset
+//! A stage whose data lives in Postgres: one transaction holds rows, dead letter, the next offset
 //! and the outputs that are about to be sent.
 
 use std::collections::BTreeMap;
@@ -18,12 +18,12 @@ use crate::stage::{Handler, Input, Position, Span, Stage, StageError};
 use strata_service::config::Route;
 use strata_service::{failpoint, pg};
 
-/// Offsets, dead letters and outputs around a [`Handler`].
+/// Offsets, dead letter and outputs around a [`Handler`].
 pub struct PgStage<H> {
     pool: PgPool,
     stage: &'static str,
     topic: Arc<str>,
-    letters: DeadLetters,
+    place: DeadLetters,
     partitions: Partitions,
     handler: H,
 }
@@ -31,8 +31,8 @@ pub struct PgStage<H> {
 impl<H: Handler> PgStage<H> {
     /// Binds a handler to what it reads; `partitions` knows every topic that is written.
     pub fn new(pool: PgPool, route: &Route, partitions: Partitions, handler: H) -> Self {
-        let (stage, topic, letters) = (route.stage.as_str(), (*route.input).into(), DeadLetters::of(route));
-        Self { pool, stage, topic, letters, partitions, handler }
+        let (stage, topic, place) = (route.stage.as_str(), (*route.input).into(), DeadLetters::of(route));
+        Self { pool, stage, topic, place, partitions, handler }
     }
 
     /// Locks the offset rows in order and compares them with what this instance believes.
@@ -103,16 +103,16 @@ impl<H: Handler> PgStage<H> {
         connection: &mut PgConnection,
         records: &[Record],
         span: &Span,
-        condemned: Option<Reject>,
+        refuse_as: Option<Reject>,
         guard: &mut DeadLetterGuard,
     ) -> Result<Vec<Output>, StageError> {
-        let mut phases = Phases::start(self.letters.stream());
+        let mut phases = Phases::start(self.place.stream());
         let mut inputs = Vec::with_capacity(records.len());
-        let mut letters: Vec<(&Record, Reject)> = Vec::new();
+        let mut refused: Vec<(&Record, Reject)> = Vec::new();
         for record in records {
-            match record.read(condemned.as_ref(), |record| self.handler.decode(record)) {
+            match record.read(refuse_as.as_ref(), |record| self.handler.decode(record)) {
                 Ok(event) => inputs.push(Input { record, event }),
-                Err(reject) => letters.push((record, reject)),
+                Err(reject) => refused.push((record, reject)),
             }
         }
         phases.end("decode");
@@ -135,31 +135,31 @@ impl<H: Handler> PgStage<H> {
         phases.end("apply");
         let duplicates = effects.duplicates;
         let applied = inputs.len() - effects.rejects.len() - duplicates;
-        letters.extend(effects.rejects.into_iter().map(|(index, reject)| (inputs[index].record, reject)));
-        let letters: Vec<(&Record, &Reject)> =
-            letters.iter().map(|(record, reject)| (*record, reject)).collect();
-        guard.admit(&self.letters, records.len(), &letters, &mut *tx).await?;
+        refused.extend(effects.rejects.into_iter().map(|(index, reject)| (inputs[index].record, reject)));
+        let refused: Vec<(&Record, &Reject)> =
+            refused.iter().map(|(record, reject)| (*record, reject)).collect();
+        guard.admit(&self.place, records.len(), &refused, &mut *tx).await?;
         let mut outputs: Vec<(i32, Output)> = effects
             .outputs
             .into_iter()
             .map(|(index, output)| (inputs[index].record.partition, output))
             .collect();
         outputs.extend(
-            letters.iter().filter_map(|(record, reject)| {
-                Some((record.partition, self.letters.output(record, reject)?))
-            }),
+            refused
+                .iter()
+                .filter_map(|(record, reject)| Some((record.partition, self.place.output(record, reject)?))),
         );
         for (_, output) in &mut outputs {
             self.partitions.assign(output)?;
         }
-        self.letters.store(&mut tx, &letters).await?;
+        self.place.store(&mut tx, &refused).await?;
         self.store_pending(&mut tx, span, &outputs).await?;
         self.store_offsets(&mut tx, span).await?;
         failpoint::pass("in_transaction")?;
         tx.commit().await?;
         phases.end("commit");
         written.count();
-        self.letters.count(applied, duplicates, &letters);
+        self.place.count(applied, duplicates, &refused);
         Ok(outputs.into_iter().map(|(_, output)| output).collect())
     }
 }
@@ -226,11 +226,11 @@ impl<H: Handler> Stage for PgStage<H> {
         &mut self,
         records: &[Record],
         span: &Span,
-        condemned: Option<Reject>,
+        refuse_as: Option<Reject>,
         guard: &mut DeadLetterGuard,
     ) -> Result<Vec<Output>, StageError> {
         let mut held = Held { connection: self.pool.acquire().await?, ended: false };
-        let applied = self.transact(&mut held.connection, records, span, condemned, guard).await;
+        let applied = self.transact(&mut held.connection, records, span, refuse_as, guard).await;
         if applied.as_ref().is_err_and(StageError::is_lock_timeout) {
             pg::end_hung_copies(&mut held.connection).await?;
         }
@@ -250,7 +250,7 @@ impl<H: Handler> Stage for PgStage<H> {
         compare(&stored, positions.iter().map(|(&partition, &expected)| (partition, expected)))
     }
 
-    async fn settle(&mut self, positions: &[(i32, i64)]) -> Result<(), StageError> {
+    async fn forget_acknowledged(&mut self, positions: &[(i32, i64)]) -> Result<(), StageError> {
         let (partitions, offsets): (Vec<i32>, Vec<i64>) = positions.iter().copied().unzip();
         sqlx::query(include_str!("../sql/delete_pending_outputs.sql"))
             .bind(self.stage)

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crate::failure::Failure;
 use crate::loss::{self, Gone};
+use crate::seams::{Sink, Source};
 use crate::stage::{Position, Stage};
-use crate::trouble::{Trouble, kafka_trouble};
-use crate::worker::{Loop, ask};
+use crate::turn::{Loop, ask};
 use strata_service::config::Route;
 
 /// An end of a partition before the stored offset is a loss when it lasts this long.
@@ -16,17 +17,17 @@ const MARKS_WITHIN: Duration = Duration::from_secs(5);
 /// Time between two comparisons of the loop's positions with the store's.
 const VERIFY_EVERY: Duration = Duration::from_secs(1);
 
-impl<S: Stage> Loop<'_, S> {
+impl<S: Stage, R: Source, O: Sink> Loop<'_, S, R, O> {
     /// Asks the store where it stands, sends the outputs it kept, and starts there.
-    pub(crate) fn find_position(&mut self, partitions: &[i32]) -> Result<(), Trouble> {
-        let found = ask(self.handle, self.worker.writers.stage().positions(partitions))?;
+    pub(crate) fn find_position(&mut self, partitions: &[i32]) -> Result<(), Failure> {
+        let found = ask(self.handle, self.writers.stage().positions(partitions))?;
         self.positions.clear();
-        self.unsettled.clear();
+        self.acknowledged.clear();
         let (mut fresh, mut kept, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         let mut unsent = BTreeSet::new();
         for Position { partition, next_offset, pending } in found {
-            self.worker.status.turned();
-            let marks = self.source.watermarks(partition, MARKS_WITHIN).map_err(kafka_trouble)?;
+            self.status.turned();
+            let marks = self.source.watermarks(partition, MARKS_WITHIN).map_err(Failure::Kafka)?;
             if next_offset.is_none() {
                 fresh.push(partition);
             }
@@ -41,18 +42,18 @@ impl<S: Stage> Loop<'_, S> {
         if !kept.is_empty() {
             tracing::info!(output.count = kept.len(), "sending outputs of the last batch again");
             self.deliver(&kept)?;
-            self.unsettled = unsent;
-            self.settle();
+            self.acknowledged = unsent;
+            self.forget_acknowledged();
         }
         self.check_loss(&gone)?;
         if !fresh.is_empty() {
-            ask(self.handle, self.worker.writers.stage().initialize(&fresh))?;
-            self.worker.status.turned();
+            ask(self.handle, self.writers.stage().initialize(&fresh))?;
+            self.status.turned();
         }
-        self.source.start_at(self.positions.iter().map(|(&p, &o)| (p, o))).map_err(kafka_trouble)?;
+        self.source.start_at(&self.positions).map_err(Failure::Kafka)?;
         self.source.lag().assigned(&self.positions);
-        self.silence.started(self.positions.keys().copied(), Instant::now());
-        tracing::info!(positions = ?self.positions, kafka.topic = self.worker.settings.route.input, "reading");
+        self.stalls.started(self.positions.keys().copied(), Instant::now());
+        tracing::info!(positions = ?self.positions, kafka.topic = self.settings.route.input, "reading");
         Ok(())
     }
 
@@ -60,8 +61,8 @@ impl<S: Stage> Loop<'_, S> {
     ///
     /// A broker that comes back after a crash may show an old end of a partition for a moment, so an
     /// end before the offset must last.
-    fn check_loss(&mut self, gone: &[Gone]) -> Result<(), Trouble> {
-        let Route { stage, input: topic, .. } = &self.worker.settings.route;
+    fn check_loss(&mut self, gone: &[Gone]) -> Result<(), Failure> {
+        let Route { stage, input: topic, .. } = &self.settings.route;
         if gone.is_empty() {
             self.in_doubt = None;
             return Ok(());
@@ -69,18 +70,18 @@ impl<S: Stage> Loop<'_, S> {
         let since = *self.in_doubt.get_or_insert_with(Instant::now);
         if gone.iter().all(|lost| lost.is_recreated()) && since.elapsed() < DOUBT {
             let doubt = anyhow::anyhow!("{topic} ends before the stored offset: {gone:?}; looking again");
-            return Err(Trouble::Kafka(doubt));
+            return Err(Failure::Kafka(doubt));
         }
-        Err(Trouble::Lost(loss::message(stage.as_str(), topic, gone, self.worker.writers.stage().way_out())))
+        Err(Failure::Lost(loss::message(stage.as_str(), topic, gone, self.writers.stage().way_out())))
     }
 
     /// Asks the store, once in a while, whether it still holds what it confirmed.
-    pub(crate) fn verify(&mut self) -> Result<(), Trouble> {
+    pub(crate) fn verify(&mut self) -> Result<(), Failure> {
         if self.verified.elapsed() < VERIFY_EVERY {
             return Ok(());
         }
-        ask(self.handle, self.worker.writers.stage().verify(&self.positions))?;
-        self.worker.status.turned();
+        ask(self.handle, self.writers.stage().verify(&self.positions))?;
+        self.status.turned();
         self.verified = Instant::now();
         Ok(())
     }

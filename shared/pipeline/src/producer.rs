@@ -22,6 +22,7 @@ use crate::connection::{self, Refusals};
 use crate::metrics::{lag, latency};
 use crate::probe;
 use crate::record::Output;
+use crate::seams::Sink;
 use crate::watchdog::Unserved;
 use strata_service::Client;
 use strata_service::config::KafkaSettings;
@@ -75,7 +76,7 @@ pub struct Acks {
 }
 
 impl Acks {
-    fn settle(&self, failure: Option<ProduceError>) {
+    fn answered(&self, failure: Option<ProduceError>) {
         if let Some(failure) = failure {
             self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
         }
@@ -133,7 +134,7 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, acks: Arc<Acks>) {
         self.delivered.fetch_add(1, Ordering::Relaxed);
         let refused = result.as_ref().err();
-        acks.settle(refused.map(|(error, message)| refusal(error, message.topic(), message.partition())));
+        acks.answered(refused.map(|(error, message)| refusal(error, message.topic(), message.partition())));
     }
 }
 
@@ -170,18 +171,11 @@ impl Producer {
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
                 Err((error, _returned)) => {
-                    acks.settle(None);
+                    acks.answered(None);
                     return Err(refusal(&error, &output.topic, output.partition.unwrap_or(-1)));
                 }
             }
         }
-    }
-
-    /// Sends a batch and waits until Kafka holds all of it.
-    pub async fn send_all(&self, outputs: &[Output]) -> Result<(), ProduceError> {
-        let sent = self.send(outputs).await;
-        let Err(error) = sent else { return Ok(()) };
-        Err(self.classify(error).await)
     }
 
     async fn send(&self, outputs: &[Output]) -> Result<(), ProduceError> {
@@ -212,14 +206,21 @@ impl Producer {
         Ok(found.map_or(0, |found| i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)))
     }
 
-    /// What Kafka has against our connection, as a predicate of it.
-    pub fn refusal(&self) -> Option<String> {
-        self.refusals().current()
-    }
-
     /// What all clients of one loop hear against their connections.
     pub(crate) fn refusals(&self) -> &Refusals {
         &self.0.context().refusals
+    }
+}
+
+impl Sink for Producer {
+    async fn send_all(&self, outputs: &[Output]) -> Result<(), ProduceError> {
+        let sent = self.send(outputs).await;
+        let Err(error) = sent else { return Ok(()) };
+        Err(self.classify(error).await)
+    }
+
+    fn refusal(&self) -> Option<String> {
+        self.refusals().current()
     }
 }
 

@@ -76,15 +76,15 @@ impl Record {
         record
     }
 
-    /// Reads the body, unless the record is refused whatever that says: by its headers, or as `condemned`.
+    /// Reads the body, unless the record is refused whatever that says: by its headers, or as `refuse_as`.
     ///
     /// **Errors**: why it cannot be used; suspicious where the stage before wrote what this one cannot read.
     pub fn read<'r, T>(
         &'r self,
-        condemned: Option<&Reject>,
+        refuse_as: Option<&Reject>,
         decode: impl FnOnce(&'r Self) -> Result<T, Reject>,
     ) -> Result<T, Reject> {
-        if let Some(reject) = self.refused.as_ref().or(condemned) {
+        if let Some(reject) = self.refused.as_ref().or(refuse_as) {
             return Err(reject.clone());
         }
         decode(self).map_err(|reject| if self.is_ours { reject.suspicious() } else { reject })
@@ -92,7 +92,7 @@ impl Record {
 
     /// Refuses the record where its Kafka timestamp cannot be a moment of the vault's time.
     pub fn check_time(&mut self) {
-        if self.refused.is_none() && self.absurd_timestamp().is_some() {
+        if self.refused.is_none() && self.implausible_timestamp().is_some() {
             let detail =
                 format!("the Kafka timestamp lies outside the years 2000 to 2099: {} ms", self.timestamp_ms);
             self.refused = Some(Reject::new("timestamp_out_of_range", detail));
@@ -100,7 +100,7 @@ impl Record {
     }
 
     /// The Kafka timestamp where it is not to be believed.
-    pub fn absurd_timestamp(&self) -> Option<i64> {
+    pub fn implausible_timestamp(&self) -> Option<i64> {
         (!TIMES_MS.contains(&self.timestamp_ms)).then_some(self.timestamp_ms)
     }
 
@@ -210,14 +210,14 @@ mod tests {
             let code = record.refused.as_ref().map(|reject| reject.code);
             assert_eq!(code, Some("timestamp_out_of_range"), "{timestamp_ms}");
             assert_eq!(
-                (record.clamped_timestamp_ms(), record.absurd_timestamp()),
+                (record.clamped_timestamp_ms(), record.implausible_timestamp()),
                 (kept, Some(timestamp_ms))
             );
         }
         for timestamp_ms in [946_684_800_000, 1_740_214_574_049, 4_102_444_799_999] {
             let mut record = Record { timestamp_ms, ..Record::default() };
             record.check_time();
-            assert!(record.refused.is_none() && record.absurd_timestamp().is_none(), "{timestamp_ms}");
+            assert!(record.refused.is_none() && record.implausible_timestamp().is_none(), "{timestamp_ms}");
             assert_eq!(record.clamped_timestamp_ms(), timestamp_ms);
         }
     }

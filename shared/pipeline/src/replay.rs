@@ -21,6 +21,7 @@ use strata_events::{origin, search};
 use crate::OperatorLock;
 use crate::producer::Producer;
 use crate::record::Output;
+use crate::seams::Sink as _;
 use strata_service::failpoint;
 
 /// Records that are sent and marked at once,
@@ -53,7 +54,7 @@ pub struct Replaying {
 
 /// What a replay is made of.
 #[derive(Debug, Clone, sqlx::FromRow)]
-struct Letter {
+struct DeadLetter {
     id: i64,
     topic: String,
     partition: i32,
@@ -94,7 +95,7 @@ pub async fn send(
     let mut sent = replaying.first - 1;
     while sent < replaying.last {
         lock.assert_held().await?;
-        let letters: Vec<Letter> = sqlx::query_as(include_str!("../sql/select_replaying.sql"))
+        let dead_letters: Vec<DeadLetter> = sqlx::query_as(include_str!("../sql/select_replaying.sql"))
             .bind(&replaying.stage)
             .bind(&replaying.topic)
             .bind(sent)
@@ -102,9 +103,9 @@ pub async fn send(
             .bind(CHUNK_BYTES)
             .fetch_all(pool)
             .await?;
-        let Some(newest) = letters.last().map(|letter| letter.replay_seq) else { break };
-        let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
-        let records: Vec<Output> = letters.into_iter().map(to_record).collect();
+        let Some(newest) = dead_letters.last().map(|one| one.replay_seq) else { break };
+        let ids: Vec<i64> = dead_letters.iter().map(|one| one.id).collect();
+        let records: Vec<Output> = dead_letters.into_iter().map(to_record).collect();
         producer.send_all(&records).await.context("Kafka took not all of them; run it again")?;
         failpoint::pass("replay_sent")?;
         sqlx::query(
@@ -120,17 +121,18 @@ pub async fn send(
 }
 
 /// The dead letter as a record of the topic it came from.
-fn to_record(letter: Letter) -> Output {
-    let origin = format!("{}/0/{}", dlq_topic(&letter.topic), letter.replay_seq);
-    let mut headers = vec![(origin::HEADER.into(), origin), (origin::REPLAY_OF_HEADER.into(), letter.start)];
-    headers.extend(letter.event_id.map(|id| (search::EVENT_ID_HEADER.into(), id)));
+fn to_record(dead_letter: DeadLetter) -> Output {
+    let origin = format!("{}/0/{}", dlq_topic(&dead_letter.topic), dead_letter.replay_seq);
+    let mut headers =
+        vec![(origin::HEADER.into(), origin), (origin::REPLAY_OF_HEADER.into(), dead_letter.start)];
+    headers.extend(dead_letter.event_id.map(|id| (search::EVENT_ID_HEADER.into(), id)));
     Output {
-        topic: letter.topic.as_str().into(),
-        key: letter.key,
-        payload: letter.payload,
-        timestamp_ms: letter.timestamp_ms.unwrap_or_else(|| letter.record_dt.timestamp_millis()),
+        topic: dead_letter.topic.as_str().into(),
+        key: dead_letter.key,
+        payload: dead_letter.payload,
+        timestamp_ms: dead_letter.timestamp_ms.unwrap_or_else(|| dead_letter.record_dt.timestamp_millis()),
         headers,
-        partition: Some(letter.partition),
+        partition: Some(dead_letter.partition),
     }
 }
 
@@ -138,8 +140,8 @@ fn to_record(letter: Letter) -> Output {
 mod tests {
     use super::*;
 
-    fn letter() -> Letter {
-        Letter {
+    fn dead_letter() -> DeadLetter {
+        DeadLetter {
             id: 9,
             topic: "stg_topic".into(),
             partition: 3,
@@ -153,21 +155,21 @@ mod tests {
         }
     }
 
-    fn headers(letter: Letter) -> Vec<String> {
-        to_record(letter).headers.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    fn headers(dead_letter: DeadLetter) -> Vec<String> {
+        to_record(dead_letter).headers.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
 
     #[test]
     fn a_replay_is_the_same_record_with_an_origin_of_its_own() {
-        let record = to_record(letter());
+        let record = to_record(dead_letter());
         assert_eq!((&*record.topic, record.key.as_deref(), record.partition), ("stg_topic", None, Some(3)));
         assert_eq!((record.timestamp_ms, record.payload.as_slice()), (1_740_214_574_049, &b"{}"[..]));
-        assert_eq!(headers(letter()), ["origin=stg_topic.dlq/0/5", "replay_of=stg_topic/3/17"]);
+        assert_eq!(headers(dead_letter()), ["origin=stg_topic.dlq/0/5", "replay_of=stg_topic/3/17"]);
     }
 
     #[test]
     fn it_keeps_the_identity_and_the_time_that_the_record_had() {
-        let other = Letter { event_id: Some("a-1".into()), timestamp_ms: Some(1), ..letter() };
+        let other = DeadLetter { event_id: Some("a-1".into()), timestamp_ms: Some(1), ..dead_letter() };
         assert_eq!(to_record(other.clone()).timestamp_ms, 1);
         assert_eq!(headers(other)[2], "event_id=a-1");
     }

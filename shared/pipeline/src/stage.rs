@@ -96,20 +96,23 @@ pub trait Stage: Send + 'static {
 
     /// Applies a batch, moves the offsets and keeps the outputs, all or nothing.
     ///
-    /// Returns the outputs, to be sent now that they are safe. `condemned` makes every record of the
+    /// Returns the outputs, to be sent now that they are safe. `refuse_as` makes every record of the
     /// batch a dead letter for that reason. `guard` is asked before the commit, with what was refused.
     fn apply(
         &mut self,
         records: &[Record],
         span: &Span,
-        condemned: Option<Reject>,
+        refuse_as: Option<Reject>,
         guard: &mut DeadLetterGuard,
     ) -> impl Future<Output = Result<Vec<Output>, StageError>>;
 
     /// Forgets kept outputs that Kafka has acknowledged, where the partition still stands at this offset.
     ///
     /// Where it does not, another instance was here and the kept outputs are its own.
-    fn settle(&mut self, positions: &[(i32, i64)]) -> impl Future<Output = Result<(), StageError>>;
+    fn forget_acknowledged(
+        &mut self,
+        positions: &[(i32, i64)],
+    ) -> impl Future<Output = Result<(), StageError>>;
 
     /// Compares the store with where the loop believes to stand, every now and then.
     ///

@@ -3,12 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use crate::failure::Failure;
 use crate::probe;
 use crate::record::Record;
+use crate::seams::{Sink, Source};
 use crate::stage::Stage;
-use crate::trouble::Trouble;
+use crate::turn::Loop;
 use crate::watchdog::{Gap, Unserved};
-use crate::worker::{Loop, WorkerSettings};
+use crate::worker::WorkerSettings;
 use strata_service::config::Route;
 use strata_service::failpoint;
 use strata_service::restart::RestartNeeded;
@@ -16,32 +18,32 @@ use strata_service::restart::RestartNeeded;
 /// Longest wait for the end of a partition that is quiet.
 const ASK_WITHIN: Duration = Duration::from_millis(500);
 
-impl<S: Stage> Loop<'_, S> {
+impl<S: Stage, R: Source, O: Sink> Loop<'_, S, R, O> {
     /// Kafka gives the consumer no partitions; an error when it has served others for too long meanwhile.
     pub(crate) fn check_partitions(&mut self) -> Result<(), RestartNeeded> {
-        served(&mut self.unserved, &self.worker.settings, "no partitions")
+        served(&mut self.unserved, &self.settings, "no partitions")
     }
 
     /// What the loop asks of Kafka fails; an error when Kafka has served others for too long meanwhile.
     pub(crate) fn check_errors(&mut self) -> Result<(), RestartNeeded> {
-        served(&mut self.failing, &self.worker.settings, "only errors")
+        served(&mut self.failing, &self.settings, "only errors")
     }
 
     /// Ends the process when a partition does not bring what another client reads there.
-    pub(crate) fn check_silence(&mut self, records: &[Record], drained: bool) -> Result<(), Trouble> {
+    pub(crate) fn check_stalls(&mut self, records: &[Record], drained: bool) -> Result<(), Failure> {
         let now = Instant::now();
-        for gap in self.silence.collected(records, &self.positions, drained, now) {
+        for gap in self.stalls.collected(records, &self.positions, drained, now) {
             if !self.look_at(gap)? {
-                return Err(Trouble::Kafka(anyhow::anyhow!(
+                return Err(Failure::Kafka(anyhow::anyhow!(
                     "nobody can tell yet whether records are missing at {gap:?}"
                 )));
             }
         }
-        for partition in self.silence.due(now) {
+        for partition in self.stalls.due(now) {
             let Some(&position) = self.positions.get(&partition) else { continue };
             // Kafka being away is noticed elsewhere.
             let high = self.source.watermarks(partition, ASK_WITHIN).map_or(position, |(_, high)| high);
-            if let Some(gap) = self.silence.ends_at(partition, position, high, now) {
+            if let Some(gap) = self.stalls.ends_at(partition, position, high, now) {
                 self.look_at(gap)?;
             }
         }
@@ -49,8 +51,8 @@ impl<S: Stage> Loop<'_, S> {
     }
 
     /// Has another client look where records seem to be missing; false where Kafka does not answer it.
-    fn look_at(&mut self, gap: Gap) -> Result<bool, Trouble> {
-        let WorkerSettings { route: Route { input: topic, .. }, kafka, .. } = &self.worker.settings;
+    fn look_at(&mut self, gap: Gap) -> Result<bool, Failure> {
+        let WorkerSettings { route: Route { input: topic, .. }, kafka, .. } = &self.settings;
         let Gap { partition, position, found } = gap;
         match probe::first_record(kafka, topic, partition, position) {
             Some(at) if at < found => Err(RestartNeeded(format!(
@@ -59,7 +61,7 @@ impl<S: Stage> Loop<'_, S> {
             .into()),
             Some(_) => {
                 tracing::info!(kafka.partition = partition, position, found, "kafka itself has a hole here");
-                self.silence.believe(gap);
+                self.stalls.believe(gap);
                 Ok(true)
             }
             None => Ok(false),
@@ -69,7 +71,7 @@ impl<S: Stage> Loop<'_, S> {
     /// The windows in which a test has the consumer go wrong.
     pub(crate) fn pass_windows_of_consumers(&self) {
         if failpoint::pass("silent_partition").is_err() {
-            self.source.silence(self.positions.keys().copied().take(1));
+            self.source.mute(self.positions.keys().copied().take(1));
         }
         if failpoint::pass("forgotten_consumer").is_err() {
             self.source.leave();

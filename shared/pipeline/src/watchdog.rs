@@ -72,7 +72,7 @@ impl Unserved {
     }
 
     /// True when Kafka serves others and not this one, though for too short a time to be sure.
-    pub fn is_suspected(&self) -> bool {
+    pub fn is_in_doubt(&self) -> bool {
         self.since
             .is_some_and(|since| self.asked.is_some_and(|asked| asked.duration_since(since) >= ASK_EVERY))
     }
@@ -112,14 +112,14 @@ pub(crate) struct Gap {
 /// Transactions and compaction leave offsets that no record stands at. What another client sees there as well is
 /// believed.
 #[derive(Debug, Default)]
-pub(crate) struct Silence {
+pub(crate) struct Stalls {
     partitions: BTreeMap<i32, Quiet>,
     /// Started partitions that have brought no record yet.
     unproven: BTreeSet<i32>,
     believed: BTreeSet<Gap>,
 }
 
-impl Silence {
+impl Stalls {
     /// The loop has started these partitions.
     pub fn started(&mut self, partitions: impl Iterator<Item = i32>, now: Instant) {
         self.partitions =
@@ -183,7 +183,7 @@ impl Silence {
     }
 
     /// What `/health` says of a partition that has been behind for more than a moment.
-    pub fn suspicion(&self) -> Option<String> {
+    pub fn doubt(&self) -> Option<String> {
         self.partitions.iter().find_map(|(partition, quiet)| {
             let behind = quiet.behind.as_ref()?;
             let lasted = quiet.since.duration_since(behind.since) >= ASK_EVERY && behind.drained >= DRAINED;
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     /// A watch over partitions 0 and 1, and its clock.
-    struct Clock(Silence, Instant);
+    struct Clock(Stalls, Instant);
 
     /// A record.
     fn record(partition: i32, offset: i64) -> Record {
@@ -211,9 +211,9 @@ mod tests {
 
     impl Clock {
         fn new() -> Self {
-            let (mut silence, now) = (Silence::default(), Instant::now());
-            silence.started([0, 1].into_iter(), now);
-            Self(silence, now)
+            let (mut stalls, now) = (Stalls::default(), Instant::now());
+            stalls.started([0, 1].into_iter(), now);
+            Self(stalls, now)
         }
 
         /// A second passes, in which partition 0 brings records, and Kafka tells these ends.
@@ -237,11 +237,11 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_that_stays_behind_is_suspected_and_then_looked_at() {
+    fn a_partition_that_stays_behind_is_doubted_and_then_looked_at() {
         let mut clock = Clock::new();
         assert_eq!((1..12).find(|_| clock.second(true, [(9, 9), (5, 8)]).is_some()), None);
-        let suspicion = clock.0.suspicion().expect("suspected");
-        assert!(suspicion.contains("partition 1") && suspicion.contains("5 to 8"), "{suspicion}");
+        let doubt = clock.0.doubt().expect("doubted");
+        assert!(doubt.contains("partition 1") && doubt.contains("5 to 8"), "{doubt}");
         assert_eq!(clock.until_asked(true, [(9, 9), (5, 8)]), Some(4));
     }
 
@@ -251,7 +251,7 @@ mod tests {
         assert!(clock.until_asked(true, [(9, 9), (5, 8)]).is_some());
         clock.0.believe(Gap { partition: 1, position: 5, found: 8 });
         assert_eq!(clock.until_asked(true, [(9, 9), (5, 8)]), None);
-        assert_eq!(clock.0.suspicion(), None);
+        assert_eq!(clock.0.doubt(), None);
         assert!(clock.until_asked(true, [(9, 9), (5, 9)]).is_some());
     }
 
@@ -287,15 +287,15 @@ mod tests {
         assert_eq!(stuck_within(600, false, 0), None);
         assert_eq!(stuck_within(30, true, 600), None);
         assert_eq!(stuck_within(30, true, 630), Some(635));
-        assert!(unserved.is_suspected());
+        assert!(unserved.is_in_doubt());
         // A moment without a question proves nothing, a longer one ends it.
         unserved.passed(false, start + Duration::from_secs(637));
-        assert!(unserved.is_suspected());
+        assert!(unserved.is_in_doubt());
         unserved.passed(false, start + Duration::from_secs(641));
-        assert!(!unserved.is_suspected());
+        assert!(!unserved.is_in_doubt());
         assert!(!unserved.is_due(start + Duration::from_secs(690)));
         unserved.is_over();
-        assert!(!unserved.is_suspected());
+        assert!(!unserved.is_in_doubt());
         assert!(!unserved.is_due(start + Duration::from_secs(700)));
     }
 }

@@ -10,34 +10,34 @@ use std::sync::Arc;
 use strata_events::Origin;
 
 /// Identity of a watermark: partition read, topic and partition of the origin.
-pub type Lane = (i32, Arc<str>, i32);
+pub type OriginKey = (i32, Arc<str>, i32);
 
 /// Last applied origin offsets.
 #[derive(Debug, Default)]
 pub struct Watermarks {
-    stored: BTreeMap<Lane, i64>,
-    moved: BTreeMap<Lane, i64>,
+    stored: BTreeMap<OriginKey, i64>,
+    moved: BTreeMap<OriginKey, i64>,
 }
 
 impl Watermarks {
     /// Starts from what is stored.
-    pub fn new(stored: impl IntoIterator<Item = (Lane, i64)>) -> Self {
+    pub fn new(stored: impl IntoIterator<Item = (OriginKey, i64)>) -> Self {
         Self { stored: stored.into_iter().collect(), moved: BTreeMap::new() }
     }
 
     /// Moves the watermark to `origin`, or tells by `false` that it was applied before.
     pub fn advance(&mut self, partition: i32, origin: &Origin) -> bool {
-        let lane = (partition, Arc::clone(&origin.topic), origin.partition);
-        let last = self.moved.get(&lane).or_else(|| self.stored.get(&lane));
+        let key = (partition, Arc::clone(&origin.topic), origin.partition);
+        let last = self.moved.get(&key).or_else(|| self.stored.get(&key));
         if last.is_some_and(|&last| origin.offset <= last) {
             return false;
         }
-        self.moved.insert(lane, origin.offset);
+        self.moved.insert(key, origin.offset);
         true
     }
 
     /// The watermarks that moved, sorted.
-    pub fn moved(&self) -> &BTreeMap<Lane, i64> {
+    pub fn moved(&self) -> &BTreeMap<OriginKey, i64> {
         &self.moved
     }
 }
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_applied_once_per_lane() {
+    fn an_origin_is_applied_once_per_partition_pair() {
         let mut marks = Watermarks::new([((0, "dds_topic".into(), 1), 10)]);
         assert!(!marks.advance(0, &origin(1, 9)));
         assert!(!marks.advance(0, &origin(1, 10)));

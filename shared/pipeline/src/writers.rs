@@ -14,7 +14,7 @@ use crate::record::{Output, Record};
 use crate::stage::{Span, Stage, StageError};
 use strata_service::config::BatchSettings;
 
-/// Into so many parts a full batch is dealt at most: smaller ones are not worth round trips and a flush each.
+/// A full batch is split into so many parts at most: smaller ones are not worth round trips and a flush each.
 const SMALLEST_SHARE: usize = 8;
 
 /// One transaction at a time.
@@ -46,22 +46,22 @@ impl<S: Stage> Writers<S> {
         &mut self.writers[0].stage
     }
 
-    /// Deals a batch out: the records of a partition stay together and in order.
-    pub fn deal(&self, records: Vec<Record>) -> Vec<Vec<Record>> {
-        deal(records, self.writers.len(), self.min_rows)
+    /// Splits a batch: the records of a partition stay together and in order.
+    pub fn split(&self, records: Vec<Record>) -> Vec<Vec<Record>> {
+        split(records, self.writers.len(), self.min_rows)
     }
 
     /// Applies each part in a transaction of its own and tells how each ended: outputs, or why not.
     ///
-    /// `parts` came from [`Self::deal`], or are a piece of one such part.
+    /// `parts` came from [`Self::split`], or are a piece of one such part.
     pub async fn apply(
         &mut self,
         parts: &[(&[Record], Span)],
-        condemned: Option<&Reject>,
+        refuse_as: Option<&Reject>,
     ) -> Vec<Result<Vec<Output>, StageError>> {
         debug_assert!(parts.len() <= self.writers.len());
         join_all(self.writers.iter_mut().zip(parts).map(async |(writer, (records, span))| {
-            let outputs = writer.stage.apply(records, span, condemned.cloned(), &mut writer.guard).await?;
+            let outputs = writer.stage.apply(records, span, refuse_as.cloned(), &mut writer.guard).await?;
             writer.guard.applied();
             Ok(outputs)
         }))
@@ -70,7 +70,7 @@ impl<S: Stage> Writers<S> {
 }
 
 /// Spreads records over at most `shares` parts of about `min_rows` and more, the largest partitions first.
-fn deal(records: Vec<Record>, shares: usize, min_rows: usize) -> Vec<Vec<Record>> {
+fn split(records: Vec<Record>, shares: usize, min_rows: usize) -> Vec<Vec<Record>> {
     let shares = shares.min(records.len() / min_rows).max(1);
     if shares == 1 {
         return vec![records];
@@ -81,14 +81,14 @@ fn deal(records: Vec<Record>, shares: usize, min_rows: usize) -> Vec<Vec<Record>
     }
     let mut largest_first: Vec<(i32, usize)> = sizes.into_iter().collect();
     largest_first.sort_by_key(|&(_, size)| Reverse(size));
-    let mut dealt = vec![0; shares];
+    let mut given = vec![0; shares];
     let mut share_of: BTreeMap<i32, usize> = BTreeMap::new();
     for (partition, size) in largest_first {
-        let smallest = (0..shares).min_by_key(|&share| dealt[share]).unwrap_or_default();
-        dealt[smallest] += size;
+        let smallest = (0..shares).min_by_key(|&share| given[share]).unwrap_or_default();
+        given[smallest] += size;
         share_of.insert(partition, smallest);
     }
-    let mut parts: Vec<Vec<Record>> = dealt.into_iter().map(Vec::with_capacity).collect();
+    let mut parts: Vec<Vec<Record>> = given.into_iter().map(Vec::with_capacity).collect();
     for record in records {
         parts[share_of[&record.partition]].push(record);
     }
@@ -116,8 +116,8 @@ mod tests {
     }
 
     /// The partitions of each part with their numbers of records, which must be in order.
-    fn dealt(sizes: &[i64], min_rows: usize) -> Vec<BTreeMap<i32, i64>> {
-        let parts = deal(batch(sizes), 2, min_rows);
+    fn sizes_of_parts(sizes: &[i64], min_rows: usize) -> Vec<BTreeMap<i32, i64>> {
+        let parts = split(batch(sizes), 2, min_rows);
         let count = |part: Vec<Record>| {
             let mut counts: BTreeMap<i32, i64> = BTreeMap::new();
             for record in part {
@@ -132,13 +132,13 @@ mod tests {
 
     #[test]
     fn partitions_stay_whole_and_the_parts_are_about_equal() {
-        assert_eq!(dealt(&[5, 9, 4, 2], 5), [[(1, 9), (3, 2)].into(), [(0, 5), (2, 4)].into()]);
+        assert_eq!(sizes_of_parts(&[5, 9, 4, 2], 5), [[(1, 9), (3, 2)].into(), [(0, 5), (2, 4)].into()]);
     }
 
     #[test]
-    fn little_is_not_dealt_out_and_one_partition_cannot_be() {
-        assert_eq!(dealt(&[3, 6], 5), [[(0, 3), (1, 6)].into()]);
-        assert_eq!(dealt(&[0, 20], 5), [[(1, 20)].into()]);
-        assert_eq!(dealt(&[], 5), [[].into()]);
+    fn little_is_not_split_and_one_partition_cannot_be() {
+        assert_eq!(sizes_of_parts(&[3, 6], 5), [[(0, 3), (1, 6)].into()]);
+        assert_eq!(sizes_of_parts(&[0, 20], 5), [[(1, 20)].into()]);
+        assert_eq!(sizes_of_parts(&[], 5), [[].into()]);
     }
 }

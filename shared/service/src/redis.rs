@@ -204,7 +204,7 @@ impl MetricsKeys {
         format!("{}offsets", self.base)
     }
 
-    /// Hash: [`Self::lane`] → last applied origin offset.
+    /// Hash: [`Self::watermark`] → last applied origin offset.
     pub fn watermarks(&self) -> String {
         format!("{}watermarks", self.base)
     }
@@ -235,7 +235,7 @@ impl MetricsKeys {
     }
 
     /// Field of [`Self::watermarks`]: partition read, topic and partition of the origin.
-    pub fn lane(partition: i32, origin_topic: &str, origin_partition: i32) -> String {
+    pub fn watermark(partition: i32, origin_topic: &str, origin_partition: i32) -> String {
         format!("{partition}/{origin_topic}/{origin_partition}")
     }
 }

@@ -182,7 +182,8 @@ impl Rebuild {
         }
         for origin in counted.origins() {
             for (partition, _) in first {
-                call.arg(MetricsKeys::lane(*partition, &origin.topic, origin.partition)).arg(origin.offset);
+                call.arg(MetricsKeys::watermark(*partition, &origin.topic, origin.partition))
+                    .arg(origin.offset);
             }
         }
         Ok(call.invoke_async(redis).await?)

@@ -10,7 +10,7 @@ use strata_service::config::Route;
 
 use strata_pipeline::metrics::Phases;
 
-use super::store::{MetricsStore, lane_of};
+use super::store::{MetricsStore, key_of};
 use strata_pipeline::watermark::Watermarks;
 use strata_streams::hotel_search::delta::Delta;
 
@@ -49,15 +49,15 @@ impl MetricsStage {
     /// Applies records whose entries fit one call; returns how many had been applied before.
     async fn apply_chunk(&mut self, chunk: &[Decoded<'_>], span: &Span) -> Result<usize, StageError> {
         let sources: Vec<_> = chunk.iter().map(|(record, _)| record.source()).collect();
-        let lanes: BTreeSet<_> = chunk
+        let keys: BTreeSet<_> = chunk
             .iter()
             .zip(&sources)
             .filter(|((_, search), _)| search.is_some())
-            .map(|((record, _), source)| lane_of(record.partition, source))
+            .map(|((record, _), source)| key_of(record.partition, source))
             .collect();
         // Read without a lock: the script refuses the batch when any of them is another by then.
-        let seen = self.store.watermarks(&lanes).await?;
-        let stored = seen.iter().filter_map(|(lane, last)| Some((lane.clone(), (*last)?)));
+        let seen = self.store.watermarks(&keys).await?;
+        let stored = seen.iter().filter_map(|(key, last)| Some((key.clone(), (*last)?)));
         let mut watermarks = Watermarks::new(stored);
         let mut delta = Delta::default();
         let mut duplicates = 0;
@@ -129,14 +129,14 @@ impl Stage for MetricsStage {
         &mut self,
         records: &[Record],
         span: &Span,
-        condemned: Option<Reject>,
+        refuse_as: Option<Reject>,
         guard: &mut DeadLetterGuard,
     ) -> Result<Vec<Output>, StageError> {
         let mut phases = Phases::start(self.letters.stream());
         let mut decoded: Vec<Decoded<'_>> = Vec::with_capacity(records.len());
         let mut letters: Vec<(&Record, Reject)> = Vec::new();
         for record in records {
-            let outcome = record.read(condemned.as_ref(), |record| ProcessedSearch::decode(&record.payload));
+            let outcome = record.read(refuse_as.as_ref(), |record| ProcessedSearch::decode(&record.payload));
             decoded.push((record, outcome.map_err(|reject| letters.push((record, reject))).ok()));
         }
         let letters: Vec<(&Record, &Reject)> =
@@ -156,7 +156,7 @@ impl Stage for MetricsStage {
 
     /// Nothing is kept to be sent again: the only outputs are copies of dead letters, of which a crash may
     /// lose or double one in the dead-letter topic. The table has each once.
-    async fn settle(&mut self, _positions: &[(i32, i64)]) -> Result<(), StageError> {
+    async fn forget_acknowledged(&mut self, _positions: &[(i32, i64)]) -> Result<(), StageError> {
         std::future::ready(Ok(())).await
     }
 

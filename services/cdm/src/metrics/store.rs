@@ -8,7 +8,7 @@ use strata_pipeline::StageError;
 use strata_pipeline::stage::Span;
 use strata_service::redis::{Connection, MetricsKeys};
 
-use strata_pipeline::watermark::{Lane, Watermarks};
+use strata_pipeline::watermark::{OriginKey, Watermarks};
 use strata_streams::hotel_search::delta::Delta;
 
 /// The metrics of one fleet.
@@ -48,14 +48,17 @@ impl MetricsStore {
         call.invoke_async(&mut self.redis).await
     }
 
-    /// Reads the watermarks of the lanes that a batch touches.
-    pub async fn watermarks(&mut self, lanes: &BTreeSet<Lane>) -> RedisResult<BTreeMap<Lane, Option<i64>>> {
-        if lanes.is_empty() {
+    /// Reads the watermarks of the keys that a batch touches.
+    pub async fn watermarks(
+        &mut self,
+        keys: &BTreeSet<OriginKey>,
+    ) -> RedisResult<BTreeMap<OriginKey, Option<i64>>> {
+        if keys.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let fields: Vec<String> = lanes.iter().map(field).collect();
+        let fields: Vec<String> = keys.iter().map(field).collect();
         let stored: Vec<Option<i64>> = self.redis.hmget(self.keys.watermarks(), &fields).await?;
-        Ok(lanes.iter().cloned().zip(stored).collect())
+        Ok(keys.iter().cloned().zip(stored).collect())
     }
 
     /// Applies a delta with its offsets and watermarks, all or nothing.
@@ -65,7 +68,7 @@ impl MetricsStore {
     pub async fn apply(
         &mut self,
         span: &Span,
-        seen: &BTreeMap<Lane, Option<i64>>,
+        seen: &BTreeMap<OriginKey, Option<i64>>,
         watermarks: &Watermarks,
         delta: &Delta,
     ) -> Result<(), StageError> {
@@ -79,8 +82,8 @@ impl MetricsStore {
             call.arg(partition).arg(expected).arg(next);
         }
         call.arg(seen.len());
-        for (lane, last) in seen {
-            call.arg(field(lane)).arg(optional(*last)).arg(optional(watermarks.moved().get(lane).copied()));
+        for (key, last) in seen {
+            call.arg(field(key)).arg(optional(*last)).arg(optional(watermarks.moved().get(key).copied()));
         }
         for increments in [&delta.users, &delta.hotels, &delta.advertisers] {
             push_pairs(&mut call, increments);
@@ -100,13 +103,13 @@ impl MetricsStore {
     }
 }
 
-/// The lane of a record: the partition it was read from and where it began.
-pub fn lane_of(partition: i32, origin: &Origin) -> Lane {
+/// The key of a record: the partition it was read from and where it began.
+pub fn key_of(partition: i32, origin: &Origin) -> OriginKey {
     (partition, origin.topic.clone(), origin.partition)
 }
 
-fn field((partition, topic, origin_partition): &Lane) -> String {
-    MetricsKeys::lane(*partition, topic, *origin_partition)
+fn field((partition, topic, origin_partition): &OriginKey) -> String {
+    MetricsKeys::watermark(*partition, topic, *origin_partition)
 }
 
 fn optional(number: Option<i64>) -> String {

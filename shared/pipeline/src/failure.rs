@@ -9,7 +9,7 @@ use strata_service::restart::RestartNeeded;
 use strata_service::{pg, redis};
 
 /// The reason.
-pub(crate) enum Trouble {
+pub(crate) enum Failure {
     Stage(StageError),
     Kafka(anyhow::Error),
     /// Kafka does not hold the next offset any more, or never did.
@@ -20,7 +20,7 @@ pub(crate) enum Trouble {
     Interrupted,
 }
 
-/// A trouble in words.
+/// A failure in words.
 pub(crate) struct Described {
     /// For the counter of retries.
     pub cause: &'static str,
@@ -30,8 +30,8 @@ pub(crate) struct Described {
     pub error: String,
 }
 
-impl Trouble {
-    /// What to tell; none for what is no trouble to anybody else.
+impl Failure {
+    /// What to tell; none for what is no failure to anybody else.
     pub fn describe(&self) -> Option<Described> {
         let (cause, message, error) = match self {
             Self::Interrupted | Self::Stuck(_) => return None,
@@ -103,7 +103,7 @@ pub(crate) fn kafka_refusal(error: &KafkaError) -> Option<&'static str> {
     })
 }
 
-impl From<StageError> for Trouble {
+impl From<StageError> for Failure {
     /// What a stage needs of Kafka fails as what the loop itself needs of it.
     fn from(error: StageError) -> Self {
         match error {
@@ -113,20 +113,16 @@ impl From<StageError> for Trouble {
     }
 }
 
-impl From<Failed> for Trouble {
+impl From<Failed> for Failure {
     fn from(failed: Failed) -> Self {
         StageError::from(failed).into()
     }
 }
 
-impl From<RestartNeeded> for Trouble {
+impl From<RestartNeeded> for Failure {
     fn from(stuck: RestartNeeded) -> Self {
         Self::Stuck(stuck)
     }
-}
-
-pub(crate) fn kafka_trouble(error: KafkaError) -> Trouble {
-    Trouble::Kafka(error.into())
 }
 
 /// An error and its causes in one line.
@@ -148,7 +144,7 @@ mod tests {
     /// Cause and message of a failure of this source.
     fn told(dependency: &'static str, source: impl Into<anyhow::Error>) -> (&'static str, String) {
         let error = StageError::Transient { dependency, source: source.into() };
-        let described = Trouble::Stage(error).describe().expect("a trouble");
+        let described = Failure::Stage(error).describe().expect("a failure");
         (described.cause, described.message)
     }
 
@@ -176,7 +172,7 @@ mod tests {
     fn a_stage_that_waits_for_kafka_waits_as_the_loop_does() {
         let away = KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerTransportFailure);
         let error = StageError::Transient { dependency: "kafka", source: away.into() };
-        let described = Trouble::from(error).describe().expect("a trouble");
+        let described = Failure::from(error).describe().expect("a failure");
         assert_eq!((described.cause, &*described.message), ("kafka", "waiting for kafka"));
     }
 
@@ -188,11 +184,11 @@ mod tests {
             (RDKafkaErrorCode::UnknownTopicOrPartition, "kafka lacks a topic"),
         ] {
             let refused = anyhow::Error::from(ProduceError::Refused(KafkaError::MessageProduction(code)));
-            let described = Trouble::Kafka(refused).describe().expect("a trouble");
+            let described = Failure::Kafka(refused).describe().expect("a failure");
             assert!(described.cause == "operator" && described.message.starts_with(words), "{code}");
         }
         let away = KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerTransportFailure);
-        let described = kafka_trouble(away).describe().expect("a trouble");
+        let described = Failure::Kafka(away.into()).describe().expect("a failure");
         assert_eq!((described.cause, &*described.message), ("kafka", "waiting for kafka"));
     }
 }
