@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
 use strata_events::{Contract, CountedMessage, Reject};
+use strata_runtime::kafka::watermark::Watermarks;
 use strata_runtime::kafka::{Effects, Handler, Input, Record, StageError};
 
+use crate::app::STAGE;
 use crate::store;
 use strata_streams::order::counters::Counted;
 
@@ -30,7 +32,7 @@ impl Handler for OrderHandler {
             return Ok(Effects::default());
         };
         let partitions: BTreeSet<i32> = inputs.iter().map(|input| input.record.partition).collect();
-        let mut watermarks = store::read_watermarks(tx, topic, partitions.into_iter().collect()).await?;
+        let mut watermarks = Watermarks::read(tx, STAGE, topic, partitions.into_iter().collect()).await?;
         let mut counted = Counted::default();
         let mut effects = Effects::default();
         for input in inputs {
@@ -42,7 +44,7 @@ impl Handler for OrderHandler {
         }
         store::add_products(tx, &counted.products).await?;
         store::add_categories(tx, &counted.categories).await?;
-        store::write_watermarks(tx, topic, &watermarks).await?;
+        watermarks.write(tx, STAGE, topic).await?;
         Ok(effects)
     }
 }

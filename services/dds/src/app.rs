@@ -6,7 +6,9 @@ use strata_events::StageId;
 use strata_events::StreamSpec;
 use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_runtime::kafka::worker::Runnable;
-use strata_runtime::{App, Assembled, Lane, ServiceSpec};
+use strata_runtime::metrics::written;
+use strata_runtime::{App, Assembled, Lane, ServiceSpec, failpoint};
+use strata_vault::load::Hooks;
 
 use crate::order::handler::OrderHandler;
 use crate::search::handler::SearchHandler;
@@ -14,6 +16,12 @@ use crate::search::handler::SearchHandler;
 /// Name, port and API description of the service.
 pub const SPEC: ServiceSpec =
     ServiceSpec { name: "dds_service", port_variable: "DDS_PORT", openapi: include_str!("../openapi.json") };
+
+/// What the loader of the vault tells us.
+pub const HOOKS: Hooks = Hooks {
+    wrote: written::note,
+    in_copy: || failpoint::pass("in_copy").map_err(|error| sqlx::Error::Protocol(error.to_string())),
+};
 
 /// Makes the loop of one stream.
 type Build = fn(&App, &Lane) -> Box<dyn Runnable>;

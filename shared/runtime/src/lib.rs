@@ -12,7 +12,6 @@ mod linger;
 pub mod metrics;
 pub mod operator_lock;
 pub mod pg;
-pub mod pg_copy;
 pub mod redis;
 pub mod restart;
 pub mod retention;
