@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use futures::TryStreamExt as _;
 use sqlx::postgres::{PgCopyIn, PgPoolCopyExt as _};
 use sqlx::{PgConnection, PgPool};
-use strata_service::pg_copy::{HEADER, TRAILER};
+use strata_vault::load::copy::{HEADER, TRAILER};
 
 /// Bytes handed over at once.
 const PIECE: usize = 256 << 10;

@@ -10,7 +10,7 @@ use strata_streams::order::counters::Counted;
 use strata_streams::order::enrich::enrich;
 use strata_streams::order::reference::ReferenceData;
 use strata_streams::order::rows::{OrderFact, VaultRows};
-use strata_streams::rows::{Keys, Load};
+use strata_vault::rows::{Keys, Load};
 use uuid::Uuid;
 
 #[global_allocator]

@@ -5,7 +5,7 @@
 use anyhow::Context as _;
 use futures::TryStreamExt as _;
 use sqlx::PgConnection;
-use strata_service::pg_copy::HEADER;
+use strata_vault::load::copy::HEADER;
 use uuid::Uuid;
 
 /// Microseconds from the epoch of Unix to that of Postgres, 2000-01-01.

@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
-use strata_events::{Contract, CountedMessage, Reject};
+use strata_events::{Contract, CountedMessage, Reject, StageId};
+use strata_pipeline::watermark::Watermarks;
 use strata_pipeline::{Effects, Handler, Input, Record, StageError};
 
 use crate::store;
 use strata_streams::order::counters::Counted;
+
+/// The layer.
+const STAGE: StageId = StageId::Cdm;
 
 /// Handles `cdm_topic`.
 pub struct OrderHandler;
@@ -30,7 +34,8 @@ impl Handler for OrderHandler {
             return Ok(Effects::default());
         };
         let partitions: BTreeSet<i32> = inputs.iter().map(|input| input.record.partition).collect();
-        let mut watermarks = store::read_watermarks(tx, topic, partitions.into_iter().collect()).await?;
+        let mut watermarks =
+            Watermarks::read(tx, STAGE.as_str(), topic, partitions.into_iter().collect()).await?;
         let mut counted = Counted::default();
         let mut effects = Effects::default();
         for input in inputs {
@@ -42,7 +47,7 @@ impl Handler for OrderHandler {
         }
         store::add_products(tx, &counted.products).await?;
         store::add_categories(tx, &counted.categories).await?;
-        store::write_watermarks(tx, topic, &watermarks).await?;
+        watermarks.write(tx, STAGE.as_str(), topic).await?;
         Ok(effects)
     }
 }

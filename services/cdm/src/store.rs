@@ -1,53 +1,11 @@
 //! Statements of the data marts.
 
 use sqlx::{PgConnection, PgPool};
-use strata_events::StageId;
 use strata_pipeline::StageError;
 use strata_pipeline::metrics::written;
 use uuid::Uuid;
 
-use strata_pipeline::watermark::{OriginKey, Watermarks};
 use strata_streams::order::counters::Increments;
-
-/// Reads the watermarks of the partitions in a batch; their offset rows are locked by now.
-pub async fn read_watermarks(
-    tx: &mut PgConnection,
-    topic: &str,
-    partitions: Vec<i32>,
-) -> Result<Watermarks, StageError> {
-    let rows: Vec<(i32, String, i32, i64)> =
-        sqlx::query_as(include_str!("../sql/select_origin_watermarks.sql"))
-            .bind(StageId::Cdm.as_str())
-            .bind(topic)
-            .bind(partitions)
-            .fetch_all(tx)
-            .await?;
-    Ok(Watermarks::new(
-        rows.into_iter().map(|(read, origin, partition, last)| ((read, origin.into(), partition), last)),
-    ))
-}
-
-/// Stores the watermarks that moved.
-pub async fn write_watermarks(
-    tx: &mut PgConnection,
-    topic: &str,
-    watermarks: &Watermarks,
-) -> Result<(), StageError> {
-    if watermarks.moved().is_empty() {
-        return Ok(());
-    }
-    let keys: Vec<&OriginKey> = watermarks.moved().keys().collect();
-    sqlx::query(include_str!("../sql/upsert_origin_watermarks.sql"))
-        .bind(StageId::Cdm.as_str())
-        .bind(topic)
-        .bind(keys.iter().map(|(read, ..)| *read).collect::<Vec<_>>())
-        .bind(keys.iter().map(|(_, origin, _)| &**origin).collect::<Vec<_>>())
-        .bind(keys.iter().map(|(.., partition)| *partition).collect::<Vec<_>>())
-        .bind(watermarks.moved().values().copied().collect::<Vec<_>>())
-        .execute(tx)
-        .await?;
-    Ok(())
-}
 
 /// Adds to `cdm.user_product_counters`. Not idempotent: the watermarks guard it.
 pub async fn add_products(tx: &mut PgConnection, increments: &Increments) -> Result<(), StageError> {

@@ -5,19 +5,17 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use lru::LruCache;
-use redis::AsyncCommands;
+use redis::AsyncCommands as _;
 use strata_events::{Contract, Reference, Restaurant, User};
 use strata_pipeline::StageError;
 use strata_pipeline::parked::References;
-use strata_service::redis::{Connection, ReferenceKeys};
+use strata_service::redis::{Connection, ReferenceKeys, look_up};
 use strata_streams::order::reference::{Menu, ReferenceData};
 
 /// Users remembered at most.
 const USERS: NonZeroUsize = NonZeroUsize::new(20_000).unwrap();
 /// Restaurants remembered at most, each with its menu.
 const RESTAURANTS: NonZeroUsize = NonZeroUsize::new(2_000).unwrap();
-/// Keys asked for in one command.
-const KEYS_PER_COMMAND: usize = 500;
 
 /// Looks reference data up and remembers it while its version stands.
 ///
@@ -128,20 +126,10 @@ async fn fetch_kind<'a, S: for<'b> Contract<'b>, T>(
     }
     missing.sort_unstable();
     missing.dedup();
-    for chunk in missing.chunks(KEYS_PER_COMMAND) {
-        let keys: Vec<String> = chunk.iter().map(|id| key(id)).collect();
-        let values: Vec<Option<Vec<u8>>> = redis.mget(keys).await?;
-        for (id, value) in chunk.iter().zip(values) {
-            let Some(bytes) = value else { continue };
-            match S::decode(&bytes) {
-                Ok(source) => {
-                    let value = Arc::new(convert(source));
-                    cache.put((*id).to_owned(), Arc::clone(&value));
-                    found.insert((*id).to_owned(), value);
-                }
-                Err(reject) => tracing::warn!(id, reason = reject.code, "reference data is not readable"),
-            }
-        }
+    for (id, source) in look_up(redis, &missing, key).await? {
+        let value = Arc::new(convert(source));
+        cache.put(id.to_owned(), Arc::clone(&value));
+        found.insert(id.to_owned(), value);
     }
     Ok(found)
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sqlx::PgConnection;
 use strata_events::Origin;
 
 /// Identity of a watermark: partition read, topic and partition of the origin.
@@ -23,6 +24,43 @@ impl Watermarks {
     /// Starts from what is stored.
     pub fn new(stored: impl IntoIterator<Item = (OriginKey, i64)>) -> Self {
         Self { stored: stored.into_iter().collect(), moved: BTreeMap::new() }
+    }
+
+    /// Reads those of some partitions of a stage's topic; their offset rows must be locked.
+    pub async fn read(
+        tx: &mut PgConnection,
+        stage: &str,
+        topic: &str,
+        partitions: Vec<i32>,
+    ) -> Result<Self, sqlx::Error> {
+        let rows: Vec<(i32, String, i32, i64)> =
+            sqlx::query_as(include_str!("../sql/select_origin_watermarks.sql"))
+                .bind(stage)
+                .bind(topic)
+                .bind(partitions)
+                .fetch_all(tx)
+                .await?;
+        Ok(Self::new(
+            rows.into_iter().map(|(read, origin, partition, last)| ((read, origin.into(), partition), last)),
+        ))
+    }
+
+    /// Stores those that moved.
+    pub async fn write(&self, tx: &mut PgConnection, stage: &str, topic: &str) -> Result<(), sqlx::Error> {
+        if self.moved.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<&OriginKey> = self.moved.keys().collect();
+        sqlx::query(include_str!("../sql/upsert_origin_watermarks.sql"))
+            .bind(stage)
+            .bind(topic)
+            .bind(keys.iter().map(|(read, ..)| *read).collect::<Vec<_>>())
+            .bind(keys.iter().map(|(_, origin, _)| &**origin).collect::<Vec<_>>())
+            .bind(keys.iter().map(|(.., partition)| *partition).collect::<Vec<_>>())
+            .bind(self.moved.values().copied().collect::<Vec<_>>())
+            .execute(tx)
+            .await?;
+        Ok(())
     }
 
     /// Moves the watermark to `origin`, or tells by `false` that it was applied before.

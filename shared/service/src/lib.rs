@@ -9,7 +9,6 @@ pub mod http;
 mod linger;
 pub mod metrics;
 pub mod pg;
-pub mod pg_copy;
 pub mod redis;
 pub mod restart;
 mod same_origin;

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, Pipeline, RedisError, RedisFuture,
-    RedisResult, Value,
+    AsyncCommands as _, AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, Pipeline, RedisError,
+    RedisFuture, RedisResult, Value,
 };
+use strata_events::Contract;
 use tokio::sync::Mutex;
 
 use crate::config::{RedisSettings, host_and_port};
@@ -16,6 +17,9 @@ use crate::tls;
 
 /// Whoever waited for an attempt to connect takes its failure for his own for this long.
 const FAILURE_LASTS: Duration = Duration::from_millis(100);
+
+/// Keys of reference data that are asked for in one command.
+const KEYS_PER_COMMAND: usize = 500;
 
 /// A connection that is opened when it is first used, shared by its clones, and replaced when it is broken.
 ///
@@ -178,6 +182,29 @@ impl ReferenceKeys {
     pub fn version(&self) -> String {
         format!("{}ref:version", self.prefix)
     }
+}
+
+/// Looks reference data up by id: (id, value) of each that is there, in the order of the ids.
+///
+/// Each id is asked for once, many in a command. What is not readable counts as missing, and is logged.
+pub async fn look_up<'i, S: for<'b> Contract<'b>>(
+    redis: &mut Connection,
+    ids: &[&'i str],
+    key: impl Fn(&str) -> String,
+) -> Result<Vec<(&'i str, S)>, RedisError> {
+    let mut found = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(KEYS_PER_COMMAND) {
+        let keys: Vec<String> = chunk.iter().map(|id| key(id)).collect();
+        let values: Vec<Option<Vec<u8>>> = redis.mget(keys).await?;
+        for (&id, value) in chunk.iter().zip(values) {
+            let Some(bytes) = value else { continue };
+            match S::decode(&bytes) {
+                Ok(value) => found.push((id, value)),
+                Err(reject) => tracing::warn!(id, reason = reject.code, "reference data is not readable"),
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Names of the hotel metrics: written by cdm, rebuilt by the operator's tool.

@@ -6,5 +6,4 @@
 
 pub mod hotel_search;
 pub mod order;
-pub mod rows;
 pub mod vault;

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use sqlx::{PgPool, Row as _};
+use strata_streams::order::vault::{MODEL, ORDER};
+use strata_streams::vault::USER;
+use strata_vault::model::{Column, ColumnType, SCHEMA, SENT, Satellite};
 
 use crate::keys::hub;
 use crate::model::{Model, Row, micros};
@@ -11,38 +14,20 @@ use crate::model::{Model, Row, micros};
 /// Differences that are shown of one table.
 const SHOWN: usize = 8;
 
-/// Hubs: table, key, business key.
-const HUBS: [(&str, &str, &str); 5] = [
-    ("h_user", "h_user_pk", "user_id"),
-    ("h_product", "h_product_pk", "product_id"),
-    ("h_category", "h_category_pk", "category_name"),
-    ("h_restaurant", "h_restaurant_pk", "restaurant_id"),
-    ("h_order", "h_order_pk", "order_id"),
-];
-
-/// Links: table, key, and the hub keys they join.
-const LINKS: [(&str, &str, [&str; 2]); 5] = [
-    ("l_order_product", "hk_order_product_pk", ["h_order_pk", "h_product_pk"]),
-    ("l_order_user", "hk_order_user_pk", ["h_order_pk", "h_user_pk"]),
-    ("l_order_category", "hk_order_category_pk", ["h_order_pk", "h_category_pk"]),
-    ("l_product_restaurant", "hk_product_restaurant_pk", ["h_product_pk", "h_restaurant_pk"]),
-    ("l_product_category", "hk_product_category_pk", ["h_product_pk", "h_category_pk"]),
-];
-
-/// Satellites: table, key of the parent, when a version was sent, attributes as text.
-const SATELLITES: [(&str, &str, &str, &str); 5] = [
-    ("s_user_names", "h_user_pk", "null", "username, userlogin"),
-    ("s_product_names", "h_product_pk", "null", "name"),
-    ("s_restaurant_names", "h_restaurant_pk", "null", "name"),
-    ("s_order_cost", "h_order_pk", SENT, "trim_scale(cost)::text, trim_scale(payment)::text"),
-    ("s_order_status", "h_order_pk", SENT, "status"),
-];
-
-const SENT: &str = "to_char(sent_dttm at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')";
+/// A column as text: amounts without the zeros at their end, lists as JSON, times as the model writes them.
+pub(crate) fn text(column: &Column) -> String {
+    let name = column.name;
+    match column.kind {
+        ColumnType::Numeric => format!("trim_scale({name})::text"),
+        ColumnType::TextArray => format!("array_to_json({name})::text"),
+        ColumnType::Timestamp => format!("to_char({name} at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"),
+        _ => format!("{name}::text"),
+    }
+}
 
 /// Which rows of a table belong to orders: users who search share the hub, with uuids for ids.
-fn of_orders(table: &str) -> &'static str {
-    if table == "h_user" { "user_id not like '%-%'" } else { "true" }
+fn of_orders(table: &str) -> String {
+    if table == USER.table { format!("{} not like '%-%'", USER.business_key.name) } else { "true".to_owned() }
 }
 
 /// Compares every layer with the model and cdm with its fold over dds.
@@ -52,7 +37,7 @@ pub async fn assert_warehouse_equals(pool: &PgPool, model: &Model) {
     let mut report = Report::default();
     compare_raw(pool, model, &mut report).await;
     compare_hubs_and_links(pool, model, &mut report).await;
-    for satellite in SATELLITES {
+    for satellite in MODEL.satellites {
         compare_satellite(pool, model, &mut report, satellite).await;
     }
     compare_counters(pool, model, &mut report).await;
@@ -156,37 +141,38 @@ async fn compare_raw(pool: &PgPool, model: &Model, report: &mut Report) {
 
 async fn compare_hubs_and_links(pool: &PgPool, model: &Model, report: &mut Report) {
     let (mut hubs, mut links) = (model.hubs(), model.links());
-    for (table, key, business_key) in HUBS {
-        let orders = of_orders(table);
-        let sql = format!("select {key}::text, {business_key}::text from dds.{table} where {orders}");
-        let rows = select(pool, sql).await;
-        report.differences(table, rows, hubs.remove(table).unwrap_or_default());
+    for hub in MODEL.hubs {
+        let sql = format!(
+            "select {}::text, {}::text from {} where {}",
+            hub.key,
+            hub.business_key.name,
+            hub.shape(),
+            of_orders(hub.table)
+        );
+        report.differences(hub.table, select(pool, sql).await, hubs.remove(hub.table).unwrap_or_default());
     }
-    for (table, key, [first, second]) in LINKS {
-        let rows =
-            select(pool, format!("select {key}::text, {first}::text, {second}::text from dds.{table}")).await;
-        report.differences(table, rows, links.remove(table).unwrap_or_default());
+    for link in MODEL.links {
+        let keys = link.hubs.iter().map(|hub| format!("{}::text", hub.key)).collect::<Vec<_>>().join(", ");
+        let rows = select(pool, format!("select {}::text, {keys} from {}", link.key, link.shape())).await;
+        report.differences(link.table, rows, links.remove(link.table).unwrap_or_default());
     }
     let dates = model.order_dates();
-    let rows = select(
-        pool,
-        "select h_order_pk::text, to_char(order_dt at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') from dds.h_order",
-    );
+    let date = ORDER.attributes.iter().map(text).collect::<Vec<_>>().join(", ");
+    let rows = select(pool, format!("select {}::text, {date} from {}", ORDER.key, ORDER.shape()));
     for row in rows.await {
         let known = dates.get(&row[0]).is_none_or(|dates| dates.contains(&row[1]));
         report.check(known, || format!("h_order: {} has order_dt {}, which no version has", row[0], row[1]));
     }
 }
 
-async fn compare_satellite(
-    pool: &PgPool,
-    model: &Model,
-    report: &mut Report,
-    (table, parent, sent, attributes): (&str, &str, &str, &str),
-) {
+async fn compare_satellite(pool: &PgPool, model: &Model, report: &mut Report, satellite: &Satellite) {
+    let (table, parent) = (satellite.table, satellite.parent.key());
+    let sent = if satellite.sent { text(&SENT) } else { "null".to_owned() };
+    let attributes = satellite.attributes.iter().map(text).collect::<Vec<_>>().join(", ");
     let sql = format!(
         "select {parent}::text, (extract(epoch from load_dt) * 1000)::bigint::text, {sent}, {attributes} \
-         from dds.{table} order by {parent}, load_dt, load_seq"
+         from {} order by {parent}, load_dt, load_seq",
+        satellite.shape()
     );
     let mut stored: BTreeMap<String, Vec<(i64, String, Row)>> = BTreeMap::new();
     for row in select(pool, sql).await {
@@ -238,29 +224,31 @@ async fn compare_counters(pool: &PgPool, model: &Model, report: &mut Report) {
 
 /// Keys point somewhere, nothing stands twice, and every time is that of a record.
 async fn check_vault(pool: &PgPool, model: &Model, report: &mut Report) {
-    let hub_of = |key: &str| HUBS.iter().find(|(_, pk, _)| *pk == key).map_or("", |(table, ..)| *table);
-    let members = LINKS.iter().flat_map(|(table, _, hubs)| hubs.map(|key| (*table, key)));
-    let parents = SATELLITES.iter().map(|(table, parent, ..)| (*table, *parent));
-    for (table, key) in members.chain(parents) {
-        let parent = hub_of(key);
+    let mut children: Vec<(&str, &str, &str)> = Vec::new();
+    for link in MODEL.links {
+        children.extend(link.hubs.iter().map(|hub| (link.table, hub.table, hub.key)));
+    }
+    children.extend(MODEL.satellites.iter().map(|s| (s.table, s.parent.table(), s.parent.key())));
+    for (table, parent, key) in children {
         let sql = format!(
-            "select distinct {key}::text from dds.{table} as c where not exists (select from dds.{parent} as p where p.{key} = c.{key})"
+            "select distinct {key}::text from {SCHEMA}.{table} as c \
+             where not exists (select from {SCHEMA}.{parent} as p where p.{key} = c.{key})"
         );
         report.differences(&format!("orphans of {parent} in {table}"), select(pool, sql).await, Vec::new());
     }
-    for (table, _, business_key) in HUBS {
+    for hub in MODEL.hubs {
+        let (table, business_key) = (hub.table, hub.business_key.name);
         let sql = format!(
-            "select {business_key}::text from dds.{table} group by {business_key} having count(*) > 1"
+            "select {business_key}::text from {SCHEMA}.{table} group by {business_key} having count(*) > 1"
         );
         report.differences(&format!("business keys twice in {table}"), select(pool, sql).await, Vec::new());
     }
-    let tables = HUBS.iter().map(|(table, ..)| *table).chain(LINKS.iter().map(|(table, ..)| *table));
-    for table in tables.chain(SATELLITES.iter().map(|(table, ..)| *table)) {
-        let unsourced = select(pool, format!("select 1::text from dds.{table} where load_src = ''"));
+    for table in MODEL.tables().iter().map(|table| table.name) {
+        let unsourced = select(pool, format!("select 1::text from {SCHEMA}.{table} where load_src = ''"));
         report.differences(&format!("rows without load_src in {table}"), unsourced.await, Vec::new());
         let orders = of_orders(table);
         let sql = format!(
-            "select distinct (extract(epoch from load_dt) * 1000)::bigint::text from dds.{table} where {orders}"
+            "select distinct (extract(epoch from load_dt) * 1000)::bigint::text from {SCHEMA}.{table} where {orders}"
         );
         let times: BTreeSet<i64> =
             select(pool, sql).await.iter().filter_map(|row| row[0].parse().ok()).collect();

@@ -23,16 +23,34 @@ pub fn link_key<const N: usize>(hub_keys: &[Uuid; N]) -> Uuid {
 }
 
 /// The fingerprint of a satellite row's attributes, in column order.
+pub fn hashdiff(parts: &[&str]) -> Uuid {
+    let mut fingerprint = Fingerprint(Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum()));
+    parts.iter().for_each(|part| fingerprint.push(part));
+    fingerprint.finish()
+}
+
+/// A fingerprint that is made part by part.
 ///
 /// Every part carries its length, so `("ab", "c")` and `("a", "bc")` differ.
-pub fn hashdiff(parts: &[&str]) -> Uuid {
-    let mut text = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
-    for part in parts {
-        // Writing to memory cannot fail.
-        drop(write!(text, "{}:", part.len()));
-        text.extend_from_slice(part.as_bytes());
+pub(crate) struct Fingerprint(Vec<u8>);
+
+impl Fingerprint {
+    /// Without a part; for most there is room.
+    pub(crate) fn new() -> Self {
+        Self(Vec::with_capacity(64))
     }
-    Uuid::new_v3(&Uuid::NAMESPACE_X500, &text)
+
+    /// Adds an attribute.
+    pub(crate) fn push(&mut self, part: &str) {
+        // Writing to memory cannot fail.
+        drop(write!(self.0, "{}:", part.len()));
+        self.0.extend_from_slice(part.as_bytes());
+    }
+
+    /// The hash of all parts.
+    pub(crate) fn finish(self) -> Uuid {
+        Uuid::new_v3(&Uuid::NAMESPACE_X500, &self.0)
+    }
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ pub struct Link {
     pub attributes: &'static [Column],
 }
 
-/// What a satellite describes.
+/// A table whose rows have a hash key: what a satellite describes.
 #[derive(Debug, Clone, Copy)]
 pub enum Parent {
     /// A hub.
@@ -128,6 +128,21 @@ impl Parent {
             Self::Hub(hub) => hub.key,
             Self::Link(link) => link.key,
         }
+    }
+
+    /// The table, as statements name it.
+    pub fn shape(self) -> Table {
+        match self {
+            Self::Hub(hub) => hub.shape(),
+            Self::Link(link) => link.shape(),
+        }
+    }
+
+    /// The columns between the hash key and the load: what a row of it says.
+    pub fn said(self) -> Vec<Column> {
+        let mut columns = self.shape().columns;
+        columns.truncate(columns.len() - 2);
+        columns.split_off(1)
     }
 }
 
@@ -154,11 +169,14 @@ pub struct Satellite {
 pub struct VaultModel {
     /// Name of the stream.
     pub stream: &'static str,
+    /// What an event is about: the hub of it, or the non-historised link where the event is one itself. Its row comes
+    /// before all others of the event, and decides between writers that bring the same.
+    pub subject: Parent,
     /// Hubs, in the order in which writers lock them.
     pub hubs: &'static [&'static Hub],
-    /// Links.
+    /// Links, in that order.
     pub links: &'static [&'static Link],
-    /// Satellites.
+    /// Satellites, in that order.
     pub satellites: &'static [&'static Satellite],
 }
 

@@ -6,7 +6,6 @@
 //!
 //! Killed at any moment, nothing has happened.
 
-use cdm::store::write_watermarks;
 use sqlx::PgConnection;
 use strata_events::StageId;
 use strata_events::stream::ORDER;
@@ -75,7 +74,7 @@ pub async fn recount(
             watermarks.advance(*partition, &origin);
         }
     }
-    write_watermarks(tx, cdm_topic, &watermarks).await?;
+    watermarks.write(tx, StageId::Cdm.as_str(), cdm_topic).await?;
     Ok(Recounted {
         products: (products, wrong_products),
         categories: (categories, wrong_categories),

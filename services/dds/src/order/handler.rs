@@ -1,17 +1,22 @@
 //! The order stream in the vault: load, decide, announce.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use sqlx::PgConnection;
 use strata_events::{Contract, FactMessage, Reject};
 use strata_pipeline::{Effects, Handler, Input, Output, Record, StageError};
 use uuid::Uuid;
 
-use crate::store::{Fresh, hubs, links, orders, satellites};
+use super::states;
+use crate::app::HOOKS;
 use strata_streams::order::countable::OrderState;
 use strata_streams::order::rows::{OrderFact, VaultRows};
-use strata_streams::rows::{Keys, Load};
+use strata_streams::order::vault::MODEL;
+use strata_vault::load::Loader;
+use strata_vault::rows::{Fresh, Keys, Load};
+
+static VAULT: LazyLock<Loader> = LazyLock::new(|| Loader::of(&MODEL, HOOKS));
 
 /// Handles `dds_topic`.
 pub struct OrderHandler {
@@ -84,33 +89,19 @@ impl Handler for OrderHandler {
 
 /// Writes a batch and returns what the vault knew of its orders before.
 ///
-/// The order of the steps is the order of the locks: hub of orders, known orders, other hubs, links,
-/// satellites, each sorted by key. All writers keep it, so they wait for each other, never in a circle.
-///
 /// A vault that lost rows may hold links and satellites of an order that its hub does not know: a `careful`
 /// writer expects that. Another one fails there with a unique violation, and nothing is written.
-///
-/// **Idempotent**: rows that are there stay as they are.
-pub async fn write(
+async fn write(
     tx: &mut PgConnection,
     rows: VaultRows<'_>,
     careful: bool,
 ) -> Result<BTreeMap<Uuid, OrderState<'static>>, StageError> {
-    let created: Fresh = hubs::insert_orders(tx, &rows.orders).await?;
+    let created = VAULT.create(tx, &rows.orders).await?;
     let fresh = if careful { Fresh::new() } else { created };
-    let known: Vec<Uuid> = rows.orders.keys().filter(|key| !fresh.contains(key)).copied().collect();
-    let states = orders::lock_and_read(tx, &known).await?;
-
-    let other_hubs = [
-        (&*hubs::USER, &rows.users),
-        (&*hubs::PRODUCT, &rows.products),
-        (&*hubs::CATEGORY, &rows.categories),
-        (&*hubs::RESTAURANT, &rows.restaurants),
-    ];
-    hubs::insert(tx, &other_hubs).await?;
-    links::insert_all(tx, &rows.links, &fresh).await?;
-    satellites::insert_names(tx, rows.user_names, rows.product_names, rows.restaurant_names).await?;
-    satellites::insert_orders(tx, &fresh, rows.order_cost, rows.order_status).await?;
+    let known = rows.orders.known(&fresh);
+    VAULT.lock(tx, &known).await?;
+    let states = states::read(tx, &known).await?;
+    VAULT.complete(tx, rows.rest, &fresh).await?;
     Ok(states)
 }
 

@@ -1,16 +1,20 @@
 //! The hotel-search stream in the vault: load, announce what is new.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use sqlx::PgConnection;
 use strata_events::search::{EVENT_ID_HEADER, event_id};
 use strata_events::{Contract, ProcessedSearch, Reject};
 use strata_pipeline::{Effects, Handler, Input, Output, Record, StageError};
 
-use crate::store::{hubs, searches};
-use strata_streams::hotel_search::rows::{SearchFact, SearchHubs, earliest, fresh, offers};
-use strata_streams::rows::Load;
+use crate::app::HOOKS;
+use strata_streams::hotel_search::rows::{SearchFact, earliest, fresh, links, rest};
+use strata_streams::hotel_search::vault::MODEL;
+use strata_vault::load::Loader;
+use strata_vault::rows::Load;
+
+static VAULT: LazyLock<Loader> = LazyLock::new(|| Loader::of(&MODEL, HOOKS));
 
 /// A cleaned search with its identity.
 #[derive(Debug)]
@@ -87,25 +91,14 @@ impl Handler for SearchHandler {
 /// again with another hotel would leave one without a search. Two partitions may bring one search at once: the
 /// second writer waits for the first and then finds the search known.
 ///
-/// The order of the steps is the order of the locks: links, hubs of users, hotels and advertisers, satellites,
-/// each sorted by key. Users are the only table that the orders fill too, and who fills orders asks for no lock on
-/// a search while it holds users. So writers wait for each other, never in a circle.
-pub async fn write(tx: &mut PgConnection, facts: &[SearchFact<'_>]) -> Result<Vec<usize>, StageError> {
+/// Users are the only table that the orders fill too, and who fills orders asks for no lock on a search while it
+/// holds users. So writers of both wait for each other, never in a circle.
+async fn write(tx: &mut PgConnection, facts: &[SearchFact<'_>]) -> Result<Vec<usize>, StageError> {
     let records = earliest(facts);
-    let links: Vec<&SearchFact<'_>> = records.values().map(|&index| &facts[index]).collect();
-    let created = searches::insert_links(tx, &links).await?;
+    let created = VAULT.create(tx, &links(records.values().map(|&index| &facts[index]))).await?;
     let fresh = fresh(&records, &created);
-    insert_hubs(tx, &SearchHubs::of(fresh.iter().map(|&index| &facts[index]))).await?;
-    let satellites = fresh.iter().map(|&index| offers(&facts[index])).collect();
-    searches::insert_offers(tx, satellites).await?;
+    VAULT.complete(tx, rest(fresh.iter().map(|&index| &facts[index])), &created).await?;
     Ok(fresh)
-}
-
-/// Inserts the hubs that are not there yet, in the order of locks.
-pub async fn insert_hubs(tx: &mut PgConnection, rows: &SearchHubs) -> Result<(), StageError> {
-    let hubs =
-        [(&*hubs::USER, &rows.users), (&*hubs::HOTEL, &rows.hotels), (&*hubs::ADVERTISER, &rows.advertisers)];
-    hubs::insert(tx, &hubs).await
 }
 
 #[cfg(test)]

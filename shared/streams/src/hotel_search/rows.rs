@@ -1,12 +1,16 @@
 //! A batch of searches as rows of the vault: one row a key, sorted, the earliest record standing. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use strata_events::{MinOffer, ProcessedSearch};
-use strata_vault::{SatelliteRecord, hashdiff, hub_key};
+use chrono::DateTime;
+use strata_events::ProcessedSearch;
+use strata_vault::model::Parent;
+use strata_vault::rows::{Batch, Fresh, KeyedRows, Load, SatelliteRows};
+use strata_vault::{Value, fingerprint, hub_key};
 use uuid::Uuid;
 
-use crate::rows::{HubRows, Load, put_hub};
+use super::vault::{ADVERTISER, HOTEL, HOTEL_SEARCH, HOTEL_SEARCH_OFFERS};
+use crate::vault::USER;
 
 /// One search with its vault keys.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub struct SearchFact<'a> {
     pub search: &'a ProcessedSearch,
     /// When it came, and from where.
     pub load: Load,
+    /// Business key of the user.
+    pub user_id: String,
     /// `hk_hotel_search_pk`.
     pub search_pk: Uuid,
     /// `h_user_pk`.
@@ -28,19 +34,18 @@ pub struct SearchFact<'a> {
 impl<'a> SearchFact<'a> {
     /// Computes the keys of a search.
     pub fn new(event_id: &'a str, search: &'a ProcessedSearch, load: Load) -> Self {
+        let user_id = search.user_id.to_string();
         Self {
             event_id,
             search,
             load,
             search_pk: hub_key(event_id),
-            user_pk: hub_key(&search.user_id.to_string()),
+            user_pk: hub_key(&user_id),
             hotel_pk: hub_key(&search.hotel_id),
+            user_id,
         }
     }
 }
-
-/// Attributes of `s_hotel_search_offers`: advertisers, lowest offer.
-pub type Offers<'a> = (&'a [String], Option<&'a MinOffer>);
 
 /// Of each search the index of its earliest record in the batch, by key. Only that one counts.
 pub fn earliest(facts: &[SearchFact<'_>]) -> BTreeMap<Uuid, usize> {
@@ -55,65 +60,80 @@ pub fn earliest(facts: &[SearchFact<'_>]) -> BTreeMap<Uuid, usize> {
 }
 
 /// The searches that the vault did not know, by index, in the order of the batch.
-pub fn fresh(searches: &BTreeMap<Uuid, usize>, created: &BTreeSet<Uuid>) -> Vec<usize> {
+pub fn fresh(searches: &BTreeMap<Uuid, usize>, created: &Fresh) -> Vec<usize> {
     let rows = searches.iter().filter(|(key, _)| created.contains(key));
     let mut fresh: Vec<usize> = rows.map(|(_, &index)| index).collect();
     fresh.sort_unstable();
     fresh
 }
 
-/// Hub rows that searches bring to the vault.
-#[derive(Debug, Default)]
-pub struct SearchHubs {
-    /// `h_user`.
-    pub users: HubRows<String>,
-    /// `h_hotel`.
-    pub hotels: HubRows<String>,
-    /// `h_advertiser`.
-    pub advertisers: HubRows<String>,
-}
-
-impl SearchHubs {
-    /// Spreads searches over the hubs.
-    pub fn of<'f>(facts: impl IntoIterator<Item = &'f SearchFact<'f>>) -> Self {
-        let mut rows = Self::default();
-        for SearchFact { search, load, user_pk, hotel_pk, .. } in facts {
-            put_hub(&mut rows.users, *user_pk, || search.user_id.to_string(), load);
-            put_hub(&mut rows.hotels, *hotel_pk, || search.hotel_id.clone(), load);
-            for name in &search.advertisers {
-                put_hub(&mut rows.advertisers, hub_key(name), || name.clone(), load);
-            }
-        }
-        rows
+/// The links of searches.
+pub fn links<'f>(facts: impl IntoIterator<Item = &'f SearchFact<'f>>) -> KeyedRows<'f> {
+    let mut rows = KeyedRows::of(Parent::Link(&HOTEL_SEARCH));
+    for fact in facts {
+        let search_dt = DateTime::from_timestamp_micros(fact.search.timestamp_micros()).unwrap_or_default();
+        let said = || {
+            [
+                Value::Text(fact.event_id),
+                Value::Uuid(fact.user_pk),
+                Value::Uuid(fact.hotel_pk),
+                Value::Timestamp(search_dt),
+            ]
+        };
+        rows.put(fact.search_pk, said, &fact.load);
     }
+    rows
 }
 
-/// The satellite row of a search.
-pub fn offers<'a>(fact: &SearchFact<'a>) -> SatelliteRecord<(Offers<'a>, Load)> {
-    let min_offer = fact.search.min_offer.as_ref();
-    let advertisers: Vec<&str> = fact.search.advertisers.iter().map(String::as_str).collect();
-    let hashdiff =
-        offers_hashdiff(&advertisers, min_offer.map(|offer| (offer.price, offer.advertiser.as_str())));
-    let value = ((fact.search.advertisers.as_slice(), min_offer), fact.load.clone());
-    SatelliteRecord { parent: fact.search_pk, at: fact.load.at, sent: None, hashdiff, value }
+/// The hubs that searches name, in the order of the model.
+pub fn hubs<'f>(facts: impl IntoIterator<Item = &'f SearchFact<'f>>) -> Vec<KeyedRows<'f>> {
+    let [mut users, mut hotels, mut advertisers] = [&USER, &HOTEL, &ADVERTISER].map(KeyedRows::hub);
+    for fact in facts {
+        users.put(fact.user_pk, || [Value::Text(&fact.user_id)], &fact.load);
+        hotels.put(fact.hotel_pk, || [Value::Text(&fact.search.hotel_id)], &fact.load);
+        for name in &fact.search.advertisers {
+            advertisers.put(hub_key(name), || [Value::Text(name)], &fact.load);
+        }
+    }
+    vec![users, hotels, advertisers]
+}
+
+/// What searches were offered.
+pub fn offers<'f>(facts: impl IntoIterator<Item = &'f SearchFact<'f>>) -> SatelliteRows<'f> {
+    let mut rows = SatelliteRows::of(&HOTEL_SEARCH_OFFERS);
+    for fact in facts {
+        let offer = fact.search.min_offer.as_ref();
+        let values = [
+            Value::Texts(&fact.search.advertisers),
+            offer.map_or(Value::Null, |offer| Value::BigInt(offer.price)),
+            offer.map_or(Value::Null, |offer| Value::Text(&offer.advertiser)),
+        ];
+        rows.push(fact.search_pk, &fact.load, None, fingerprint(values), values);
+    }
+    rows
+}
+
+/// What searches that the vault did not know bring beside their links.
+pub fn rest<'f>(facts: impl IntoIterator<Item = &'f SearchFact<'f>> + Clone) -> Batch<'f> {
+    Batch { hubs: hubs(facts.clone()), links: Vec::new(), satellites: vec![offers(facts)] }
 }
 
 /// The fingerprint of what a search found: advertisers, lowest price and who offers it.
 pub fn offers_hashdiff(advertisers: &[&str], min_offer: Option<(i64, &str)>) -> Uuid {
-    let price = min_offer.map(|(price, _)| price.to_string()).unwrap_or_default();
     // The last two parts are always price and name, so a list of any length stays unambiguous.
-    let mut parts = advertisers.to_vec();
-    parts.extend([price.as_str(), min_offer.map(|(_, advertiser)| advertiser).unwrap_or_default()]);
-    hashdiff(&parts)
+    let offer = min_offer.map_or([Value::Null; 2], |(price, name)| [Value::BigInt(price), Value::Text(name)]);
+    fingerprint(advertisers.iter().map(|name| Value::Text(name)).chain(offer))
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
-    use strata_events::{Contract, Origin};
+    use strata_events::{Contract, MinOffer, Origin};
 
     use super::*;
+    use crate::hotel_search::vault::MODEL;
 
     const GOLDEN: &[u8] = include_bytes!("../../../events/examples/processed_data_topic.json");
 
@@ -144,16 +164,27 @@ mod tests {
     fn the_golden_search_brings_its_user_hotel_and_advertisers() {
         let batch = [sent("a-1", 1, "6033")];
         let facts = facts(&batch);
-        let rows = SearchHubs::of(&facts);
-        let names =
-            |hub: &HubRows<String>| hub.values().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
-        assert_eq!(names(&rows.users), ["001adddd-6a55-4cd0-a1a1-9ca20e20d488".to_owned()].into());
-        assert_eq!(names(&rows.hotels), ["6033".to_owned()].into());
-        assert_eq!(names(&rows.advertisers), ["Amoma".to_owned(), "Expedia".to_owned()].into());
+        let names: Vec<Vec<Value<'_>>> = hubs(&facts).iter().map(|hub| hub.column(0).collect()).collect();
+        assert_eq!(names[0], [Value::Text("001adddd-6a55-4cd0-a1a1-9ca20e20d488")]);
+        assert_eq!(names[1], [Value::Text("6033")]);
+        let advertisers: BTreeSet<Uuid> = hubs(&facts)[2].keys().collect();
+        assert_eq!(advertisers, ["Amoma", "Expedia"].map(hub_key).into());
         assert_eq!(earliest(&facts), [(hub_key("a-1"), 0)].into());
-        let row = offers(&facts[0]);
-        assert_eq!((row.parent, &*row.value.1.src), (hub_key("a-1"), "raw_data_topic"));
-        assert_eq!(row.value.0.1.map(|offer| offer.price), Some(13242));
+        let (records, offers) = offers(&facts).split();
+        assert_eq!((records[0].parent, &*records[0].value.load.src), (hub_key("a-1"), "raw_data_topic"));
+        assert_eq!(offers.of(&records[0], 1), Value::BigInt(13242));
+        let min_offer = Some((13242, "Expedia"));
+        assert_eq!(records[0].hashdiff, offers_hashdiff(&["Amoma", "Expedia"], min_offer));
+    }
+
+    #[test]
+    fn a_batch_brings_every_table_in_the_order_of_the_model() {
+        let Batch { hubs, satellites, .. } = rest(&[]);
+        let hubs: Vec<&str> = hubs.iter().map(|rows| rows.table.table()).collect();
+        assert_eq!(hubs, MODEL.hubs.iter().map(|hub| hub.table).collect::<Vec<_>>());
+        let satellites: Vec<&str> = satellites.iter().map(|rows| rows.satellite.table).collect();
+        assert_eq!(satellites, MODEL.satellites.iter().map(|satellite| satellite.table).collect::<Vec<_>>());
+        assert_eq!(links(&[]).table.table(), MODEL.subject.table());
     }
 
     #[test]
@@ -175,7 +206,8 @@ mod tests {
         variants[3].search.min_offer = Some(MinOffer { price: 13242, advertiser: "Amoma".into() });
         variants[4].search.min_offer = None;
         variants[4].search.advertisers.push("13242".into());
-        let diffs: BTreeSet<Uuid> = facts(&variants).iter().map(|fact| offers(fact).hashdiff).collect();
+        let diffs: BTreeSet<Uuid> =
+            offers(&facts(&variants)).records.iter().map(|record| record.hashdiff).collect();
         assert_eq!(diffs.len(), variants.len());
     }
 
@@ -194,18 +226,19 @@ mod tests {
             let searches = earliest(&facts);
             let created = searches.keys().filter(|key| !self.searches.contains_key(key)).copied().collect();
             let fresh = fresh(&searches, &created);
-            let rows = SearchHubs::of(fresh.iter().map(|&index| &facts[index]));
-            for (stored, hub) in self.hubs.iter_mut().zip([rows.users, rows.hotels, rows.advertisers]) {
-                for (key, (name, _)) in hub {
-                    stored.entry(key).or_insert(name);
+            let rows = hubs(fresh.iter().map(|&index| &facts[index]));
+            for (stored, hub) in self.hubs.iter_mut().zip(rows) {
+                for (key, name) in hub.keys().zip(hub.column(0)) {
+                    let Value::Text(name) = name else { panic!("{name:?} is no text") };
+                    stored.entry(key).or_insert_with(|| name.to_owned());
                 }
             }
             for index in fresh {
                 let fact = &facts[index];
                 let link = (fact.event_id.to_owned(), fact.user_pk, fact.hotel_pk, fact.load.clone());
                 self.searches.insert(fact.search_pk, link);
-                let row = offers(fact);
-                self.offers.insert(row.parent, (row.hashdiff, row.value.1));
+                let row = offers([fact]).records.remove(0);
+                self.offers.insert(row.parent, (row.hashdiff, row.value.load));
                 let body = serde_json::to_vec(fact.search).expect("JSON");
                 self.announced.push((fact.event_id.to_owned(), body));
             }

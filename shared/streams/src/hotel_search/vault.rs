@@ -7,6 +7,7 @@ use crate::vault::USER;
 /// The vault of the hotel searches.
 pub static MODEL: VaultModel = VaultModel {
     stream: "hotel_search",
+    subject: Parent::Link(&HOTEL_SEARCH),
     hubs: &[&USER, &HOTEL, &ADVERTISER],
     links: &[&HOTEL_SEARCH],
     satellites: &[&HOTEL_SEARCH_OFFERS],

@@ -140,9 +140,9 @@ mod tests {
     use chrono::DateTime;
     use proptest::prelude::*;
     use strata_events::{Contract, FactMessage, FactProduct, Origin};
+    use strata_vault::rows::{Keys, Load};
 
     use super::*;
-    use crate::rows::{Keys, Load};
 
     const GOLDEN: &[u8] = include_bytes!("../../../events/examples/dds_topic.json");
 

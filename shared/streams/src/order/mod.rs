@@ -5,4 +5,5 @@ pub mod counters;
 pub mod enrich;
 pub mod reference;
 pub mod rows;
+pub mod stored;
 pub mod vault;

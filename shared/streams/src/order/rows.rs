@@ -1,13 +1,15 @@
 //! A batch of orders as rows of the vault: keys computed once, one row a key, sorted. Pure.
 
-use chrono::{DateTime, Utc};
-use strata_events::{FactMessage, Money};
-use strata_vault::{SatelliteRecord, hashdiff, hub_key};
+use strata_events::FactMessage;
+use strata_vault::rows::{Batch, Combinations, Fingerprints, KeyedRows, Keys, Load, SatelliteRows};
+use strata_vault::{Value, fingerprint, hub_key};
 use uuid::Uuid;
 
-use crate::rows::{
-    Fingerprints, HubRows, Keys, LinkPairs, LinkRow, Load, link_rows, put_hub, put_link, record,
+use super::vault::{
+    CATEGORY, ORDER, ORDER_CATEGORY, ORDER_COST, ORDER_PRODUCT, ORDER_STATUS, ORDER_USER, PRODUCT,
+    PRODUCT_CATEGORY, PRODUCT_NAMES, PRODUCT_RESTAURANT, RESTAURANT, RESTAURANT_NAMES, USER_NAMES,
 };
+use crate::vault::USER;
 
 /// One product of an order, by keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,128 +65,144 @@ impl<'a> OrderFact<'a> {
     }
 }
 
-/// Attributes of `s_user_names`: name, login.
-pub type UserNames<'a> = [&'a str; 2];
-
-/// Attributes of `s_order_cost`: cost, payment.
-pub type OrderCost = (Money, Money);
-
 /// Everything a batch of orders brings to the vault.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct VaultRows<'a> {
-    /// `h_order`: order id and date.
-    pub orders: HubRows<(i64, DateTime<Utc>)>,
-    /// `h_user`.
-    pub users: HubRows<&'a str>,
-    /// `h_product`.
-    pub products: HubRows<&'a str>,
-    /// `h_category`.
-    pub categories: HubRows<&'a str>,
-    /// `h_restaurant`.
-    pub restaurants: HubRows<&'a str>,
-    /// The links.
-    pub links: Links,
-    /// Candidates for `s_user_names`.
-    pub user_names: Vec<SatelliteRecord<(UserNames<'a>, Load)>>,
-    /// Candidates for `s_product_names`.
-    pub product_names: Vec<SatelliteRecord<(&'a str, Load)>>,
-    /// Candidates for `s_restaurant_names`.
-    pub restaurant_names: Vec<SatelliteRecord<(&'a str, Load)>>,
-    /// Candidates for `s_order_cost`.
-    pub order_cost: Vec<SatelliteRecord<(OrderCost, Load)>>,
-    /// Candidates for `s_order_status`.
-    pub order_status: Vec<SatelliteRecord<(&'static str, Load)>>,
-}
-
-/// Rows of the links, each link sorted by its hubs.
-#[derive(Debug, Default)]
-pub struct Links {
-    /// `l_order_user`.
-    pub order_user: Vec<LinkRow>,
-    /// `l_order_product`.
-    pub order_product: Vec<LinkRow>,
-    /// `l_order_category`.
-    pub order_category: Vec<LinkRow>,
-    /// `l_product_restaurant`.
-    pub product_restaurant: Vec<LinkRow>,
-    /// `l_product_category`.
-    pub product_category: Vec<LinkRow>,
-}
-
-/// What a batch is spread into before it is complete.
-#[derive(Default)]
-struct Builder<'a> {
-    rows: VaultRows<'a>,
-    order_user: LinkPairs,
-    order_product: LinkPairs,
-    order_category: LinkPairs,
-    product_restaurant: LinkPairs,
-    product_category: LinkPairs,
-    names: Fingerprints<'a, 1>,
-    user_names: Fingerprints<'a, 2>,
+    /// The orders.
+    pub orders: KeyedRows<'a>,
+    /// All that comes with them.
+    pub rest: Batch<'a>,
 }
 
 impl<'a> VaultRows<'a> {
     /// Spreads a batch over the tables.
     pub fn build(facts: &[OrderFact<'a>]) -> Self {
-        let mut builder = Builder::default();
+        let mut builder = Builder::new();
         for fact in facts {
             builder.push_order(fact);
             for product in &fact.products {
                 builder.push_product(fact, product);
             }
         }
-        let mut rows = builder.rows;
-        rows.links = Links {
-            order_user: link_rows(builder.order_user),
-            order_product: link_rows(builder.order_product),
-            order_category: link_rows(builder.order_category),
-            product_restaurant: link_rows(builder.product_restaurant),
-            product_category: link_rows(builder.product_category),
-        };
-        rows
+        builder.rows()
     }
 }
 
+/// What a batch is spread into before it is complete.
+struct Builder<'a> {
+    orders: KeyedRows<'a>,
+    users: KeyedRows<'a>,
+    products: KeyedRows<'a>,
+    categories: KeyedRows<'a>,
+    restaurants: KeyedRows<'a>,
+    order_user: Combinations<2>,
+    order_product: Combinations<2>,
+    order_category: Combinations<2>,
+    product_restaurant: Combinations<2>,
+    product_category: Combinations<2>,
+    user_names: SatelliteRows<'a>,
+    product_names: SatelliteRows<'a>,
+    restaurant_names: SatelliteRows<'a>,
+    order_cost: SatelliteRows<'a>,
+    order_status: SatelliteRows<'a>,
+    one: Fingerprints<'a, 1>,
+    two: Fingerprints<'a, 2>,
+}
+
 impl<'a> Builder<'a> {
+    fn new() -> Self {
+        Self {
+            orders: KeyedRows::hub(&ORDER),
+            users: KeyedRows::hub(&USER),
+            products: KeyedRows::hub(&PRODUCT),
+            categories: KeyedRows::hub(&CATEGORY),
+            restaurants: KeyedRows::hub(&RESTAURANT),
+            order_user: Combinations::of(&ORDER_USER),
+            order_product: Combinations::of(&ORDER_PRODUCT),
+            order_category: Combinations::of(&ORDER_CATEGORY),
+            product_restaurant: Combinations::of(&PRODUCT_RESTAURANT),
+            product_category: Combinations::of(&PRODUCT_CATEGORY),
+            user_names: SatelliteRows::of(&USER_NAMES),
+            product_names: SatelliteRows::of(&PRODUCT_NAMES),
+            restaurant_names: SatelliteRows::of(&RESTAURANT_NAMES),
+            order_cost: SatelliteRows::of(&ORDER_COST),
+            order_status: SatelliteRows::of(&ORDER_STATUS),
+            one: Fingerprints::default(),
+            two: Fingerprints::default(),
+        }
+    }
+
     fn push_order(&mut self, fact: &OrderFact<'a>) {
-        let (message, load, rows) = (fact.message, &fact.load, &mut self.rows);
-        let payload = &message.payload;
-        put_hub(&mut rows.orders, fact.order_pk, || (payload.id, payload.date), load);
-        put_hub(&mut rows.users, fact.user_pk, || &*payload.user.id, load);
-        put_hub(&mut rows.restaurants, fact.restaurant_pk, || &*payload.restaurant.id, load);
-        put_link(&mut self.order_user, [fact.order_pk, fact.user_pk], load);
-        let names: UserNames<'a> = [&payload.user.name, &payload.user.login];
-        rows.user_names.push(record(fact.user_pk, load, None, self.user_names.of(names), names));
-        let name: &'a str = &payload.restaurant.name;
-        rows.restaurant_names.push(record(fact.restaurant_pk, load, None, self.names.of([name]), name));
-        let amounts = hashdiff(&[&payload.cost.to_string(), &payload.payment.to_string()]);
-        rows.order_cost.push(record(
-            fact.order_pk,
-            load,
-            message.sent_dttm,
-            amounts,
-            (payload.cost, payload.payment),
-        ));
-        let status = payload.status.as_str();
-        rows.order_status.push(record(
-            fact.order_pk,
-            load,
-            message.sent_dttm,
-            self.names.of([status]),
-            status,
-        ));
+        let (message, load) = (fact.message, &fact.load);
+        let (payload, sent) = (&message.payload, message.sent_dttm);
+        let order = || [Value::BigInt(payload.id), Value::Timestamp(payload.date)];
+        self.orders.put(fact.order_pk, order, load);
+        self.users.put(fact.user_pk, || [Value::Text(&payload.user.id)], load);
+        self.restaurants.put(fact.restaurant_pk, || [Value::Text(&payload.restaurant.id)], load);
+        self.order_user.put([fact.order_pk, fact.user_pk], load);
+        let names = [Value::Text(&payload.user.name), Value::Text(&payload.user.login)];
+        self.user_names.push(fact.user_pk, load, None, self.two.of(names), names);
+        let name = [Value::Text(&payload.restaurant.name)];
+        self.restaurant_names.push(fact.restaurant_pk, load, None, self.one.of(name), name);
+        let amounts = [payload.cost, payload.payment].map(|amount| Value::Numeric(amount.decimal()));
+        self.order_cost.push(fact.order_pk, load, sent, fingerprint(amounts), amounts);
+        let status = [Value::Text(payload.status.as_str())];
+        self.order_status.push(fact.order_pk, load, sent, self.one.of(status), status);
     }
 
     fn push_product(&mut self, fact: &OrderFact<'a>, product: &ProductKeys<'a>) {
-        let (load, rows) = (&fact.load, &mut self.rows);
-        put_hub(&mut rows.products, product.product_pk, || product.id, load);
-        put_hub(&mut rows.categories, product.category_pk, || product.category, load);
-        put_link(&mut self.order_product, [fact.order_pk, product.product_pk], load);
-        put_link(&mut self.order_category, [fact.order_pk, product.category_pk], load);
-        put_link(&mut self.product_restaurant, [product.product_pk, fact.restaurant_pk], load);
-        put_link(&mut self.product_category, [product.product_pk, product.category_pk], load);
-        let name = self.names.of([product.name]);
-        rows.product_names.push(record(product.product_pk, load, None, name, product.name));
+        let load = &fact.load;
+        self.products.put(product.product_pk, || [Value::Text(product.id)], load);
+        self.categories.put(product.category_pk, || [Value::Text(product.category)], load);
+        self.order_product.put([fact.order_pk, product.product_pk], load);
+        self.order_category.put([fact.order_pk, product.category_pk], load);
+        self.product_restaurant.put([product.product_pk, fact.restaurant_pk], load);
+        self.product_category.put([product.product_pk, product.category_pk], load);
+        let name = [Value::Text(product.name)];
+        self.product_names.push(product.product_pk, load, None, self.one.of(name), name);
+    }
+
+    /// The rows, in the order of the model.
+    fn rows(self) -> VaultRows<'a> {
+        let links = [
+            self.order_user,
+            self.order_product,
+            self.order_category,
+            self.product_restaurant,
+            self.product_category,
+        ];
+        VaultRows {
+            orders: self.orders,
+            rest: Batch {
+                hubs: vec![self.users, self.products, self.categories, self.restaurants],
+                links: links.into_iter().map(Combinations::rows).collect(),
+                satellites: vec![
+                    self.user_names,
+                    self.product_names,
+                    self.restaurant_names,
+                    self.order_cost,
+                    self.order_status,
+                ],
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order::vault::MODEL;
+
+    #[test]
+    fn a_batch_brings_every_table_in_the_order_of_the_model() {
+        let rows = VaultRows::build(&[]);
+        let (orders, Batch { hubs, links, satellites }) = (rows.orders.table.table(), rows.rest);
+        let hubs: Vec<&str> =
+            [orders].into_iter().chain(hubs.iter().map(|rows| rows.table.table())).collect();
+        assert_eq!(hubs, MODEL.hubs.iter().map(|hub| hub.table).collect::<Vec<_>>());
+        let links: Vec<&str> = links.iter().map(|rows| rows.link.table).collect();
+        assert_eq!(links, MODEL.links.iter().map(|link| link.table).collect::<Vec<_>>());
+        let satellites: Vec<&str> = satellites.iter().map(|rows| rows.satellite.table).collect();
+        assert_eq!(satellites, MODEL.satellites.iter().map(|satellite| satellite.table).collect::<Vec<_>>());
     }
 }

@@ -7,6 +7,7 @@ use crate::vault::USER;
 /// The vault of the orders.
 pub static MODEL: VaultModel = VaultModel {
     stream: "order",
+    subject: Parent::Hub(&ORDER),
     hubs: &[&ORDER, &USER, &PRODUCT, &CATEGORY, &RESTAURANT],
     links: &[&ORDER_USER, &ORDER_PRODUCT, &ORDER_CATEGORY, &PRODUCT_RESTAURANT, &PRODUCT_CATEGORY],
     satellites: &[&USER_NAMES, &PRODUCT_NAMES, &RESTAURANT_NAMES, &ORDER_COST, &ORDER_STATUS],

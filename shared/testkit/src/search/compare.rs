@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use redis::AsyncCommands as _;
 use serde_json::Value;
 use sqlx::PgPool;
+use strata_streams::hotel_search::vault::{HOTEL_SEARCH, HOTEL_SEARCH_OFFERS, MODEL};
+use strata_streams::vault::USER;
+use strata_vault::model::Column;
 
-use crate::compare::{Report, select};
+use crate::compare::{Report, select, text};
 use crate::fleet::Fleet;
 use crate::model::Row;
 use crate::search::SearchModel;
@@ -16,14 +19,6 @@ const MICROS: &str = "at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')";
 
 /// A time in Unix milliseconds.
 const MILLIS: &str = "(extract(epoch from load_dt) * 1000)::bigint::text";
-
-/// Hubs: table, key, business key, and which rows belong to searches.
-const HUBS: [(&str, &str, &str, &str); 3] = [
-    // Orders have users, too; theirs have other ids.
-    ("h_user", "h_user_pk", "user_id", "where user_id like '%-%'"),
-    ("h_hotel", "h_hotel_pk", "hotel_id", ""),
-    ("h_advertiser", "h_advertiser_pk", "advertiser_name", ""),
-];
 
 /// What has no counterpart, as statements that must find nothing.
 const ORPHANS: [(&str, &str); 5] = [
@@ -115,9 +110,17 @@ async fn compare_raw(pool: &PgPool, model: &SearchModel, report: &mut Report) {
 
 async fn compare_hubs(pool: &PgPool, model: &SearchModel, report: &mut Report) {
     let (mut hubs, times) = (model.hubs(), model.timestamps());
-    for (table, key, business_key, condition) in HUBS {
+    for hub in MODEL.hubs {
+        let (table, business_key) = (hub.table, hub.business_key.name);
+        // Orders have users, too; theirs have other ids.
+        let condition =
+            if table == USER.table { format!("{business_key} like '%-%'") } else { "true".to_owned() };
         let wanted = hubs.remove(table).unwrap_or_default();
-        let sql = format!("select {key}::text, {business_key}, {MILLIS} from dds.{table} {condition}");
+        let sql = format!(
+            "select {}::text, {business_key}, {MILLIS} from {} where {condition}",
+            hub.key,
+            hub.shape()
+        );
         let mut actual = select(pool, sql).await;
         for row in &mut actual {
             let time = row.pop().and_then(|time| time.parse().ok());
@@ -130,21 +133,19 @@ async fn compare_hubs(pool: &PgPool, model: &SearchModel, report: &mut Report) {
 }
 
 async fn compare_searches(pool: &PgPool, model: &SearchModel, report: &mut Report) {
-    let sql = format!(
-        "select hk_hotel_search_pk::text, event_id, h_user_pk::text, h_hotel_pk::text, \
-         to_char(search_dt {MICROS}, {MILLIS} from dds.l_hotel_search"
-    );
-    let mut links = select(pool, sql).await;
+    let (link, satellite) = (&HOTEL_SEARCH, &HOTEL_SEARCH_OFFERS);
+    let texts = |columns: &[Column]| columns.iter().map(text).collect::<Vec<_>>().join(", ");
+    let (key, said) = (link.key, texts(&MODEL.subject.said()));
+    let mut links = select(pool, format!("select {key}::text, {said}, {MILLIS} from {}", link.shape())).await;
     for row in &mut links {
         let time = row.pop().and_then(|time| time.parse().ok());
         report.check(time.is_some_and(|time| model.has_time(&row[1], time)), || {
-            format!("l_hotel_search: {row:?} was loaded at {time:?}, not with its first record")
+            format!("{}: {row:?} was loaded at {time:?}, not with its first record", link.table)
         });
     }
-    report.differences("l_hotel_search", links, model.links());
-    let sql = "select hk_hotel_search_pk::text, array_to_json(advertisers)::text, min_price::text, min_advertiser \
-               from dds.s_hotel_search_offers";
-    report.differences("s_hotel_search_offers", select(pool, sql).await, model.offers());
+    report.differences(link.table, links, model.links());
+    let sql = format!("select {key}::text, {} from {}", texts(satellite.attributes), satellite.shape());
+    report.differences(satellite.table, select(pool, sql).await, model.offers());
 }
 
 /// What the routes tell, against the model and against the fold over the vault.

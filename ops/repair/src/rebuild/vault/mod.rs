@@ -1,7 +1,7 @@
 //! `strata rebuild vault`: `dds.*`, rebuilt from `stg.*`, in one transaction, while the fleet runs.
 //!
 //! dds is kept from committing, not from running: what it is sent waits in Kafka. What is staged and dds has
-//! applied is put through dds' own functions, which add what is missing and leave what is there. What dds has
+//! applied is put through the loader that dds uses, which adds what is missing and leaves what is there. What dds has
 //! still to read is left to it, since it must announce that itself; see [`coming`]. The counters are counted again
 //! in the same transaction, the metrics after it: an interrupted run has changed nothing, or left the metrics as
 //! exact as they were.
@@ -23,7 +23,7 @@ use self::coming::Coming;
 use super::{Recounted, begin, counters, hold};
 use crate::Progress;
 
-/// Rows that are put through dds at once.
+/// Rows that are loaded at once.
 const CHUNK: i64 = 500;
 
 /// What was left out, by reason: how often, and the first.
@@ -95,10 +95,10 @@ async fn fill(
     progress: &mut Progress<'_>,
 ) -> anyhow::Result<LeftOut> {
     // Within the lock dds does not move, so this is what it has not read.
-    let staged_orders = place(tx, "stg.order_events", "coalesce(load_dt, sent_dttm)").await?;
+    let staged_orders = place(tx, "stg.order_events", "object_id", "coalesce(load_dt, sent_dttm)").await?;
     let coming = Coming::find(tx, settings, fleet, &ORDER).await?;
     let left_out = orders::fill(tx, settings, &coming, staged_orders, progress).await?;
-    let staged_searches = place(tx, "stg.hotel_search_events", "sent_dttm").await?;
+    let staged_searches = place(tx, "stg.hotel_search_events", "event_id", "sent_dttm").await?;
     let coming = Coming::find(tx, settings, fleet, &HOTEL_SEARCH).await?;
     searches::fill(tx, settings, &coming, staged_searches, progress).await?;
     Ok(left_out)
@@ -106,13 +106,15 @@ async fn fill(
 
 /// Reads the staged rows that stand in the list after `$1`, `$2` places.
 macro_rules! staged {
-    ($table:literal, $columns:literal) => {
+    ($table:literal, $key:literal, $columns:literal) => {
         concat!(
             "select ",
             $columns,
             ", e.load_src, e.load_partition, e.load_offset from places as p join ",
             $table,
-            " as e using (id) where p.place > $1 and p.place <= $1 + $2 \
+            " as e using (",
+            $key,
+            ") where p.place > $1 and p.place <= $1 + $2 \
              and (e.load_partition, e.load_offset) is not distinct from (p.load_partition, p.load_offset) order by p.place"
         )
     };
@@ -123,10 +125,10 @@ use staged;
 ///
 /// In that order the first sighting of a key comes first, and a satellite's versions follow each other. A row that
 /// is a newer version by the time it is read came after the list, and dds will bring it.
-async fn place(tx: &mut PgConnection, table: &str, time: &str) -> anyhow::Result<i64> {
+async fn place(tx: &mut PgConnection, table: &str, key: &str, time: &str) -> anyhow::Result<i64> {
     let list = format!(
         "create temporary table places on commit drop as \
-         select row_number() over (order by {time}, load_offset, load_partition, id) as place, id, \
+         select row_number() over (order by {time}, load_offset, load_partition, {key}) as place, {key}, \
          load_partition, load_offset from {table}"
     );
     for statement in [

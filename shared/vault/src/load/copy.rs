@@ -5,7 +5,8 @@
 use sqlx::postgres::{PgArgumentBuffer, Postgres};
 use sqlx::{Encode, PgConnection};
 
-use crate::failpoint;
+use super::Hooks;
+use crate::Value;
 
 /// Signature, flags and the length of the header extension, which is empty.
 pub const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -25,10 +26,10 @@ pub struct Row<'a>(&'a mut PgArgumentBuffer);
 
 impl CopyRows {
     /// Starts rows of so many columns.
-    pub fn new(columns: u8) -> Self {
+    pub fn new(columns: i16) -> Self {
         let mut buffer = PgArgumentBuffer::default();
         buffer.extend_from_slice(HEADER);
-        Self { buffer, columns: columns.into(), rows: 0 }
+        Self { buffer, columns, rows: 0 }
     }
 
     /// Starts the next row.
@@ -39,13 +40,18 @@ impl CopyRows {
     }
 
     /// Loads all rows with `statement`, a `copy … from stdin (format binary)`; no rows, no statement.
-    pub async fn load(mut self, connection: &mut PgConnection, statement: &str) -> Result<(), sqlx::Error> {
+    pub async fn load(
+        mut self,
+        connection: &mut PgConnection,
+        statement: &str,
+        hooks: &Hooks,
+    ) -> Result<(), sqlx::Error> {
         if self.rows == 0 {
             return Ok(());
         }
         self.buffer.extend_from_slice(&TRAILER);
         let mut copy = connection.copy_in_raw(statement).await?;
-        failpoint::pass("in_copy").map_err(|e| sqlx::Error::Protocol(e.to_string()))?;
+        (hooks.in_copy)()?;
         copy.send(self.buffer.as_slice()).await?;
         copy.finish().await?;
         Ok(())
@@ -72,6 +78,19 @@ impl Row<'_> {
             return Ok(self);
         };
         self.put(value)
+    }
+
+    /// Appends a value.
+    pub fn put_value(self, value: Value<'_>) -> Result<Self, sqlx::Error> {
+        match value {
+            Value::Null => self.put_or_null(None::<i64>),
+            Value::Uuid(key) => self.put(key),
+            Value::Text(text) => self.put(text),
+            Value::Texts(texts) => self.put(texts),
+            Value::BigInt(number) => self.put(number),
+            Value::Numeric(amount) => self.put(amount),
+            Value::Timestamp(time) => self.put(time),
+        }
     }
 }
 
