@@ -27,12 +27,12 @@ async fn a_record_of_another_century_is_a_dead_letter_and_its_partition_goes_on(
     // GIVEN topics that take any timestamp
     let fleet = launch(&[]).await;
     let topics = [
-        (fleet.stg_topic(), include_str!("../../shared/events/examples/stg_topic.json")),
-        (fleet.dds_topic(), include_str!("../../shared/events/examples/dds_topic.json")),
-        (fleet.cdm_topic(), include_str!("../../shared/events/examples/cdm_topic.json")),
-        (fleet.raw_topic(), include_str!("../../shared/events/examples/raw_data_topic.json")),
-        (fleet.processed_topic(), include_str!("../../shared/events/examples/processed_data_topic.json")),
-        (fleet.metrics_topic(), include_str!("../../shared/events/examples/processed_data_topic.json")),
+        (fleet.stg_topic(), strata_streams::order::golden::RAW),
+        (fleet.dds_topic(), strata_streams::order::golden::FACT),
+        (fleet.cdm_topic(), strata_streams::order::golden::COUNTED),
+        (fleet.raw_topic(), strata_streams::hotel_search::golden::RAW),
+        (fleet.processed_topic(), strata_streams::hotel_search::golden::PROCESSED),
+        (fleet.metrics_topic(), strata_streams::hotel_search::golden::PROCESSED),
     ];
     for (topic, body) in &topics {
         let any = i64::MAX.to_string();

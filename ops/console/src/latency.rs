@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use chrono::Utc;
 use serde::Serialize;
-use strata_events::STREAMS;
 use strata_runtime::metrics::latency::{BUCKETS, Counts, quantile, read};
+use strata_streams::STREAMS;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -67,10 +67,10 @@ impl History {
             let Ok(text) = scrape(&http, &url).await else { continue };
             let at = Utc::now().timestamp();
             for stream in STREAMS {
-                let Some(now) = read(&text, stream.name) else { continue };
-                let before = last.insert(stream.name, now);
+                let Some(now) = read(&text, stream.spec.name) else { continue };
+                let before = last.insert(stream.spec.name, now);
                 if let Some(new) = before.and_then(|before| since(&now, &before)) {
-                    self.add(stream.name, point(at, &new));
+                    self.add(stream.spec.name, point(at, &new));
                 }
             }
         }

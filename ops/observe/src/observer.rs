@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use strata_events::STREAMS;
 use strata_runtime::redis::{Connection, MetricsKeys};
 use strata_runtime::{Settings, pg, redis as redis_client};
+use strata_streams::STREAMS;
 use tokio::time::timeout;
 
 use crate::fleet::in_redis;
@@ -75,8 +75,9 @@ impl Observer {
             .idle_timeout(Duration::from_secs(10))
             .connect_lazy_with(options);
         let stages = STREAMS.iter().map(|stream| {
-            let stages = settings.topics.of(stream).map(|(stage, topic)| (stage.as_str(), topic.to_owned()));
-            (stream.name, stages.collect())
+            let stages =
+                settings.topics.of(&stream.spec).map(|(stage, topic)| (stage.as_str(), topic.to_owned()));
+            (stream.spec.name, stages.collect())
         });
         Ok(Self {
             http: reqwest::Client::builder().timeout(TIMEOUT).build()?,

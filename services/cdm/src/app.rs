@@ -2,12 +2,14 @@
 
 use std::future::ready;
 
-use strata_events::stream::{HOTEL_SEARCH, ORDER, dlq_topic};
+use strata_events::stream::dlq_topic;
 use strata_events::{StageId, StreamSpec};
 use strata_runtime::kafka::worker::{Worker, WorkerSettings};
 use strata_runtime::kafka::{Partitions, PgStage};
 use strata_runtime::redis::MetricsKeys;
 use strata_runtime::{App, Assembled, ServiceSpec, Settings};
+use strata_streams::hotel_search::HOTEL_SEARCH;
+use strata_streams::order::ORDER;
 
 use crate::handler::OrderHandler;
 use crate::metrics::stage::MetricsStage;

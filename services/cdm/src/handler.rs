@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
-use strata_events::{Contract, CountedMessage, Reject};
+use strata_events::{Contract, Reject};
 use strata_runtime::kafka::{Effects, Handler, Input, Record, StageError};
+use strata_streams::order::CountedMessage;
 
 use crate::store;
 use strata_streams::order::counters::Counted;

@@ -14,11 +14,11 @@ use strata_runtime::http::require_api_key;
 use strata_runtime::kafka::Producer;
 use strata_runtime::kafka::admin::ensure_topics;
 use strata_runtime::{App, Assembled, Topics};
+use strata_streams::{STREAMS, StreamDef};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::BodyReader;
 use crate::reference::ReferenceStore;
-use crate::stream::{STREAMS, Stream};
 use crate::{ingest, metrics, push};
 
 /// Longest pause between two attempts to create the topics.
@@ -38,7 +38,7 @@ pub struct Context {
 
 impl Context {
     /// Where events of this kind go.
-    pub fn topic(&self, stream: &Stream) -> String {
+    pub fn topic(&self, stream: &StreamDef) -> String {
         self.topics.name(stream.spec.source()).to_owned()
     }
 

@@ -4,9 +4,10 @@ use std::future::ready;
 
 use strata_events::StageId;
 use strata_events::StreamSpec;
-use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_runtime::kafka::worker::Runnable;
 use strata_runtime::{App, Assembled, Lane, ServiceSpec};
+use strata_streams::hotel_search::HOTEL_SEARCH;
+use strata_streams::order::ORDER;
 
 use crate::order::handler::OrderHandler;
 use crate::search::handler::SearchHandler;

@@ -16,7 +16,7 @@ use strata_runtime::redis::{ReferenceKeys, connect};
 use strata_testkit::{Proxy, Servers, TestDatabase, eventually};
 use uuid::Uuid;
 
-const ORDER: &[u8] = include_bytes!("../../../shared/events/examples/stg_topic.json");
+const ORDER: &[u8] = strata_streams::order::golden::RAW.as_bytes();
 
 /// Where the Redis of the environment is.
 fn redis_address(servers: &Servers) -> SocketAddr {

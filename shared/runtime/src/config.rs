@@ -8,7 +8,6 @@ mod servers;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use strata_events::stream;
 use strata_events::{StageId, StreamSpec, TopicSpec};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
@@ -35,7 +34,7 @@ const fn optional(name: &'static str) -> Variable {
     Variable { name, default: None }
 }
 
-/// Every variable that the programs read, the topics of [`strata_events::STREAMS`] aside.
+/// Every variable that the programs read, the topics of [`strata_streams::STREAMS`] aside.
 pub const VARIABLES: &[Variable] = &[
     var("HTTP_HOST", "127.0.0.1"),
     var("HTTP_READ_TIMEOUT_SECS", "30"),
@@ -267,7 +266,7 @@ impl Settings {
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         let reader = Reader(&lookup);
-        let topics = stream::topics()
+        let topics = strata_streams::topics()
             .map(|spec| (spec, reader.value(spec.env).unwrap_or_else(|| spec.default.to_owned())))
             .collect();
         Ok(Self {

@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use strata_events::StageId;
-use strata_events::stream::{self, ORDER, STREAMS, dlq_topic};
+use strata_events::stream::dlq_topic;
+use strata_streams::STREAMS;
+use strata_streams::order::ORDER;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
@@ -147,7 +149,8 @@ impl Fleet {
         .to_vec();
         environment.extend(servers.variables(database.name()));
         environment.extend(
-            stream::topics().map(|topic| (topic.env.to_owned(), format!("{}_{suffix}", topic.default))),
+            strata_streams::topics()
+                .map(|topic| (topic.env.to_owned(), format!("{}_{suffix}", topic.default))),
         );
         // A service keeps its port when it is started again: the others, and the tool, know it.
         let services = Service::ALL.into_iter().chain([Service::Console]);
@@ -405,7 +408,7 @@ impl Drop for Fleet {
             drop(std::fs::remove_dir_all(&self.log_dir));
         }
         let (mut topics, mut groups) = (Vec::new(), Vec::new());
-        for hop in STREAMS.iter().flat_map(|stream| stream.hops) {
+        for hop in STREAMS.iter().flat_map(|stream| stream.spec.hops) {
             let topic = self.topic(hop.topic.env);
             groups.push(self.group(Service::of(hop.stage), &topic));
             topics.extend([dlq_topic(&topic), topic]);

@@ -9,10 +9,10 @@
 use cdm::store::write_watermarks;
 use sqlx::PgConnection;
 use strata_events::StageId;
-use strata_events::stream::ORDER;
 use strata_observe::Fleet;
 use strata_runtime::kafka::watermark::Watermarks;
 use strata_runtime::{Settings, failpoint};
+use strata_streams::order::ORDER;
 
 use super::counted::Counted;
 use super::{begin, expect_whole_tables, hold};

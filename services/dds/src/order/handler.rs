@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sqlx::PgConnection;
-use strata_events::{Contract, FactMessage, Reject};
+use strata_events::{Contract, Reject};
 use strata_runtime::kafka::{Effects, Handler, Input, Output, Record, StageError};
+use strata_streams::order::FactMessage;
 use uuid::Uuid;
 
 use crate::store::{Fresh, hubs, links, orders, satellites};

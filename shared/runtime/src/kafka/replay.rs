@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use strata_events::stream::dlq_topic;
-use strata_events::{origin, search};
+use strata_events::{event_id, origin};
 
 use super::producer::Producer;
 use super::record::Output;
@@ -123,7 +123,7 @@ pub async fn send(
 fn to_record(letter: Letter) -> Output {
     let origin = format!("{}/0/{}", dlq_topic(&letter.topic), letter.replay_seq);
     let mut headers = vec![(origin::HEADER.into(), origin), (origin::REPLAY_OF_HEADER.into(), letter.start)];
-    headers.extend(letter.event_id.map(|id| (search::EVENT_ID_HEADER.into(), id)));
+    headers.extend(letter.event_id.map(|id| (event_id::EVENT_ID_HEADER.into(), id)));
     Output {
         topic: letter.topic.as_str().into(),
         key: letter.key,

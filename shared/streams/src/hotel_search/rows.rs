@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use strata_events::{MinOffer, ProcessedSearch};
+use crate::hotel_search::{MinOffer, ProcessedSearch};
 use strata_vault::{SatelliteRecord, hashdiff, hub_key};
 use uuid::Uuid;
 
@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    const GOLDEN: &[u8] = include_bytes!("../../../events/examples/processed_data_topic.json");
+    const GOLDEN: &[u8] = crate::hotel_search::golden::PROCESSED.as_bytes();
 
     /// A record of a search: identity, place in the topic, content.
     #[derive(Debug, Clone)]

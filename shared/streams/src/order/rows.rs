@@ -1,7 +1,8 @@
 //! A batch of orders as rows of the vault: keys computed once, one row a key, sorted. Pure.
 
+use crate::order::FactMessage;
 use chrono::{DateTime, Utc};
-use strata_events::{FactMessage, Money};
+use strata_events::Money;
 use strata_vault::{SatelliteRecord, hashdiff, hub_key};
 use uuid::Uuid;
 

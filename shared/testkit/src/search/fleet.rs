@@ -6,8 +6,8 @@ use std::time::Duration;
 use redis::AsyncCommands as _;
 use serde_json::{Value, json};
 use strata_events::StageId;
-use strata_events::stream::HOTEL_SEARCH;
 use strata_runtime::redis::MetricsKeys;
+use strata_streams::hotel_search::HOTEL_SEARCH;
 
 use crate::builders::ndjson;
 use crate::eventually::eventually;

@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 use dds::search::handler::{insert_hubs, write};
 use dds::store::searches::insert_offers;
 use sqlx::PgConnection;
-use strata_events::stream::HOTEL_SEARCH;
-use strata_events::{Origin, ProcessedSearch, Search};
+use strata_events::Origin;
 use strata_runtime::Settings;
+use strata_streams::hotel_search::HOTEL_SEARCH;
 use strata_streams::hotel_search::clean::clean;
 use strata_streams::hotel_search::rows::{SearchFact, SearchHubs, offers};
+use strata_streams::hotel_search::{ProcessedSearch, Search};
 use strata_streams::rows::Load;
 use uuid::Uuid;
 
