@@ -74,12 +74,7 @@ pub async fn run(
     let answer = push(fleet, json!({"N": events, "stream": stream.spec.name})).await?;
     ensure!(answer.1["messages_pushed"] == json!(events), "/push answered {}: {}", answer.0, answer.1);
     let push_seconds = started.elapsed().as_secs_f64();
-    for (stage, topic) in topics(stream, fleet) {
-        fleet.stage_at_rest(stage, &topic, LOADED_WITHIN).await;
-    }
-    if ends_in_redis(stream) {
-        fleet.searches_at_rest(LOADED_WITHIN).await;
-    }
+    fleet.stream_at_rest(stream, LOADED_WITHIN).await;
     let samples = sampler.stop().await?;
     let memory_mib = processes.memory();
     let cpu = spent(&cpu_before, &processes.cpu());

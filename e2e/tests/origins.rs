@@ -21,8 +21,7 @@ async fn letters(fleet: &Fleet) -> Vec<(String, i64)> {
 }
 
 async fn at_rest(fleet: &Fleet) {
-    fleet.at_rest(SOON).await;
-    fleet.searches_at_rest(SOON).await;
+    fleet.all_at_rest(SOON).await;
 }
 
 async fn orders(fleet: &Fleet, numbers: std::ops::Range<i64>) {

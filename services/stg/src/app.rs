@@ -20,30 +20,29 @@ pub const SPEC: ServiceSpec =
     ServiceSpec { name: "stg_service", port_variable: "STG_PORT", openapi: include_str!("../openapi.json") };
 
 /// Makes the loop of one stream.
-type Build = fn(&App, &Lane) -> Box<dyn Runnable>;
+type Build = fn(&App, &Lane) -> anyhow::Result<Box<dyn Runnable>>;
 
 /// What this layer does with each stream; a new one is one more line.
 const STREAMS: &[(&StreamSpec, Build)] = &[(&ORDER, order), (&HOTEL_SEARCH, search)];
 
-fn order(app: &App, lane: &Lane) -> Box<dyn Runnable> {
+fn order(app: &App, lane: &Lane) -> anyhow::Result<Box<dyn Runnable>> {
     let keys = ReferenceKeys { prefix: app.settings.redis_prefix.clone() };
     let reference = || ReferenceCache::new(app.redis.clone(), keys.clone());
+    let handler = OrderHandler::new(reference(), lane.output()?);
     Parked::start(app, lane, reference());
-    lane.worker(app, [OrderHandler::new(reference(), lane.output.clone())])
+    Ok(lane.worker(app, [handler]))
 }
 
-fn search(app: &App, lane: &Lane) -> Box<dyn Runnable> {
-    lane.worker(app, [SearchHandler::new(lane.output.clone())])
+fn search(app: &App, lane: &Lane) -> anyhow::Result<Box<dyn Runnable>> {
+    Ok(lane.worker(app, [SearchHandler::new(lane.output()?)]))
 }
 
-/// Builds the service: one loop a stream.
+/// Builds the service: one loop per stream.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
-    let topics = &app.settings.topics;
-    let workers = STREAMS.iter().filter_map(|&(stream, build)| {
-        Lane::new(topics, StageId::Stg, stream).map(|lane| build(&app, &lane))
-    });
-    ready(Ok(Assembled {
-        workers: workers.collect(),
+    let lane = |stream| Lane::new(&app.settings.topics, StageId::Stg, stream);
+    let workers = STREAMS.iter().filter_map(|&(stream, build)| Some(build(&app, &lane(stream)?)));
+    ready(workers.collect::<anyhow::Result<_>>().map(|workers| Assembled {
+        workers,
         needs_postgres: true,
         needs_redis: true,
         ..Assembled::default()

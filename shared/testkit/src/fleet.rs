@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use strata_events::StageId;
 use strata_events::stream::dlq_topic;
+use strata_events::{StageId, StreamSpec};
 use strata_streams::STREAMS;
 use strata_streams::order::ORDER;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -329,8 +329,14 @@ impl Fleet {
 
     /// Has data-source generate orders.
     pub async fn push(&self, count: usize) {
-        let body = self.post(Service::DataSource, "/push", &json!({"N": count})).await.ok();
-        assert_eq!(body["messages_pushed"], json!(count), "{body}");
+        self.push_to(&ORDER, count).await;
+    }
+
+    /// Has data-source generate events of a stream.
+    pub async fn push_to(&self, stream: &StreamSpec, count: usize) {
+        let body = json!({"N": count, "stream": stream.name});
+        let answer = self.post(Service::DataSource, "/push", &body).await.ok();
+        assert_eq!(answer["messages_pushed"], json!(count), "{answer}");
     }
 
     /// Folds everything that lies in the stg topic; every record there must be a valid order.
