@@ -29,6 +29,8 @@ pub struct StreamDef {
     pub make: Make,
     /// Checks its JSON, as the raw layer will.
     pub accept: Accept,
+    /// How `POST /ingest/<name>` is described in OpenAPI: `operation`, and the `schemas` that it names.
+    pub api: &'static str,
     /// What it takes besides JSON.
     pub forms: &'static [Form],
     /// Its table of the raw layer.

@@ -53,6 +53,7 @@ pub static DEF: StreamDef = StreamDef {
     ],
     make: Make::Alone(generate::generator),
     accept: generate::accept,
+    api: include_str!("openapi.json"),
     forms: &[Form { name: "tsv", media_type: "text/tab-separated-values", accept: log::accept }],
     raw: RawTable { table: "stg.hotel_search_events", key: "event_id" },
     vault: &vault::MODEL,

@@ -59,6 +59,7 @@ pub static DEF: StreamDef = StreamDef {
     ],
     make: Make::FromReference(generate::generator),
     accept: generate::accept,
+    api: include_str!("openapi.json"),
     forms: &[],
     raw: RawTable { table: "stg.order_events", key: "object_id" },
     vault: &vault::MODEL,
