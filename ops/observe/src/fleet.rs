@@ -98,7 +98,7 @@ impl Fleet {
 }
 
 /// Stages and topics whose data and offsets lie in Redis.
-pub(crate) fn in_redis(settings: &Settings) -> Vec<(&'static str, String)> {
+fn in_redis(settings: &Settings) -> Vec<(&'static str, String)> {
     let hops = STREAMS.iter().flat_map(|stream| stream.spec.hops).filter(|hop| hop.store == StoreKind::Redis);
     hops.map(|hop| (hop.stage.as_str(), settings.topics.name(hop.topic).to_owned())).collect()
 }
