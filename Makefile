@@ -84,7 +84,7 @@ chaos: setup ## random faults under load for SECONDS, from SEED; every layer mus
 		$(ENV) cargo test --workspace --locked --test fleet chaos:: -- --nocapture
 
 fuzz: setup ## CASES damaged inputs through every decoder and the splitter of bodies
-	PROPTEST_CASES=$(CASES) $(ENV) cargo test --release -p strata-events --locked --test fuzz
+	PROPTEST_CASES=$(CASES) $(ENV) cargo test --release -p strata-streams --locked --test fuzz
 	PROPTEST_CASES=$(CASES) $(ENV) cargo test --release -p data-source --locked --test fuzz
 
 alerts: ## check and test the alert rules; needs promtool, of the distribution's package prometheus

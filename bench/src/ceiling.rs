@@ -11,11 +11,12 @@ use std::time::Instant;
 use serde::Serialize;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool};
+use strata_streams::StreamDef;
 use strata_testkit::{Servers, TestDatabase};
 
 use crate::copy::{self, Chunk};
 use crate::procs::{Processes, spent};
-use crate::stream::Measured;
+use crate::stream::tables;
 
 /// Rows of one COPY, and of one transaction.
 const CHUNK_ROWS: u64 = 10_000;
@@ -51,7 +52,7 @@ pub struct Rows {
 
 impl Rows {
     /// Reads what a fleet has written.
-    pub async fn read(pool: &PgPool, stream: &Measured) -> anyhow::Result<Self> {
+    pub async fn read(pool: &PgPool, stream: &StreamDef) -> anyhow::Result<Self> {
         let tasks = prepare(pool, stream).await?;
         let count = tasks.iter().map(|task| task.chunk.rows).sum();
         Ok(Self { tasks, count })
@@ -77,10 +78,10 @@ impl Rows {
 }
 
 /// Reads the rows; the large tables are spread so that connections work on different ones.
-async fn prepare(pool: &PgPool, stream: &Measured) -> anyhow::Result<VecDeque<Task>> {
+async fn prepare(pool: &PgPool, stream: &StreamDef) -> anyhow::Result<VecDeque<Task>> {
     let mut by_table: Vec<VecDeque<Task>> = Vec::new();
-    let plain = stream.tables().map(|table| (table, None));
-    let counters = stream.counters.iter().map(|(table, key)| ((*table).to_owned(), Some(*key)));
+    let plain = tables(stream).map(|table| (table, None));
+    let counters = stream.counters().map(|(table, key)| (table.to_owned(), Some(key)));
     for (table, counter_key) in plain.chain(counters) {
         let (table, columns): (Arc<str>, Arc<str>) =
             (table.as_str().into(), columns(pool, &table).await?.into());

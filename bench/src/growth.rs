@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use strata_streams::order;
 use strata_testkit::Fleet;
 
 use crate::load::{self, Load};
 use crate::procs::Processes;
-use crate::stream::ORDERS;
 use crate::verify;
 
 /// Orders of one measurement.
@@ -37,11 +37,11 @@ pub async fn run(
     for &mark in marks {
         let rest = mark.saturating_sub(stored).saturating_sub(TRIES * MEASURED);
         if rest > 0 {
-            load::run(fleet, processes, &ORDERS, rest).await?;
+            load::run(fleet, processes, &order::DEF, rest).await?;
         }
-        let mut load = load::run(fleet, processes, &ORDERS, MEASURED).await?;
+        let mut load = load::run(fleet, processes, &order::DEF, MEASURED).await?;
         for _ in 1..TRIES {
-            let next = load::run(fleet, processes, &ORDERS, MEASURED).await?;
+            let next = load::run(fleet, processes, &order::DEF, MEASURED).await?;
             if next.seconds < load.seconds {
                 load = next;
             }

@@ -18,7 +18,6 @@ use strata_vault::hub_key;
 use uuid::Uuid;
 
 use crate::load::push;
-use crate::stream::ORDERS;
 
 /// Orders a second, probes included.
 pub const RATE: u64 = 500;
@@ -86,9 +85,7 @@ pub async fn run(fleet: &Fleet, time: Duration) -> anyhow::Result<Latency> {
     ensure!(status == 200, "/push answered {status}: {answer}");
     sent?;
     let (mut times, longest_look) = watched?;
-    for (stage, topic) in ORDERS.topics(fleet) {
-        fleet.stage_at_rest(stage, &topic, VISIBLE_WITHIN).await;
-    }
+    fleet.at_rest(VISIBLE_WITHIN).await;
     times.sort_unstable();
     let at = |share: f64| millis(times[((times.len() - 1) as f64 * share).round() as usize]);
     Ok(Latency {

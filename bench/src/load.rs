@@ -8,12 +8,13 @@ use redis::AsyncCommands as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use strata_streams::StreamDef;
 use strata_testkit::{Fleet, Service};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::procs::{Cpu, Memory, Processes, spent};
-use crate::stream::Measured;
+use crate::stream::{all_tables, ends_in_redis, topics};
 use crate::verify::count;
 
 /// Time between two looks at the stored offsets.
@@ -62,7 +63,7 @@ pub struct Load {
 pub async fn run(
     fleet: &Fleet,
     processes: &Processes,
-    stream: &Measured,
+    stream: &StreamDef,
     events: u64,
 ) -> anyhow::Result<Load> {
     let rows_before = rows(fleet.pool(), stream).await?;
@@ -73,12 +74,7 @@ pub async fn run(
     let answer = push(fleet, json!({"N": events, "stream": stream.spec.name})).await?;
     ensure!(answer.1["messages_pushed"] == json!(events), "/push answered {}: {}", answer.0, answer.1);
     let push_seconds = started.elapsed().as_secs_f64();
-    for (stage, topic) in stream.topics(fleet) {
-        fleet.stage_at_rest(stage, &topic, LOADED_WITHIN).await;
-    }
-    if stream.ends_in_redis() {
-        fleet.searches_at_rest(LOADED_WITHIN).await;
-    }
+    fleet.stream_at_rest(stream, LOADED_WITHIN).await;
     let samples = sampler.stop().await?;
     let memory_mib = processes.memory();
     let cpu = spent(&cpu_before, &processes.cpu());
@@ -108,9 +104,9 @@ pub async fn push(fleet: &Fleet, body: Value) -> anyhow::Result<(u16, Value)> {
 }
 
 /// Rows of all tables of a stream.
-async fn rows(pool: &PgPool, stream: &Measured) -> anyhow::Result<u64> {
+async fn rows(pool: &PgPool, stream: &StreamDef) -> anyhow::Result<u64> {
     let mut rows = 0;
-    for table in stream.all_tables() {
+    for table in all_tables(stream) {
         rows += count(pool, &format!("select count(*) from {table}")).await?;
     }
     Ok(rows)
@@ -126,11 +122,11 @@ struct Sampler {
 }
 
 impl Sampler {
-    async fn start(fleet: &Fleet, stream: &Measured) -> Self {
+    async fn start(fleet: &Fleet, stream: &StreamDef) -> Self {
         let (stop, mut stopped) = oneshot::channel();
         let pool = fleet.pool().clone();
-        let topics: Vec<String> = stream.topics(fleet).into_iter().map(|(_, topic)| topic).collect();
-        let mut in_redis = match stream.ends_in_redis() {
+        let topics: Vec<String> = topics(stream, fleet).into_iter().map(|(_, topic)| topic).collect();
+        let mut in_redis = match ends_in_redis(stream) {
             true => Some((fleet.redis().await, fleet.metrics_keys().offsets())),
             false => None,
         };
@@ -174,12 +170,12 @@ async fn progress(pool: &PgPool, topics: &[String]) -> anyhow::Result<BTreeMap<S
 }
 
 /// The rate of each stage, and when the last one was done.
-fn rates(stream: &Measured, samples: &[Sample]) -> (Vec<StageRate>, Instant) {
+fn rates(stream: &StreamDef, samples: &[Sample]) -> (Vec<StageRate>, Instant) {
     let at = |index: usize, stage: &str| samples[index].1.get(stage).copied().unwrap_or_default();
     let last = samples.len() - 1;
     let mut done = 0;
     let mut stages = Vec::new();
-    for stage in stream.layers() {
+    for stage in stream.spec.hops.iter().map(|hop| hop.stage.as_str()) {
         let (start, end) = (at(0, stage), at(last, stage));
         // The sample before the first progress, and the first that shows all of it.
         let began = (0..=last).rev().find(|&i| at(i, stage) == start).unwrap_or_default();

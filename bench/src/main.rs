@@ -20,13 +20,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use clap::Parser as _;
+use futures::future::try_join_all;
+use strata_streams::STREAMS;
+use strata_streams::order::{self, ORDER};
 use strata_testkit::{Fleet, Servers, Service};
 
 use crate::load::Load;
 use crate::options::Options;
 use crate::procs::Processes;
 use crate::report::Report;
-use crate::stream::{ORDERS, SEARCHES};
+use crate::verify::Stored;
 
 /// Settings that the fleet of a bench has beside the defaults: those of its tests are for quick crashes.
 const VARIABLES: [(&str, &str); 2] = [("KAFKA_SESSION_TIMEOUT_MS", "10000"), ("LOG_LEVEL", "warn")];
@@ -41,8 +44,8 @@ const SERVER_WARM_UP: u64 = 40_000;
 /// a reason and not for a busy machine.
 const LEAST_RATIO: f64 = 0.2;
 
-/// Events of each stream while both run at once, for the memory that takes.
-const BOTH: u64 = 60_000;
+/// Events of each stream while all run at once, for the memory that takes.
+const TOGETHER: u64 = 60_000;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -66,11 +69,10 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     if !options.quick {
         eprintln!("warming up");
         let (fleet, processes) = launch(&servers).await;
-        both_streams(&fleet, &processes, SERVER_WARM_UP).await?;
+        all_streams(&fleet, &processes, SERVER_WARM_UP).await?;
     }
-    report.orders = Some(Box::pin(throughput::run(options, &servers, &ORDERS)).await?);
-    if options.has("searches") {
-        report.searches = Some(Box::pin(throughput::run(options, &servers, &SEARCHES)).await?);
+    for stream in STREAMS.iter().filter(|stream| options.has(stream.spec.name)) {
+        report.throughput.push(Box::pin(throughput::run(options, &servers, stream)).await?);
     }
     Box::pin(one_of_each(options, &servers, &mut report)).await?;
     if options.has("growth") {
@@ -89,7 +91,8 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     }
     let json = serde_json::to_string_pretty(&report)?;
     std::fs::write(&options.out, json + "\n").with_context(|| options.out.display().to_string())?;
-    let ratio = report.orders.and_then(|orders| orders.ratio);
+    let orders = report.throughput.iter().find(|throughput| throughput.stream == ORDER.name);
+    let ratio = orders.and_then(|orders| orders.ratio);
     if let Some(ratio) = ratio.filter(|_| !options.quick) {
         ensure!(
             ratio >= LEAST_RATIO,
@@ -106,35 +109,32 @@ async fn launch(servers: &Servers) -> (Fleet, Processes) {
     (fleet, processes)
 }
 
-/// Memory under both streams, latency and start of one instance of each service.
+/// Memory under all streams, latency and start of one instance of each service.
 async fn one_of_each(options: &Options, servers: &Servers, report: &mut Report) -> anyhow::Result<()> {
     let (fleet, processes) = launch(servers).await;
     warm_up(&fleet, &processes).await?;
-    let (mut stored, mut searched) = (WARM_UP, 0);
-    if options.has("both") {
-        eprintln!("both streams at once");
-        report.both = both_streams(&fleet, &processes, BOTH.min(options.orders())).await?;
-        stored += report.both[0].events;
-        searched += report.both[1].events;
+    let mut stored = Stored::from([(ORDER.name, WARM_UP)]);
+    if options.has("together") {
+        eprintln!("all streams at once");
+        report.together = all_streams(&fleet, &processes, TOGETHER.min(options.events())).await?;
+        for (stream, load) in STREAMS.iter().zip(&report.together) {
+            *stored.entry(stream.spec.name).or_default() += load.events;
+        }
     }
     if options.has("latency") {
         eprintln!("latency");
         let latency = latency::run(&fleet, options.latency_time()).await?;
-        stored += latency.orders;
+        *stored.entry(ORDER.name).or_default() += latency.orders;
         report.latency = Some(latency);
     }
-    verify::all(&fleet, stored, searched).await?;
+    verify::all(&fleet, &stored).await?;
     report.starts = starts(&fleet).await;
     Ok(())
 }
 
-/// Loads orders and searches at once.
-async fn both_streams(fleet: &Fleet, processes: &Processes, events: u64) -> anyhow::Result<Vec<Load>> {
-    let (orders, searches) = tokio::join!(
-        load::run(fleet, processes, &ORDERS, events),
-        load::run(fleet, processes, &SEARCHES, events),
-    );
-    Ok(vec![orders?, searches?])
+/// Loads so many events of every stream at once.
+async fn all_streams(fleet: &Fleet, processes: &Processes, events: u64) -> anyhow::Result<Vec<Load>> {
+    try_join_all(STREAMS.iter().map(|stream| load::run(fleet, processes, stream, events))).await
 }
 
 /// How long each service takes to start, until its health is good.
@@ -163,8 +163,8 @@ async fn two_instances(options: &Options, servers: &Servers) -> anyhow::Result<L
     }
     let processes = Processes::of(&fleet, &servers.kafka().brokers).await;
     warm_up(&fleet, &processes).await?;
-    let load = orders(&fleet, &processes, options.orders()).await?;
-    verify::all(&fleet, WARM_UP + load.events, 0).await?;
+    let load = orders(&fleet, &processes, options.events()).await?;
+    verify::all(&fleet, &Stored::from([(ORDER.name, WARM_UP + load.events)])).await?;
     Ok(load)
 }
 
@@ -173,7 +173,7 @@ async fn warm_up(fleet: &Fleet, processes: &Processes) -> anyhow::Result<()> {
 }
 
 async fn orders(fleet: &Fleet, processes: &Processes, count: u64) -> anyhow::Result<Load> {
-    load::run(fleet, processes, &ORDERS, count).await
+    load::run(fleet, processes, &order::DEF, count).await
 }
 
 /// Cores and what else the machine was doing.

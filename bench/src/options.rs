@@ -13,13 +13,13 @@ const GROWTH_MARKS: [u64; 3] = [100_000, 500_000, 2_000_000];
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Options {
-    /// A look in a minute: 20 000 orders, 5 s of latency, no growth, no scaling.
+    /// A look in a minute: 20 000 events of each stream, 5 s of latency, no growth, no scaling.
     #[arg(long)]
     pub quick: bool,
-    /// Orders, and searches, that are pushed for the throughput.
+    /// Events of each stream that are pushed for the throughput.
     #[arg(long)]
-    pub orders: Option<u64>,
-    /// Phases to leave out: searches, ceiling, latency, both, growth, scaling.
+    pub events: Option<u64>,
+    /// Phases to leave out: the throughput of a stream by its name, ceiling, latency, together, growth, scaling.
     #[arg(long, value_delimiter = ',')]
     pub skip: Vec<String>,
     /// Seconds after which growth stops at the marks it has reached.
@@ -41,9 +41,9 @@ impl Options {
         !skipped
     }
 
-    /// Orders to push for the throughput.
-    pub fn orders(&self) -> u64 {
-        self.orders.unwrap_or(if self.quick { 20_000 } else { 200_000 })
+    /// Events to push for the throughput.
+    pub fn events(&self) -> u64 {
+        self.events.unwrap_or(if self.quick { 20_000 } else { 200_000 })
     }
 
     /// How long the latency is watched.

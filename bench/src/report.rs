@@ -17,14 +17,12 @@ pub struct Report {
     pub at: String,
     /// Cores, and the load of the machine before the run: figures of a busy one say little.
     pub machine: String,
-    /// Orders, `/push` to cdm.
-    pub orders: Option<Throughput>,
-    /// Searches, `/push` to the metrics.
-    pub searches: Option<Throughput>,
+    /// From `/push` to the last layer, by stream.
+    pub throughput: Vec<Throughput>,
     /// Order produced to counter visible.
     pub latency: Option<Latency>,
-    /// Orders and searches at once, for the memory that takes.
-    pub both: Vec<Load>,
+    /// All streams at once, for the memory that takes.
+    pub together: Vec<Load>,
     /// Seconds from the start of a service until its health is good.
     pub starts: BTreeMap<String, f64>,
     /// Rate by number of stored orders.
@@ -39,11 +37,9 @@ impl Report {
     /// The table.
     pub fn table(&self) -> String {
         let mut out = format!("\n{}\n{}\n", self.at, self.machine);
-        if let Some(orders) = &self.orders {
-            write_throughput(&mut out, "orders, POST /push until all are in cdm", orders);
-        }
-        if let Some(searches) = &self.searches {
-            write_throughput(&mut out, "hotel searches, POST /push until all are in the metrics", searches);
+        for throughput in &self.throughput {
+            let title = format!("{}, POST /push until all are in the last layer", throughput.stream);
+            write_throughput(&mut out, &title, throughput);
         }
         if let Some(l) = &self.latency {
             line(&mut out, "\norder produced to counter visible, 500 orders a second", "");
@@ -52,8 +48,8 @@ impl Report {
             }
             line(&mut out, "  longest gap between two looks", &format!("{:.1} ms", l.longest_look_ms));
         }
-        for load in &self.both {
-            write_load(&mut out, "of both streams at once", load);
+        for load in &self.together {
+            write_load(&mut out, "of all streams at once", load);
         }
         if !self.starts.is_empty() {
             line(&mut out, "\nstart until healthy", "");

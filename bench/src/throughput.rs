@@ -6,17 +6,20 @@
 
 use serde::Serialize;
 use sqlx::{Connection as _, Executor as _, PgConnection};
+use strata_streams::StreamDef;
 use strata_testkit::Servers;
 
 use crate::ceiling::{Attempt, Rows};
 use crate::load::{self, Load};
 use crate::options::Options;
-use crate::stream::Measured;
+use crate::verify::Stored;
 use crate::{WARM_UP, launch, statements, verify};
 
 /// What a stream reached.
 #[derive(Debug, Serialize)]
 pub struct Throughput {
+    /// Name of the stream.
+    pub stream: &'static str,
     /// The best round.
     pub load: Load,
     /// Events a second of each round.
@@ -33,7 +36,7 @@ const ROUNDS: usize = 4;
 /// Loads events into a fleet of its own and then their rows into empty tables, round after round.
 ///
 /// The fleet is gone before its rows are loaded, so that each of both finds the machine as the other leaves it.
-pub async fn run(options: &Options, servers: &Servers, stream: &Measured) -> anyhow::Result<Throughput> {
+pub async fn run(options: &Options, servers: &Servers, stream: &StreamDef) -> anyhow::Result<Throughput> {
     let (mut loads, mut ceiling) = (Vec::new(), Vec::new());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     for (round, connections) in (1..=ROUNDS).zip([cores, 2 * cores].into_iter().cycle()) {
@@ -44,13 +47,12 @@ pub async fn run(options: &Options, servers: &Servers, stream: &Measured) -> any
             statements::forget(fleet.pool()).await?;
         }
         checkpoint(servers).await?;
-        let load = load::run(&fleet, &processes, stream, options.orders()).await?;
+        let load = load::run(&fleet, &processes, stream, options.events()).await?;
         if options.statements {
             println!("{}", statements::longest(fleet.pool()).await?);
         }
         let stored = WARM_UP + load.events;
-        let (orders, searches) = if stream.ends_in_redis() { (0, stored) } else { (stored, 0) };
-        verify::all(&fleet, orders, searches).await?;
+        verify::all(&fleet, &Stored::from([(stream.spec.name, stored)])).await?;
         loads.push(load);
         if options.has("ceiling") {
             let rows = Rows::read(fleet.pool(), stream).await?;
@@ -64,7 +66,7 @@ pub async fn run(options: &Options, servers: &Servers, stream: &Measured) -> any
     let load = best.ok_or_else(|| anyhow::anyhow!("nothing was loaded"))?;
     let most = ceiling.iter().map(|attempt| attempt.rows_per_second).max_by(f64::total_cmp);
     let ratio = most.map(|most| load.rows_per_second / most);
-    Ok(Throughput { load, rounds, ceiling, ratio })
+    Ok(Throughput { stream: stream.spec.name, load, rounds, ceiling, ratio })
 }
 
 /// Has Postgres write what it owes to the disk, where it may be told to: that is no part of what follows.

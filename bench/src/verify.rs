@@ -1,14 +1,39 @@
 //! Correctness after each phase: a fast wrong answer is no figure.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, ensure};
 use sqlx::PgPool;
+use strata_streams::order::ORDER;
+use strata_streams::{STREAMS, StreamDef};
 use strata_testkit::Fleet;
+use strata_vault::model::SCHEMA;
+
+/// Events that a fleet holds, by stream; none of one that is not named.
+pub type Stored = BTreeMap<&'static str, u64>;
 
 /// Fails unless a fleet holds just so many events, each layer equal to the one before it.
-pub async fn all(fleet: &Fleet, orders: u64, searches: u64) -> anyhow::Result<()> {
-    self::orders(fleet.pool(), orders).await?;
-    self::searches(fleet.pool(), searches).await?;
+pub async fn all(fleet: &Fleet, stored: &Stored) -> anyhow::Result<()> {
+    for stream in STREAMS {
+        events(fleet.pool(), stream, stored.get(stream.spec.name).copied().unwrap_or_default()).await?;
+    }
+    orders(fleet.pool(), stored.get(ORDER.name).copied().unwrap_or_default()).await?;
     reconciled(fleet).await
+}
+
+/// Fails unless every event is in the raw layer and, where the vault links events, in it once, with its satellites.
+async fn events(pool: &PgPool, stream: &StreamDef, stored: u64) -> anyhow::Result<()> {
+    let links: Vec<&str> =
+        stream.vault.links.iter().filter(|link| link.event.is_some()).map(|link| link.table).collect();
+    let satellites =
+        stream.vault.satellites.iter().filter(|satellite| links.contains(&satellite.parent.table()));
+    let vault = links.iter().copied().chain(satellites.map(|satellite| satellite.table));
+    let tables = vault.map(|table| format!("{SCHEMA}.{table}")).chain([stream.raw.table.to_owned()]);
+    for table in tables {
+        let rows = count(pool, &format!("select count(*) from {table}")).await?;
+        ensure!(rows == stored, "{table} holds {rows} rows after {}", stream.named(stored));
+    }
+    no_dead_letters(pool).await
 }
 
 /// Fails unless the counters are the fold over the vault, every order is in every layer and nothing
@@ -36,20 +61,6 @@ pub async fn orders(pool: &PgPool, stored: u64) -> anyhow::Result<()> {
         let different = count(pool, &fold).await?;
         ensure!(different == 0, "cdm.{table} differs from the fold over dds in {different} counters");
     }
-    no_dead_letters(pool).await
-}
-
-/// Fails unless every search is in every layer, once, with its satellite.
-async fn searches(pool: &PgPool, stored: u64) -> anyhow::Result<()> {
-    for table in ["stg.hotel_search_events", "dds.l_hotel_search", "dds.s_hotel_search_offers"] {
-        let rows = count(pool, &format!("select count(*) from {table}")).await?;
-        ensure!(rows == stored, "{table} holds {rows} rows after {stored} searches");
-    }
-    let apart = "select count(*) from dds.l_hotel_search as l \
-                 full join dds.s_hotel_search_offers as s using (hk_hotel_search_pk) \
-                 where l.event_id is null or s.load_seq is null";
-    let apart = count(pool, apart).await?;
-    ensure!(apart == 0, "{apart} searches lack their link or their satellite");
     no_dead_letters(pool).await
 }
 

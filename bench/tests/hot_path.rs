@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use strata_events::{Contract, CountedMessage, FactMessage, Order, Origin, Restaurant, User};
+use strata_events::{Contract, Origin, Restaurant, User};
 use strata_streams::order::countable::OrderState;
 use strata_streams::order::counters::Counted;
 use strata_streams::order::enrich::enrich;
 use strata_streams::order::reference::ReferenceData;
 use strata_streams::order::rows::{OrderFact, VaultRows};
+use strata_streams::order::{CountedMessage, FactMessage, Order};
 use strata_vault::rows::{Keys, Load};
 use uuid::Uuid;
 
@@ -29,9 +30,9 @@ const CDM: f64 = 3.0;
 /// How far a measurement may lie from its record, in either direction: a gain wants to be recorded, too.
 const TOLERANCE: f64 = 0.05;
 
-const ORDER: &[u8] = include_bytes!("../../shared/events/examples/stg_topic.json");
-const USER: &[u8] = include_bytes!("../../shared/events/examples/reference_user.json");
-const RESTAURANT: &[u8] = include_bytes!("../../shared/events/examples/reference_restaurant.json");
+const ORDER: &[u8] = strata_streams::order::golden::RAW.as_bytes();
+const USER: &[u8] = strata_streams::order::golden::USER.as_bytes();
+const RESTAURANT: &[u8] = strata_streams::order::golden::RESTAURANT.as_bytes();
 
 /// The golden order, so many times, each with an id of its own.
 fn messages() -> Vec<Vec<u8>> {

@@ -23,7 +23,7 @@ async fn any_broker_may_die_under_load_and_while_services_start() {
     for service in Service::ALL {
         fleet.wait_healthy(service).await;
     }
-    for hop in strata_events::STREAMS.iter().flat_map(|stream| stream.hops) {
+    for hop in strata_streams::STREAMS.iter().flat_map(|stream| stream.spec.hops) {
         let topic = fleet.topic(hop.topic.env);
         assert_eq!(fleet.kafka().replicas(&topic).await, 3, "{topic}");
         assert_eq!(

@@ -67,8 +67,7 @@ fn tally(rows: &[(&str, i32, i64)]) -> Vec<(String, i32, i64)> {
 }
 
 async fn at_rest(fleet: &Fleet) {
-    fleet.at_rest(SOON).await;
-    fleet.searches_at_rest(SOON).await;
+    fleet.all_at_rest(SOON).await;
 }
 
 /// Waits until everything that was sent became what it becomes, and compares with the model.

@@ -43,7 +43,7 @@ async fn a_service_listens_on_addresses_of_ipv6_and_its_callers_find_it_there() 
     let url = fleet.url(Service::DataSource).replace("127.0.0.1", "[::1]");
     // WHEN the tool is sent to such an address, or finds it by itself
     for variables in [&[("DATA_SOURCE_URL", &*url)][..], &[("DATA_SOURCE_URL", "")]] {
-        let pushed = fleet.strata_with(&["push", "--orders", "5"], variables).await;
+        let pushed = fleet.strata_with(&["push", "order=5"], variables).await;
         // THEN it gets there
         assert!(pushed.status.success(), "{variables:?}: {}", String::from_utf8_lossy(&pushed.stderr));
     }

@@ -40,6 +40,7 @@ mod silent;
 mod stalled;
 mod status;
 mod statuses;
+mod streams;
 mod support;
 mod times;
 mod topics;

@@ -10,7 +10,7 @@ use crate::reconcile::assert_clean;
 use crate::support::{SOON, assert_exact, launch, load, random, reference, simple_order, versions};
 
 /// What one order makes countable.
-const COUNTED: &[u8] = include_bytes!("../../shared/events/examples/cdm_topic.json");
+const COUNTED: &[u8] = strata_streams::order::golden::COUNTED.as_bytes();
 
 #[tokio::test]
 async fn every_layer_equals_the_model_after_generated_and_shuffled_orders() {

@@ -7,9 +7,9 @@ use crate::reconcile::assert_clean;
 use crate::support::{SOON, launch, simple_order};
 
 /// Golden messages that a stage other than the first reads.
-const FACT: &str = include_str!("../../shared/events/examples/dds_topic.json");
-const COUNTED: &str = include_str!("../../shared/events/examples/cdm_topic.json");
-const PROCESSED: &str = include_str!("../../shared/events/examples/processed_data_topic.json");
+const FACT: &str = strata_streams::order::golden::FACT;
+const COUNTED: &str = strata_streams::order::golden::COUNTED;
+const PROCESSED: &str = strata_streams::hotel_search::golden::PROCESSED;
 
 /// Partitions of every topic.
 const PARTITIONS: i32 = 6;
@@ -21,8 +21,7 @@ async fn letters(fleet: &Fleet) -> Vec<(String, i64)> {
 }
 
 async fn at_rest(fleet: &Fleet) {
-    fleet.at_rest(SOON).await;
-    fleet.searches_at_rest(SOON).await;
+    fleet.all_at_rest(SOON).await;
 }
 
 async fn orders(fleet: &Fleet, numbers: std::ops::Range<i64>) {
@@ -85,7 +84,7 @@ async fn a_forged_origin_silences_no_partition_and_is_a_dead_letter() {
 async fn on_the_first_topic_of_a_stream_an_origin_means_nothing() {
     // GIVEN orders and searches that name origins
     let fleet = launch(&[]).await;
-    let raw = include_str!("../../shared/events/examples/raw_data_topic.json");
+    let raw = strata_streams::hotel_search::golden::RAW;
     for (topic, body) in
         [(fleet.stg_topic(), simple_order(1, "CLOSED").to_string()), (fleet.raw_topic(), raw.to_owned())]
     {

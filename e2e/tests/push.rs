@@ -40,7 +40,7 @@ async fn a_push_that_waits_outlasts_kafka_and_data_source_and_pushes_nothing_twi
         .await;
         servers.thaw(Server::Kafka);
     };
-    let arguments = ["push", "order=6000", "--searches", "6000", "--rate", "400", "--wait"];
+    let arguments = ["push", "order=6000", "hotel_search=6000", "--rate", "400", "--wait"];
     let (pushed, ()) = tokio::join!(fleet.strata(&arguments), faults);
     // THEN it says what it waits for, and ends well
     let said = String::from_utf8_lossy(&pushed.stderr).into_owned();
@@ -60,8 +60,8 @@ async fn no_command_panics_when_its_reader_has_left() {
     for arguments in [
         &["status"][..],
         &["status", "--json"],
-        &["push", "--orders", "10"],
-        &["push", "--orders", "10", "--wait"],
+        &["push", "order=10"],
+        &["push", "order=10", "--wait"],
         &["dlq", "list"],
         &["reconcile"],
         &["watch"],

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use strata_events::stream::dlq_topic;
+use strata_streams::STREAMS;
 use strata_testkit::{Fleet, NewRecord, Service, eventually, golden_order, search};
 
 use crate::reconcile::assert_clean;
@@ -26,14 +27,9 @@ async fn letters(fleet: &Fleet, reason: &str) -> Vec<(String, Option<i64>, i64)>
 async fn a_record_of_another_century_is_a_dead_letter_and_its_partition_goes_on() {
     // GIVEN topics that take any timestamp
     let fleet = launch(&[]).await;
-    let topics = [
-        (fleet.stg_topic(), include_str!("../../shared/events/examples/stg_topic.json")),
-        (fleet.dds_topic(), include_str!("../../shared/events/examples/dds_topic.json")),
-        (fleet.cdm_topic(), include_str!("../../shared/events/examples/cdm_topic.json")),
-        (fleet.raw_topic(), include_str!("../../shared/events/examples/raw_data_topic.json")),
-        (fleet.processed_topic(), include_str!("../../shared/events/examples/processed_data_topic.json")),
-        (fleet.metrics_topic(), include_str!("../../shared/events/examples/processed_data_topic.json")),
-    ];
+    let hops = STREAMS.iter().flat_map(|stream| stream.spec.hops.iter().zip(stream.messages));
+    let topics: Vec<(String, &str)> =
+        hops.map(|(hop, message)| (fleet.topic(hop.topic.env), message.golden[0])).collect();
     for (topic, body) in &topics {
         let any = i64::MAX.to_string();
         let any = [("message.timestamp.after.max.ms", any.as_str()), ("max.message.bytes", "8388608")];
@@ -46,8 +42,7 @@ async fn a_record_of_another_century_is_a_dead_letter_and_its_partition_goes_on(
         .await;
         fleet.kafka().produce(topic, &records[..4]).await;
     }
-    fleet.at_rest(SOON).await;
-    fleet.searches_at_rest(SOON).await;
+    fleet.all_at_rest(SOON).await;
     // THEN each is a dead letter that keeps what it said
     let found = letters(&fleet, "timestamp_out_of_range").await;
     for (topic, _) in &topics {

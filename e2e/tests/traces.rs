@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use serde_json::json;
-use strata_events::stream::HOTEL_SEARCH;
+use strata_streams::hotel_search::HOTEL_SEARCH;
 use strata_testkit::{Answer, Fleet, Service, eventually};
 
 use crate::support::{SOON, reference, simple_order};

@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
-use strata_events::stream::ORDER;
+use strata_streams::order::ORDER;
 use strata_testkit::{Model, Reference, TopicRecord, assert_warehouse_equals, order};
 
 use super::{Storm, garbage, load};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::Value;
-use strata_events::stream::HOTEL_SEARCH;
+use strata_streams::hotel_search::HOTEL_SEARCH;
 use strata_testkit::{SearchModel, TopicRecord, assert_searches_equal};
 
 use super::{Storm, garbage, load};

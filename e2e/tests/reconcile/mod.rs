@@ -74,8 +74,7 @@ fn every_topic(fleet: &Fleet) -> [String; 6] {
 }
 
 async fn at_rest(fleet: &Fleet) {
-    fleet.at_rest(SOON).await;
-    fleet.searches_at_rest(SOON).await;
+    fleet.all_at_rest(SOON).await;
 }
 
 #[tokio::test]

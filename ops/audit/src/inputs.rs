@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{StageId, StreamSpec};
 use strata_pipeline::Record;
+use strata_streams::hotel_search::HOTEL_SEARCH;
+use strata_streams::order::ORDER;
 use strata_vault::hub_key;
 use uuid::Uuid;
 

@@ -5,7 +5,8 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 
 use strata_events::stream::dlq_topic;
-use strata_events::{Origin, STREAMS, StageId};
+use strata_events::{Origin, StageId};
+use strata_streams::STREAMS;
 
 use super::reader::Reader;
 use super::report::{Check, Report};
@@ -162,9 +163,9 @@ fn misplaced(snapshot: &Snapshot<'_>, letter: &Letter) -> Option<String> {
         return (!aside).then(|| format!("has the offset {offset}, which is neither one nor its number"));
     }
     let place = format!("{topic}/{partition}/{offset}");
-    let known = STREAMS
-        .iter()
-        .any(|stream| snapshot.settings.topics.of(stream).any(|(s, t)| t == topic && s.as_str() == stage));
+    let known = STREAMS.iter().any(|stream| {
+        snapshot.settings.topics.of(&stream.spec).any(|(s, t)| t == topic && s.as_str() == stage)
+    });
     let next = snapshot.offsets_of(stage, topic).get(partition).copied();
     match next {
         // A stage whose offsets are not in Postgres stores its dead letters before it moves on.

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use redis::Connection;
-use strata_events::search::{EVENT_ID_HEADER, event_id};
-use strata_events::stream::HOTEL_SEARCH;
-use strata_events::{Contract as _, Origin, ProcessedSearch, StageId};
+use strata_events::event_id::{EVENT_ID_HEADER, event_id};
+use strata_events::{Contract as _, Origin, StageId};
 use strata_pipeline::watermark::Watermarks;
 use strata_service::Settings;
 use strata_service::redis::MetricsKeys;
+use strata_streams::hotel_search::HOTEL_SEARCH;
+use strata_streams::hotel_search::ProcessedSearch;
 use strata_vault::hub_key;
 use uuid::Uuid;
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use strata_events::StageId;
 use strata_events::stream::dlq_topic;
-use strata_events::{STREAMS, StageId};
+use strata_streams::STREAMS;
 
 use super::report::Check;
 use super::snapshot::{Lane, Offsets, Snapshot};
@@ -13,7 +14,7 @@ pub fn check_offsets(snapshot: &Snapshot<'_>) -> Check {
     let mut check = Check::new("offsets lie within their topics");
     let none = BTreeMap::new();
     for stream in STREAMS {
-        for (stage, topic) in snapshot.settings.topics.of(stream) {
+        for (stage, topic) in snapshot.settings.topics.of(&stream.spec) {
             let (offsets, edges) =
                 (snapshot.offsets_of(stage.as_str(), topic), snapshot.edges.get(topic).unwrap_or(&none));
             for (partition, next) in &offsets {
@@ -42,9 +43,9 @@ pub fn check_offsets(snapshot: &Snapshot<'_>) -> Check {
 /// A watermark names an input that the stage before had read, or a replay that was numbered.
 pub fn check_watermarks(snapshot: &Snapshot<'_>) -> Check {
     let mut check = Check::new("watermarks lie below the offsets of the stage before");
-    for stream in STREAMS {
+    for stream in STREAMS.iter().filter(|stream| stream.spec.hop(StageId::Cdm).is_some()) {
         let [dds_topic, topic] =
-            [StageId::Dds, StageId::Cdm].map(|stage| snapshot.settings.topics.name(stream.topic(stage)));
+            [StageId::Dds, StageId::Cdm].map(|stage| snapshot.settings.topics.name(stream.spec.topic(stage)));
         let read = snapshot.offsets_of(StageId::Cdm.as_str(), topic);
         let announced = snapshot.offsets_of(StageId::Dds.as_str(), dds_topic);
         let stored = match snapshot.redis.holds(topic) {

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use strata_events::StageId;
-use strata_events::stream::{self, HOTEL_SEARCH};
 use strata_pipeline::Output;
 use strata_service::Settings;
+use strata_streams::hotel_search::HOTEL_SEARCH;
 
 use super::letters::{self, Letter};
 use super::metrics::RedisMetrics;
@@ -60,7 +60,7 @@ pub struct Snapshot<'a> {
 impl<'a> Snapshot<'a> {
     /// Takes the snapshot; it lasts while the reader lives.
     pub fn take(settings: &'a Settings, fleet: &Fleet) -> anyhow::Result<(Self, Reader)> {
-        let topics: Vec<&str> = stream::topics().map(|topic| settings.topics.name(topic)).collect();
+        let topics: Vec<&str> = strata_streams::topics().map(|topic| settings.topics.name(topic)).collect();
         let before: Vec<_> = topics.iter().map(|topic| fleet.watermarks(topic)).collect::<Result<_, _>>()?;
         let redis = RedisMetrics::read(settings)?;
         let (mut reader, name) = Reader::export(&settings.postgres)?;

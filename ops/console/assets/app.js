@@ -18,7 +18,7 @@ const followPush = pushing(at("push"), at("push-progress"));
 const users = userLookup(at("user"), at("counters"));
 const hotels = hotelLookup(at("hotel"), at("offers"));
 let rowsBefore = new Map();
-let appliedBefore = null;
+let shown = null;
 let heard = 0;
 
 /** Text that is read out when it changes, and only then. */
@@ -44,15 +44,15 @@ function showFleet(fleet) {
     part.state === "ok" ? "" : ` ${part.detail}`}</li>`), at("servers"));
   render(figures(fleet, history.lastMinute()), at("figures"));
   render(flow(fleet), at("flow"));
-  tint(at("flow"));
+  tint(at("flow"), fleet);
   moveParticles();
   render(layers(fleet, rowsBefore), at("layers"));
   rowsBefore = new Map((fleet.tables ?? []).map((table) => [`${table.layer}.${table.name}`, table.rows]));
   followPush(fleet);
-  const [orders, searches] = fleet.streams.map((stream) => stream.stages.at(-1).applied);
-  users.refresh(orders !== appliedBefore?.orders);
-  hotels.refresh(searches !== appliedBefore?.searches);
-  appliedBefore = { orders, searches };
+  // What is looked up may have changed with anything that reached a last layer.
+  const applied = (look) => look?.streams.map((stream) => stream.stages.at(-1).applied).join();
+  for (const found of [users, hotels]) found.refresh(applied(fleet) !== applied(shown));
+  shown = fleet;
 }
 
 function showTop(top) {
@@ -105,7 +105,7 @@ function connect() {
   on("top", showTop);
   on("latency", (series) => {
     history.add(series);
-    drawCharts(history);
+    drawCharts(history, shown);
   });
   mine.addEventListener("error", () => {
     say(at("connection"), "the console does not answer; trying again", "lost");

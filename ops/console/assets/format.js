@@ -35,5 +35,8 @@ export function euros(cents) {
   return `${count(Math.trunc(cents / 100))}.${String(cents % 100).padStart(2, "0")} €`;
 }
 
-/** Names of the streams for people. */
-export const STREAMS = { order: "orders", hotel_search: "searches" };
+/** Colours that the page has for streams; they come again where there are more streams. */
+const TONES = 4;
+
+/** The colour of a stream, by its place among the streams. */
+export const tone = (index) => index % TONES;

@@ -55,8 +55,8 @@ export function userLookup(form, view) {
       { name: row[name], number: count(row.order_cnt), share: row.order_cnt / data[0].order_cnt }));
     const none = "no order of this user was ever closed";
     return html`
-      ${bands({ title: "Products", total: `${count(products.count)} in all`, rows: rows(products, "product_name"), tone: "order", columns: "two", empty: none })}
-      ${bands({ title: "Categories", total: `${count(categories.count)} in all`, rows: rows(categories, "category_name"), tone: "order", empty: none })}`;
+      ${bands({ title: "Products", total: `${count(products.count)} in all`, rows: rows(products, "product_name"), tone: 0, columns: "two", empty: none })}
+      ${bands({ title: "Categories", total: `${count(categories.count)} in all`, rows: rows(categories, "category_name"), tone: 0, empty: none })}`;
   });
 }
 
@@ -67,7 +67,7 @@ export function hotelLookup(form, view) {
     if (hotel.searches === null) return html`<p class="empty">nobody searched this hotel yet</p>`;
     const dearest = hotel.offers.at(-1)?.eurocents;
     return bands({
-      title: `Cheapest ever, hotel ${hotel.hotel_id}`, total: `${count(hotel.searches)} searches`, tone: "search", empty: "nobody ever won a search of it",
+      title: `Cheapest ever, hotel ${hotel.hotel_id}`, total: `${count(hotel.searches)} searches`, tone: 1, empty: "nobody ever won a search of it",
       rows: hotel.offers.slice(0, 7).map(({ advertiser, eurocents }) => ({ name: advertiser, number: euros(eurocents), share: eurocents / dearest })),
     });
   });

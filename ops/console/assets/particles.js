@@ -24,7 +24,7 @@ export function animate(canvas, root) {
     lanes = [...root.querySelectorAll(".lane")].map((element) => {
       const box = element.querySelector(".track").getBoundingClientRect();
       const name = element.dataset.lane;
-      const colour = getComputedStyle(element).getPropertyValue(element.dataset.stream === "order" ? "--order" : "--search");
+      const colour = getComputedStyle(element).getPropertyValue("--tone");
       return { ...known.get(name), name, element, colour, x: box.x - frame.x, y: box.y - frame.y, width: box.width,
         height: box.height, moving: known.get(name)?.moving ?? [], due: known.get(name)?.due ?? 0 };
     });

@@ -1,12 +1,10 @@
 // The push form, and how far what was pushed has come.
 import { html, render } from "/dashboard/vendor/lit-html.js";
 import { key } from "/dashboard/api.js";
-import { STREAMS, count, span } from "/dashboard/format.js";
+import { count, span, tone } from "/dashboard/format.js";
 
-const STEPS = ["pushed", "stg", "dds", "cdm"];
-
-/** Where the stages of a stream stand. */
-const positions = (fleet, stream) => fleet?.streams.find((s) => s.name === stream)?.stages ?? [];
+/** A stream by its name. */
+const named = (fleet, name) => fleet.streams.find((stream) => stream.name === name);
 
 /**
  * Shares of a push, from 0 to 1: in Kafka, then applied by each stage. What a stage passes on may be fewer records
@@ -18,7 +16,7 @@ export function shares(stages, start, wanted) {
   const sent = within((stages[0].end - start[0]) / wanted);
   let before = within((stages[0].applied - start[0]) / wanted);
   const done = [sent, before];
-  for (const index of [1, 2]) {
+  for (let index = 1; index < stages.length; index += 1) {
     const arrived = stages[index].end - start[index];
     const applied = stages[index].applied - start[index];
     before *= arrived > 0 ? within(applied / arrived) : Number(before === 1);
@@ -34,22 +32,23 @@ export function pushing(form, view) {
 
   const show = () => {
     if (!push) return;
-    view.dataset.stream = push.stream;
+    view.dataset.tone = tone(fleet.streams.findIndex((stream) => stream.name === push.stream.name));
     render(push.error
       ? html`<p class="error" role="alert">${push.error}</p>`
       : html`
         <p role="status" aria-live="polite">${push.words}</p>
-        <ol>${STEPS.map((step, index) => html`<li><label>${step}
+        <ol>${["pushed", ...push.stream.stages.map(({ stage }) => stage)].map((step, index) => html`<li><label>${step}
           <progress max="1" .value=${push.done[index]} data-step=${step}></progress></label></li>`)}</ol>`, view);
   };
 
   function follow(seen) {
     fleet = seen;
+    render(fleet.streams.map(({ name, many }) => html`<option value=${name}>${many}</option>`), form.elements.stream);
     if (!push || push.over || push.error) return;
-    const done = shares(positions(fleet, push.stream), push.start, push.wanted);
+    const done = shares(named(fleet, push.stream.name).stages, push.start, push.wanted);
     if (!done) return;
     push.done = done;
-    const what = `${count(push.wanted)} ${STREAMS[push.stream]}`;
+    const what = `${count(push.wanted)} ${push.wanted === 1 ? push.stream.one : push.stream.many}`;
     const seconds = (performance.now() - push.began) / 1000;
     push.over = push.answered && done.every((share) => share === 1);
     push.words = push.over ? `${what} in all layers after ${span(seconds)}` : `${what} on their way`;
@@ -57,13 +56,13 @@ export function pushing(form, view) {
   }
 
   async function send(fields) {
-    const stream = fields.get("stream");
-    const body = { N: Number(fields.get("count")), stream };
+    const stream = named(fleet, fields.get("stream"));
+    const body = { N: Number(fields.get("count")), stream: stream.name };
     if (fields.get("rate")) body.rate = Number(fields.get("rate"));
     const headers = { "content-type": "application/json" };
     if (key()) headers.APIKEY = key();
-    push = { stream, wanted: body.N, start: positions(fleet, stream).map((stage) => stage.end), began: performance.now(),
-      done: [0, 0, 0, 0], words: "sending …", answered: false };
+    push = { stream, wanted: body.N, start: stream.stages.map((stage) => stage.end), began: performance.now(),
+      done: [0, ...stream.stages.map(() => 0)], words: "sending …", answered: false };
     show();
     const mine = push;
     try {
@@ -79,6 +78,7 @@ export function pushing(form, view) {
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    if (!fleet) return;
     const button = form.querySelector("button");
     button.disabled = true;
     await send(new FormData(form));

@@ -38,15 +38,15 @@ export function layers(fleet, before) {
     { name: `${stage}: ${reason.replaceAll("_", " ")}`, number: count(open), share: open / fleet.dead_letters[0].open }));
   return html`
     <div>
-      ${bands({ title: "stg", total: "raw", rows: of("stg", ""), tone: "order" })}
+      ${bands({ title: "stg", total: "raw", rows: of("stg", ""), tone: 0 })}
       ${letters?.length ? bands({ title: "Dead letters", total: "open", rows: letters, tone: "bad" }) : ""}
     </div>
     ${bands({ title: "dds", total: "hubs", rows: of("dds", "h_", true) })}
     ${bands({ title: "dds", total: "links", rows: of("dds", "l_", true) })}
     ${bands({ title: "dds", total: "satellites", rows: of("dds", "s_", true) })}
     <div>
-      ${bands({ title: "cdm", total: "counters", rows: of("cdm", ""), tone: "search" })}
-      ${bands({ title: "cdm", total: "metrics in Redis", rows: metrics, tone: "search" })}
+      ${bands({ title: "cdm", total: "counters", rows: of("cdm", ""), tone: 1 })}
+      ${bands({ title: "cdm", total: "metrics in Redis", rows: metrics, tone: 1 })}
     </div>`;
 }
 
@@ -89,7 +89,7 @@ const ranked = (list) => list?.top.map(({ name, searches }) => ({ name, number: 
 /** The rankings of the hotel metrics that tell of nobody. */
 export const rankings = {
   hotels: (searches, show) => bands({
-    title: "Hotels, most searched", total: searches ? `${count(searches.hotels.count)} in all` : "", tone: "search",
+    title: "Hotels, most searched", total: searches ? `${count(searches.hotels.count)} in all` : "", tone: 1,
     rows: ranked(searches?.hotels)?.map((row, index) => {
       const { cheapest } = searches.hotels.top[index];
       return { ...row, label: row.name, note: cheapest && `from ${euros(cheapest.eurocents)}, ${cheapest.advertiser}`, act: () => show(row.name) };

@@ -1,7 +1,7 @@
 //! End-to-end latency over the last minutes, a point a second and stream.
 //!
-//! cdm counts in any case; here its metrics are read once a second, so that whoever opens the page sees
-//! what was before. It is the latency of the records that the instance which answers has committed.
+//! The last layer of a stream counts in any case; here its metrics are read once a second, so that whoever opens the
+//! page sees what was before. It is the latency of the records that the instance which answers has committed.
 
 use std::array::from_fn;
 use std::collections::{BTreeMap, VecDeque};
@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use chrono::Utc;
 use serde::Serialize;
-use strata_events::STREAMS;
+use strata_events::{StageId, StreamSpec};
+use strata_observe::services::Service;
 use strata_pipeline::metrics::latency::{BUCKETS, Counts, quantile, read};
+use strata_streams::STREAMS;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -49,16 +51,25 @@ type PointsByStream = Vec<(&'static str, VecDeque<Point>)>;
 pub struct History(Arc<Mutex<PointsByStream>>);
 
 impl History {
-    /// Starts to ask cdm at this URL, until the program stops.
-    pub fn keep(cdm: &str, stop: CancellationToken) -> anyhow::Result<Self> {
+    /// Starts to ask the last layer of every stream, until the program stops.
+    pub fn keep(stop: &CancellationToken) -> anyhow::Result<Self> {
         let history = Self::default();
-        let (kept, url) = (history.clone(), format!("{cdm}/metrics"));
         let http = reqwest::Client::builder().timeout(ANSWER_WITHIN).build()?;
-        tokio::spawn(async move { stop.run_until_cancelled(kept.collect(http, url)).await });
+        for stage in StageId::ALL {
+            let ends_here = |spec: &&StreamSpec| spec.hops.last().is_some_and(|hop| hop.stage == stage);
+            let ending: Vec<&str> =
+                STREAMS.iter().map(|stream| &stream.spec).filter(ends_here).map(|spec| spec.name).collect();
+            if ending.is_empty() {
+                continue;
+            }
+            let url = format!("{}/metrics", Service::of(stage).url()?);
+            let (kept, http, stop) = (history.clone(), http.clone(), stop.clone());
+            tokio::spawn(async move { stop.run_until_cancelled(kept.collect(http, url, ending)).await });
+        }
         Ok(history)
     }
 
-    async fn collect(self, http: reqwest::Client, url: String) {
+    async fn collect(self, http: reqwest::Client, url: String, streams: Vec<&'static str>) {
         let mut last: BTreeMap<&str, Counts> = BTreeMap::new();
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -66,11 +77,11 @@ impl History {
             tick.tick().await;
             let Ok(text) = scrape(&http, &url).await else { continue };
             let at = Utc::now().timestamp();
-            for stream in STREAMS {
-                let Some(now) = read(&text, stream.name) else { continue };
-                let before = last.insert(stream.name, now);
+            for &stream in &streams {
+                let Some(now) = read(&text, stream) else { continue };
+                let before = last.insert(stream, now);
                 if let Some(new) = before.and_then(|before| since(&now, &before)) {
-                    self.add(stream.name, point(at, &new));
+                    self.add(stream, point(at, &new));
                 }
             }
         }

@@ -20,7 +20,6 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use sqlx::PgPool;
-use strata_observe::services::CDM;
 use strata_pipeline::Producer;
 use strata_service::http::require_api_key;
 use strata_service::redis::{Connection, MetricsKeys};
@@ -62,7 +61,7 @@ fn routes(app: &App) -> anyhow::Result<Router> {
         redis: app.http_redis.clone(),
         keys: MetricsKeys::new(&app.settings.redis_prefix),
     };
-    let history = latency::History::keep(&CDM.url()?, app.shutdown.clone())?;
+    let history = latency::History::keep(&app.shutdown)?;
     let hotels = Router::new()
         .route("/dashboard/hotels/{hotel_id}/offers", get(offers::of_hotel))
         .with_state(sources.clone());

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::PgPool;
-use strata_events::{STREAMS, StoreKind, StreamSpec};
+use strata_events::{StoreKind, StreamSpec};
 use strata_service::redis::{Connection, MetricsKeys};
 use strata_service::{Settings, pg, redis as redis_client};
+use strata_streams::STREAMS;
 
 use crate::kafka::Topics;
 use crate::store;
@@ -97,7 +98,7 @@ impl Fleet {
 }
 
 /// Stages and topics whose data and offsets lie in Redis.
-pub(crate) fn in_redis(settings: &Settings) -> Vec<(&'static str, String)> {
-    let hops = STREAMS.iter().flat_map(|stream| stream.hops).filter(|hop| hop.store == StoreKind::Redis);
+fn in_redis(settings: &Settings) -> Vec<(&'static str, String)> {
+    let hops = STREAMS.iter().flat_map(|stream| stream.spec.hops).filter(|hop| hop.store == StoreKind::Redis);
     hops.map(|hop| (hop.stage.as_str(), settings.topics.name(hop.topic).to_owned())).collect()
 }

@@ -148,16 +148,16 @@ impl Timestamps {
         self.consumer.assign(&list)?;
         while !open.is_empty() && Instant::now() < deadline {
             let Some(Ok(message)) = self.consumer.poll(left(deadline)) else { continue };
-            let lane = (message.topic().to_owned(), message.partition());
-            let Some(&wanted) = open.get(&lane).filter(|wanted| message.offset() >= **wanted) else {
+            let place = (message.topic().to_owned(), message.partition());
+            let Some(&wanted) = open.get(&place).filter(|wanted| message.offset() >= **wanted) else {
                 continue;
             };
-            let (topic, partition) = lane.clone();
+            let (topic, partition) = place.clone();
             // A clock that is ahead must not make a record younger than new, nor keep it so while it waits.
             let written = message.timestamp().to_millis().unwrap_or_default();
             let written = written.min(Utc::now().timestamp_millis());
             self.known.insert((topic, partition, wanted), written);
-            open.remove(&lane);
+            open.remove(&place);
         }
         // Nothing more is fetched until the next question.
         self.consumer.unassign()?;

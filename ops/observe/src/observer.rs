@@ -9,12 +9,12 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use strata_events::STREAMS;
+use strata_events::{Hop, StoreKind};
 use strata_service::redis::{Connection, MetricsKeys};
 use strata_service::{Settings, pg, redis as redis_client};
+use strata_streams::{Message, STREAMS, StreamDef};
 use tokio::time::timeout;
 
-use crate::fleet::in_redis;
 use crate::kafka::{Edges, Place, Timestamps, Topics};
 use crate::rows::Rows;
 use crate::services::SERVICES;
@@ -42,10 +42,8 @@ pub struct Observer {
     keys: MetricsKeys,
     topics: Arc<Mutex<Topics>>,
     timestamps: Arc<Mutex<Timestamps>>,
-    /// Stage and topic, by stream, in the order of the layers.
-    stages: Vec<(&'static str, Vec<(&'static str, String)>)>,
-    /// Stages and topics whose offsets lie in Redis.
-    in_redis: Vec<(&'static str, String)>,
+    /// Names of the topics in force, by stream, in the order of its hops.
+    streams: Vec<(&'static StreamDef, Vec<String>)>,
 }
 
 /// What Postgres answered; parts that failed by themselves are none.
@@ -74,9 +72,9 @@ impl Observer {
             .acquire_timeout(TIMEOUT)
             .idle_timeout(Duration::from_secs(10))
             .connect_lazy_with(options);
-        let stages = STREAMS.iter().map(|stream| {
-            let stages = settings.topics.of(stream).map(|(stage, topic)| (stage.as_str(), topic.to_owned()));
-            (stream.name, stages.collect())
+        let streams = STREAMS.iter().map(|stream| {
+            let topics = settings.topics.of(&stream.spec).map(|(_, topic)| topic.to_owned());
+            (*stream, topics.collect())
         });
         Ok(Self {
             http: reqwest::Client::builder().timeout(TIMEOUT).build()?,
@@ -87,8 +85,7 @@ impl Observer {
             keys: MetricsKeys::new(&settings.redis_prefix),
             topics: Arc::new(Mutex::new(Topics::new(&settings.kafka)?)),
             timestamps: Arc::new(Mutex::new(Timestamps::new(&settings.kafka)?)),
-            stages: stages.collect(),
-            in_redis: in_redis(settings),
+            streams: streams.collect(),
         })
     }
 
@@ -166,8 +163,7 @@ impl Observer {
     }
 
     async fn ask_kafka(&self) -> anyhow::Result<BTreeMap<String, Edges>> {
-        let names: Vec<String> =
-            self.stages.iter().flat_map(|(_, stages)| stages).map(|(_, topic)| topic.clone()).collect();
+        let names: Vec<String> = self.streams.iter().flat_map(|(_, topics)| topics).cloned().collect();
         let asking = blocking(&self.topics, move |topics| {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             topics.edges(&names, TIMEOUT)
@@ -181,20 +177,24 @@ impl Observer {
         live: Option<&Live>,
         edges: Option<&BTreeMap<String, Edges>>,
     ) -> Vec<Stream> {
-        let stage = |(stage, topic): &(&'static str, String)| {
-            let stored = if self.in_redis.iter().any(|(known, of)| known == stage && of == topic) {
-                live.map(|live| live.offsets.clone())
-            } else {
-                let key = ((*stage).to_owned(), topic.clone());
-                warehouse.map(|warehouse| warehouse.offsets.get(&key).cloned().unwrap_or_default())
+        let stage = |((hop, message), topic): ((&Hop, &Message), &String)| {
+            let stored = match hop.store {
+                StoreKind::Redis => live.map(|live| live.offsets.clone()),
+                StoreKind::Postgres => {
+                    let key = (hop.stage.as_str().to_owned(), topic.clone());
+                    warehouse.map(|warehouse| warehouse.offsets.get(&key).cloned().unwrap_or_default())
+                }
             };
-            Stage::of(stage, topic, partitions(stored.as_ref(), edges.and_then(|edges| edges.get(topic))))
+            let partitions = partitions(stored.as_ref(), edges.and_then(|edges| edges.get(topic)));
+            Stage::of(hop.stage.as_str(), topic, message.records, partitions)
         };
-        let stream = |(name, stages): &(&'static str, Vec<_>)| Stream {
-            name: (*name).to_owned(),
-            stages: stages.iter().map(stage).collect(),
+        let stream = |(stream, topics): &(&StreamDef, Vec<String>)| Stream {
+            name: stream.spec.name.to_owned(),
+            one: stream.words.one.to_owned(),
+            many: stream.words.many.to_owned(),
+            stages: stream.spec.hops.iter().zip(stream.messages).zip(topics).map(stage).collect(),
         };
-        self.stages.iter().map(stream).collect()
+        self.streams.iter().map(stream).collect()
     }
 
     /// Reads the oldest unapplied record of every partition that lags.
@@ -218,7 +218,7 @@ impl Observer {
                 let age = written.map(|ms| at.timestamp_millis().saturating_sub(*ms).max(1) as f64 / 1000.0);
                 partition.lag_seconds = age;
             }
-            *stage = Stage::of(&stage.stage, &stage.topic, partitions);
+            *stage = Stage::of(&stage.stage, &stage.topic, &stage.records, partitions);
         }
     }
 }

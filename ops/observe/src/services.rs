@@ -1,6 +1,7 @@
 //! The services by address.
 
 use reqwest::RequestBuilder;
+use strata_events::StageId;
 use strata_service::Settings;
 use strata_service::config::ConfigError;
 
@@ -19,13 +20,25 @@ const fn service(name: &'static str, port_variable: &'static str, url_variable: 
 
 /// Generates and takes events.
 pub const DATA_SOURCE: Service = service("data-source", "DATA_SOURCE_PORT", "DATA_SOURCE_URL");
+/// The raw layer.
+pub const STG: Service = service("stg", "STG_PORT", "STG_URL");
+/// The Data Vault.
+pub const DDS: Service = service("dds", "DDS_PORT", "DDS_URL");
 /// Serves the data marts.
 pub const CDM: Service = service("cdm", "CDM_PORT", "CDM_URL");
 /// All of them, in the order of the data's way.
-pub const SERVICES: [Service; 4] =
-    [DATA_SOURCE, service("stg", "STG_PORT", "STG_URL"), service("dds", "DDS_PORT", "DDS_URL"), CDM];
+pub const SERVICES: [Service; 4] = [DATA_SOURCE, STG, DDS, CDM];
 
 impl Service {
+    /// The service that is a stage.
+    pub const fn of(stage: StageId) -> Self {
+        match stage {
+            StageId::Stg => STG,
+            StageId::Dds => DDS,
+            StageId::Cdm => CDM,
+        }
+    }
+
     /// Its URL: given by its variable, else the port on this machine.
     pub fn url(self) -> Result<String, ConfigError> {
         if let Some(url) = strata_service::config::value(self.url_variable) {

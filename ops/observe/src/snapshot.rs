@@ -59,6 +59,10 @@ pub enum State {
 pub struct Stream {
     /// Name, as in requests and metrics.
     pub name: String,
+    /// What people call one of its events.
+    pub one: String,
+    /// What they call several.
+    pub many: String,
     /// Its stages in the order of the layers.
     pub stages: Vec<Stage>,
 }
@@ -70,6 +74,8 @@ pub struct Stage {
     pub stage: String,
     /// The topic it reads.
     pub topic: String,
+    /// What the records of the topic are, for people.
+    pub records: String,
     /// Records applied since the topic began.
     pub applied: Option<i64>,
     /// Records in Kafka since the topic began.
@@ -165,7 +171,7 @@ impl Part {
 
 impl Stage {
     /// Sums partitions up; what one of them does not know, the stage does not know.
-    pub fn of(stage: &str, topic: &str, partitions: Vec<Partition>) -> Self {
+    pub fn of(stage: &str, topic: &str, records: &str, partitions: Vec<Partition>) -> Self {
         let sum = |of: fn(&Partition) -> Option<i64>| {
             let parts: Option<Vec<i64>> = partitions.iter().map(of).collect();
             parts.filter(|parts| !parts.is_empty()).map(|parts| parts.iter().sum())
@@ -177,6 +183,7 @@ impl Stage {
         Self {
             stage: stage.to_owned(),
             topic: topic.to_owned(),
+            records: records.to_owned(),
             applied: sum(|partition| partition.next_offset),
             end: sum(|partition| partition.end),
             lag,
@@ -236,7 +243,12 @@ mod tests {
             healthy: true,
             services: Vec::new(),
             servers: Vec::new(),
-            streams: vec![Stream { name: "order".to_owned(), stages: vec![stage] }],
+            streams: vec![Stream {
+                name: "a".to_owned(),
+                one: "event".to_owned(),
+                many: "events".to_owned(),
+                stages: vec![stage],
+            }],
             tables: None,
             metrics: None,
             dead_letters: None,
@@ -252,7 +264,7 @@ mod tests {
             partition(1, Some(2), Some(9), Some(3.5)),
             partition(2, Some(2), Some(4), Some(1.5)),
         ];
-        let stage = Stage::of("stg", "t", parts);
+        let stage = Stage::of("stg", "t", "events", parts);
         assert_eq!((stage.applied, stage.end, stage.lag), (Some(9), Some(18), Some(9)));
         assert_eq!(stage.lag_seconds, Some(3.5));
     }
@@ -260,16 +272,17 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_made_up() {
         let unread = vec![partition(0, Some(5), Some(5), Some(0.0)), partition(1, Some(2), Some(9), None)];
-        assert_eq!(Stage::of("stg", "t", unread).lag_seconds, None);
-        let store_down = Stage::of("stg", "t", vec![partition(0, None, Some(5), None)]);
+        assert_eq!(Stage::of("stg", "t", "events", unread).lag_seconds, None);
+        let store_down = Stage::of("stg", "t", "events", vec![partition(0, None, Some(5), None)]);
         assert_eq!((store_down.applied, store_down.end, store_down.lag), (None, Some(5), None));
-        let nothing = Stage::of("stg", "t", Vec::new());
+        let nothing = Stage::of("stg", "t", "events", Vec::new());
         assert_eq!((nothing.applied, nothing.lag, nothing.lag_seconds), (None, None, None));
     }
 
     #[test]
     fn rates_are_what_moved_by_the_time_between() {
-        let stage = |next, end| Stage::of("stg", "t", vec![partition(0, Some(next), Some(end), Some(0.0))]);
+        let stage =
+            |next, end| Stage::of("stg", "t", "events", vec![partition(0, Some(next), Some(end), Some(0.0))]);
         let before = snapshot(1_000, stage(10, 20));
         let mut now = snapshot(3_000, stage(30, 60));
         now.rate_since(&before);

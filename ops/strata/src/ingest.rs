@@ -4,13 +4,12 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::ValueEnum;
 use futures::stream::{self, Stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{Body, Client};
 use serde::Deserialize;
-use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_service::Settings;
+use strata_streams::{StreamDef, find};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::layers::grouped;
@@ -19,44 +18,41 @@ use crate::services::{DATA_SOURCE, with_key};
 /// Bytes that are read and sent at once.
 const PIECE: usize = 256 * 1024;
 
+/// The form that every stream has.
+const JSON: &str = "json";
+
 /// What to send.
 #[derive(clap::Args)]
 pub struct Args {
     /// File of events: one JSON object a line, or an array of them; `-` is standard input.
     file: String,
     /// Kind of the events.
-    #[arg(long)]
-    stream: Kind,
-    /// Form of the file.
-    #[arg(long, default_value = "json")]
-    format: Format,
+    #[arg(long, value_parser = find)]
+    stream: &'static StreamDef,
+    /// Form of the file: json, one object a line or an array, or another that the stream has, for example tsv.
+    #[arg(long, default_value = JSON)]
+    format: String,
     /// data-source's answer, for scripts.
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum Kind {
-    Order,
-    HotelSearch,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Order => ORDER.name,
-            Self::HotelSearch => HOTEL_SEARCH.name,
+impl Args {
+    /// The `Content-Type` of the file.
+    ///
+    /// **Errors**: the stream has no such form.
+    fn content_type(&self) -> anyhow::Result<&'static str> {
+        if self.format == JSON {
+            return Ok("application/x-ndjson");
         }
+        let forms = || self.stream.forms.iter();
+        let found = forms().find(|form| form.name == self.format).map(|form| form.media_type);
+        found.with_context(|| {
+            let known: Vec<&str> = [JSON].into_iter().chain(forms().map(|form| form.name)).collect();
+            let (format, many, known) = (&self.format, self.stream.words.many, known.join(", "));
+            format!("--format {format} is no form of {many}; there are: {known}")
+        })
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// JSON, one object a line or an array.
-    Json,
-    /// The travel site's log, tab-separated; hotel searches only.
-    Tsv,
 }
 
 /// data-source's answer.
@@ -75,17 +71,10 @@ struct Rejection {
 
 /// Sends the file; fails when a line was rejected.
 pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(
-        args.format == Format::Json || args.stream == Kind::HotelSearch,
-        "--format tsv is a form of hotel searches"
-    );
+    let content_type = args.content_type()?;
     let (reader, length) = open(&args.file).await?;
     let bar = progress(length)?;
-    let url = format!("{}/ingest/{}", DATA_SOURCE.url()?, args.stream.name());
-    let content_type = match args.format {
-        Format::Json => "application/x-ndjson",
-        Format::Tsv => "text/tab-separated-values",
-    };
+    let url = format!("{}/ingest/{}", DATA_SOURCE.url()?, args.stream.spec.name);
     let request = with_key(Client::new().post(&url), settings)
         .header("content-type", content_type)
         .body(Body::wrap_stream(pieces(reader, bar.clone())));

@@ -1,25 +1,8 @@
 //! The rows of every layer, as a table for people.
 
 use sqlx::PgPool;
-use strata_streams::hotel_search::vault as hotel_search;
-use strata_streams::order::vault as order;
-use strata_streams::vault;
+use strata_streams::{Mart, STREAMS};
 use strata_vault::model::SCHEMA;
-
-/// Tables of the vault that are counted, in the order of its layers.
-const VAULT: [&str; 7] = [
-    order::ORDER.table,
-    vault::USER.table,
-    order::PRODUCT.table,
-    order::ORDER_PRODUCT.table,
-    order::ORDER_STATUS.table,
-    hotel_search::HOTEL.table,
-    hotel_search::HOTEL_SEARCH.table,
-];
-
-/// Counters, and by what they count orders.
-const COUNTERS: [(&str, &str); 2] =
-    [("cdm.user_product_counters", "product"), ("cdm.user_category_counters", "category")];
 
 /// Names of what is counted with the statements that do, in the order of the layers.
 fn counts() -> Vec<(String, String)> {
@@ -27,13 +10,14 @@ fn counts() -> Vec<(String, String)> {
         let count = format!("select count(*) from {table}");
         (table, count)
     };
-    let mut counts =
-        ["stg.order_events", "stg.hotel_search_events"].map(|table| rows(table.to_owned())).to_vec();
-    counts.extend(VAULT.map(|table| rows(format!("{SCHEMA}.{table}"))));
-    for (table, what) in COUNTERS {
-        counts.push(rows(table.to_owned()));
+    let mut counts: Vec<_> = STREAMS.iter().map(|stream| rows(stream.raw.table.to_owned())).collect();
+    let vault = STREAMS.iter().flat_map(|stream| stream.summary);
+    counts.extend(vault.map(|table| rows(format!("{SCHEMA}.{table}"))));
+    for mart in STREAMS.iter().flat_map(|stream| stream.marts) {
+        let Mart::Counters { table, by, .. } = mart else { continue };
+        counts.push(rows((*table).to_owned()));
         let sum = format!("select coalesce(sum(order_cnt), 0)::bigint from {table}");
-        counts.push((format!("  orders counted, by {what}"), sum));
+        counts.push((format!("  orders counted, by {by}"), sum));
     }
     counts.push(rows("ops.dead_letters".to_owned()));
     counts

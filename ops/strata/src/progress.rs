@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use strata_events::StreamSpec;
 use strata_service::Settings;
+use strata_streams::StreamDef;
 use tokio::task::JoinHandle;
 
 use crate::fleet::{Fleet, StagePosition};
@@ -19,13 +20,13 @@ const STALL: Duration = Duration::from_secs(60);
 pub async fn follow<T>(
     settings: &Settings,
     fleet: &Fleet,
-    streams: &[(&StreamSpec, u64)],
+    streams: &[(&StreamDef, u64)],
     sending: &JoinHandle<T>,
 ) -> anyhow::Result<()> {
     let look = async || {
         let mut positions = Vec::new();
         for (stream, _) in streams {
-            positions.extend(fleet.positions(settings, stream).await?);
+            positions.extend(fleet.positions(settings, &stream.spec).await?);
         }
         anyhow::Ok(positions)
     };
@@ -77,7 +78,7 @@ pub async fn follow<T>(
 }
 
 /// A bar for each stage of each stream, in their order.
-fn bars(streams: &[(&StreamSpec, u64)]) -> anyhow::Result<Vec<ProgressBar>> {
+fn bars(streams: &[(&StreamDef, u64)]) -> anyhow::Result<Vec<ProgressBar>> {
     let style = ProgressStyle::with_template(
         "  {prefix:<17}{bar:40} {human_pos:>10}/{human_len} {per_sec:>16} {msg}",
     )?;
@@ -89,7 +90,9 @@ fn bars(streams: &[(&StreamSpec, u64)]) -> anyhow::Result<Vec<ProgressBar>> {
     };
     Ok(streams
         .iter()
-        .flat_map(|(stream, expected)| stream.hops.iter().map(|hop| add(stream, *expected, hop.stage)))
+        .flat_map(|(stream, expected)| {
+            stream.spec.hops.iter().map(|hop| add(&stream.spec, *expected, hop.stage))
+        })
         .collect())
 }
 

@@ -7,9 +7,8 @@ use anyhow::Context as _;
 use futures::future::try_join_all;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
-use strata_events::StreamSpec;
-use strata_events::stream::{HOTEL_SEARCH, ORDER, find};
 use strata_service::Settings;
+use strata_streams::{DEFAULT, Mart, StreamDef, find};
 use uuid::Uuid;
 
 use crate::fleet::Fleet;
@@ -17,8 +16,8 @@ use crate::layers::grouped;
 use crate::services::{DATA_SOURCE, with_key};
 use crate::{layers, progress, top};
 
-/// Orders where nothing else is asked for.
-const DEFAULT: (&StreamSpec, u64) = (&ORDER, 1000);
+/// Events of the default stream where nothing else is asked for.
+const DEFAULT_EVENTS: u64 = 1000;
 
 /// Pause before data-source is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -28,20 +27,14 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 pub struct Args {
     /// Events to generate by stream, for example order=10000 hotel_search=10000; 1000 orders where none are named.
     #[arg(value_name = "STREAM=EVENTS", value_parser = parse_events)]
-    events: Vec<(&'static StreamSpec, u64)>,
-    /// The same as order=N.
-    #[arg(long)]
-    orders: Option<u64>,
-    /// The same as hotel_search=N.
-    #[arg(long)]
-    searches: Option<u64>,
+    events: Vec<(&'static StreamDef, u64)>,
     /// Events a second, of each kind; as fast as possible where absent.
     #[arg(long)]
     rate: Option<f64>,
     /// The same events again for the same seed.
     #[arg(long)]
     seed: Option<u64>,
-    /// Waits until cdm holds them, with progress, and prints the rows of every layer; an outage of data-source or
+    /// Waits until every layer holds them, with progress, and prints the rows of every layer; an outage of data-source or
     /// of a server meanwhile is waited out.
     #[arg(long)]
     wait: bool,
@@ -49,12 +42,10 @@ pub struct Args {
 
 impl Args {
     /// The streams that are asked for, each with the number of its events.
-    fn wanted(&self) -> Vec<(&'static StreamSpec, u64)> {
-        let options = [(&ORDER, self.orders), (&HOTEL_SEARCH, self.searches)];
-        let options = options.into_iter().filter_map(|(stream, count)| Some((stream, count?)));
-        let mut wanted: Vec<_> = self.events.iter().copied().chain(options).collect();
+    fn wanted(&self) -> Vec<(&'static StreamDef, u64)> {
+        let mut wanted = self.events.clone();
         if wanted.is_empty() {
-            wanted.push(DEFAULT);
+            wanted.push((DEFAULT, DEFAULT_EVENTS));
         }
         wanted.retain(|(_, count)| *count > 0);
         wanted
@@ -62,7 +53,7 @@ impl Args {
 }
 
 /// Reads `order=10000`.
-fn parse_events(text: &str) -> Result<(&'static StreamSpec, u64), String> {
+fn parse_events(text: &str) -> Result<(&'static StreamDef, u64), String> {
     let (name, count) = text.split_once('=').ok_or("a stream and a number, for example order=10000")?;
     let count = count.parse().map_err(|e| format!("{count:?} is no number of events: {e}"))?;
     Ok((find(name)?, count))
@@ -84,7 +75,7 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let fleet = Fleet::connect(settings)?;
-    println!("Pushing {what} through stg, dds and cdm");
+    println!("Pushing {what} through the layers");
     let sending = tokio::spawn(requests);
     progress::follow(settings, &fleet, &wanted, &sending).await?;
     sending.await??;
@@ -94,7 +85,7 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
         grouped((total as f64 / seconds) as i64)
     );
     layers::print(&fleet.pool).await?;
-    if wanted.iter().any(|(stream, _)| **stream == HOTEL_SEARCH) {
+    if wanted.iter().any(|(stream, _)| stream.marts.contains(&Mart::Metrics)) {
         top::print(settings).await?;
     }
     Ok(ExitCode::SUCCESS)
@@ -126,10 +117,10 @@ async fn attempt(request: RequestBuilder, url: &str) -> Result<(), Refused> {
 fn post(
     settings: &Settings,
     args: &Args,
-    stream: &StreamSpec,
+    stream: &StreamDef,
     count: u64,
 ) -> impl Future<Output = anyhow::Result<()>> + use<> {
-    let mut body = json!({"N": count, "stream": stream.name});
+    let mut body = json!({"N": count, "stream": stream.spec.name});
     let is_patient = args.wait;
     if is_patient {
         body["id"] = json!(Uuid::now_v7());
@@ -167,22 +158,23 @@ fn post(
 
 #[cfg(test)]
 mod tests {
+    use strata_streams::names;
+
     use super::*;
 
     #[test]
     fn what_is_not_asked_for_is_not_pushed() {
-        for (named, orders, searches, expected) in [
-            (&[][..], None, None, vec![("order", 1000)]),
-            (&["order=7"], None, None, vec![("order", 7)]),
-            (&["hotel_search=5"], Some(7), None, vec![("hotel_search", 5), ("order", 7)]),
-            (&[], None, Some(5), vec![("hotel_search", 5)]),
-            (&[], Some(7), Some(5), vec![("order", 7), ("hotel_search", 5)]),
-            (&[], Some(0), Some(5), vec![("hotel_search", 5)]),
-            (&[], Some(0), None, vec![]),
+        for (named, expected) in [
+            (&[][..], vec![("order", 1000)]),
+            (&["order=7"], vec![("order", 7)]),
+            (&["hotel_search=5", "order=7"], vec![("hotel_search", 5), ("order", 7)]),
+            (&["order=0", "hotel_search=5"], vec![("hotel_search", 5)]),
+            (&["order=0"], vec![]),
         ] {
             let events = named.iter().map(|text| parse_events(text).expect("events")).collect();
-            let args = Args { events, orders, searches, rate: None, seed: None, wait: false };
-            let wanted: Vec<_> = args.wanted().iter().map(|(stream, count)| (stream.name, *count)).collect();
+            let args = Args { events, rate: None, seed: None, wait: false };
+            let wanted: Vec<_> =
+                args.wanted().iter().map(|(stream, count)| (stream.spec.name, *count)).collect();
             assert_eq!(wanted, expected);
         }
     }
@@ -190,11 +182,11 @@ mod tests {
     #[test]
     fn a_stream_that_is_none_is_told_with_those_that_are() {
         for (text, said) in [
-            ("click=1", "no stream \"click\"; there are: order, hotel_search"),
-            ("order", "a stream and a number, for example order=10000"),
-            ("order=x", "\"x\" is no number of events: invalid digit found in string"),
+            ("cats=1", format!("no stream \"cats\"; there are: {}", names())),
+            ("order", "a stream and a number, for example order=10000".to_owned()),
+            ("order=x", "\"x\" is no number of events: invalid digit found in string".to_owned()),
         ] {
-            assert_eq!(parse_events(text).map(|(stream, _)| stream.name), Err(said.to_owned()));
+            assert_eq!(parse_events(text).map(|(stream, _)| stream.spec.name), Err(said));
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use strata_events::{STREAMS, StageId, StreamSpec};
+use strata_events::{StageId, StreamSpec};
 use strata_observe::Observer;
 use strata_service::{Settings, pg};
+use strata_streams::STREAMS;
 
 use crate::status::state;
 use crate::table::{Align, Table};
@@ -77,7 +78,7 @@ async fn resume(settings: &Settings, args: &ResumeArgs) -> anyhow::Result<ExitCo
 
 /// The streams that pass the stage and are meant.
 fn chosen(args: &ResumeArgs) -> anyhow::Result<Vec<&'static StreamSpec>> {
-    let passing = STREAMS.iter().filter(|stream| stream.hop(args.stage).is_some());
+    let passing = STREAMS.iter().map(|stream| &stream.spec).filter(|stream| stream.hop(args.stage).is_some());
     let is_meant = |stream: &&StreamSpec| args.stream.as_ref().is_none_or(|name| stream.name == name);
     let chosen: Vec<_> = passing.clone().filter(is_meant).collect();
     let names = || passing.map(|stream| stream.name).collect::<Vec<_>>().join(", ");

@@ -3,11 +3,12 @@
 use std::future::ready;
 
 use anyhow::Context as _;
-use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{StageId, StreamSpec};
 use strata_pipeline::Loops;
 use strata_service::redis::MetricsKeys;
 use strata_service::{App, Assembled, Route, Runnable, ServiceSpec};
+use strata_streams::hotel_search::HOTEL_SEARCH;
+use strata_streams::order::ORDER;
 
 use crate::handler::OrderHandler;
 use crate::metrics::stage::MetricsStage;

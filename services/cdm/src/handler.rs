@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
-use strata_events::{Contract, CountedMessage, Reject, StageId};
+use strata_events::{Contract, Reject, StageId};
 use strata_pipeline::watermark::Watermarks;
 use strata_pipeline::{Effects, Handler, Input, Record, StageError};
+use strata_streams::order::CountedMessage;
 
 use crate::store;
 use strata_streams::order::counters::Counted;

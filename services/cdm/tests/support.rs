@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use cdm::metrics::stage::MetricsStage;
 use cdm::metrics::store::MetricsStore;
 use redis::Commands as _;
-use strata_events::stream::HOTEL_SEARCH;
 use strata_events::{Origin, StageId};
 use strata_pipeline::Record;
 use strata_pipeline::stage::{Span, Stage as _};
 use strata_service::redis::{Connection, MetricsKeys};
 use strata_service::{Settings, pg, redis as redis_client};
+use strata_streams::hotel_search::HOTEL_SEARCH;
 use uuid::Uuid;
 
 /// Topic of the tests; none of them needs Kafka.

@@ -15,11 +15,11 @@ use strata_pipeline::admin::ensure_topics;
 use strata_service::config::KafkaSettings;
 use strata_service::http::require_api_key;
 use strata_service::{App, Assembled, Client, Topics};
+use strata_streams::{STREAMS, StreamDef};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::BodyReader;
 use crate::reference::ReferenceStore;
-use crate::stream::{STREAMS, Stream};
 use crate::{ingest, metrics, push};
 
 /// Longest pause between two attempts to create the topics.
@@ -39,7 +39,7 @@ pub struct Context {
 
 impl Context {
     /// Where events of this kind go.
-    pub fn topic(&self, stream: &Stream) -> String {
+    pub fn topic(&self, stream: &StreamDef) -> String {
         self.topics.name(stream.spec.source()).to_owned()
     }
 

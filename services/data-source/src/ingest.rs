@@ -9,13 +9,14 @@ use axum::response::Response;
 use strata_events::MAX_EVENT_BYTES;
 use strata_events::reject::REFUSED_HEADER;
 use strata_service::http::{ApiError, Checked};
+use strata_streams::source::{Accept, Accepted, Event};
+use strata_streams::{find, names};
 
 use crate::app::Context;
 use crate::body::{Sink, TURN};
 use crate::metrics;
 use crate::publish::Publisher;
 use crate::split::{Piece, Splitter};
-use crate::stream::{self, Accept, Accepted, Event};
 use crate::summary::{self, Summary};
 
 /// Publishes the good events of the body and keeps the bad ones as dead letters; answers when Kafka
@@ -25,8 +26,8 @@ pub async fn ingest(
     Checked(Path(name)): Checked<Path<String>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let stream = stream::find(&name).ok_or_else(|| {
-        ApiError::new(StatusCode::NOT_FOUND, format!("no such stream; there are: {}", stream::names()))
+    let stream = find(&name).map_err(|_| {
+        ApiError::new(StatusCode::NOT_FOUND, format!("no such stream; there are: {}", names()))
     })?;
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let (accept, splitter) = match content_type.and_then(|content_type| stream.form(content_type)) {

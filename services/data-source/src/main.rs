@@ -9,7 +9,7 @@ fn main() -> ExitCode {
         ServiceSpec {
             name: "data_generator",
             port_variable: "DATA_SOURCE_PORT",
-            openapi: include_str!("../openapi.json"),
+            openapi: data_source::description::text(),
         },
         data_source::app::build,
     )

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use chrono::Utc;
 use strata_pipeline::producer::{Acks, ProduceError};
-use strata_pipeline::{Output, OutputHeaders, Producer};
+use strata_pipeline::{Output, Producer};
 use strata_service::http::ApiError;
 use strata_service::trace::{self, TraceParent};
+use strata_streams::source::Headers;
 use tokio::time::error::Elapsed;
 
 /// Records that are acknowledged together.
@@ -55,7 +56,7 @@ impl Publisher {
         &mut self,
         key: Option<Vec<u8>>,
         payload: Vec<u8>,
-        mut headers: OutputHeaders,
+        mut headers: Headers,
     ) -> Result<(), ApiError> {
         headers.extend(self.traceparent.clone().map(|at| (trace::HEADER.into(), at)));
         let timestamp_ms = Utc::now().timestamp_millis();

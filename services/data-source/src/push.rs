@@ -8,14 +8,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use strata_service::http::ApiError;
 use strata_service::trace::TraceParent;
+use strata_streams::source::{Event, GenerateError, Generator, Make, Snapshot, Start};
 use tokio::sync::mpsc;
 
 use crate::app::Context;
 use crate::pace::Pace;
 use crate::publish::Publisher;
-use crate::reference::Snapshot;
 use crate::request::PushRequest;
-use crate::stream::{Event, GenerateError, Generator, Make, Start};
 use crate::{body, metrics};
 
 /// Largest body of the request.

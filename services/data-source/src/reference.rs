@@ -8,10 +8,10 @@ use redis::{AsyncCommands, RedisResult};
 use serde::Serialize;
 use strata_events::{Contract, Restaurant, User};
 use strata_service::redis::{Connection, ReferenceKeys};
+use strata_streams::order::catalog;
+use strata_streams::source::Snapshot;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-use crate::catalog;
 
 /// Users that unseeded events choose from: a random part where there are more.
 const MAX_USERS: usize = 10_000;
@@ -37,15 +37,6 @@ const REPEATABLE_SECS: u32 = 24 * 60 * 60;
 
 /// Longest pause between two attempts to fill an empty Redis.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
-
-/// What events are generated from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Ids of users, sorted.
-    pub users: Vec<String>,
-    /// Restaurants that offer something, sorted by id.
-    pub restaurants: Vec<Restaurant>,
-}
 
 /// A kind of reference data.
 pub trait Referenced: for<'a> Contract<'a> + Serialize + Send + Sync {

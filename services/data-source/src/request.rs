@@ -3,15 +3,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use strata_streams::source::MAX_EVENTS;
+use strata_streams::{DEFAULT, StreamDef, find, names};
 use uuid::Uuid;
-
-use crate::stream::{self, Stream};
-
-/// Most events of one request.
-pub const MAX_EVENTS: u32 = 10_000_000;
-
-/// Stream of a request that names none.
-const DEFAULT_STREAM: &str = "order";
 
 /// Longest gap between two events that a rate may mean.
 const MAX_GAP: Duration = Duration::from_secs(24 * 3600);
@@ -22,7 +16,7 @@ pub struct PushRequest {
     /// Number of events.
     pub count: u32,
     /// Kind of events.
-    pub stream: &'static Stream,
+    pub stream: &'static StreamDef,
     /// Time between two events, where a rate was given.
     pub gap: Option<Duration>,
     /// Seed, where the same events are wanted again.
@@ -32,7 +26,7 @@ pub struct PushRequest {
 }
 
 impl PushRequest {
-    /// Reads the body; an empty one asks for one order.
+    /// Reads the body; an empty one asks for one event of the default stream.
     ///
     /// **Errors**: what is wrong with it, for the caller.
     pub fn parse(body: &[u8]) -> Result<Self, String> {
@@ -43,10 +37,7 @@ impl PushRequest {
         };
         Ok(Self {
             count: fields.get("N").map_or(Ok(1), count)?,
-            stream: fields
-                .get("stream")
-                .map_or_else(|| stream::find(DEFAULT_STREAM), |value| stream::find(value.as_str()?))
-                .ok_or_else(|| format!("stream must be one of: {}", stream::names()))?,
+            stream: fields.get("stream").map_or(Ok(DEFAULT), stream)?,
             gap: fields.get("rate").map(gap).transpose()?,
             seed: fields.get("seed").map(seed).transpose()?,
             id: fields.get("id").map(id).transpose()?,
@@ -60,6 +51,12 @@ fn count(value: &Value) -> Result<u32, String> {
     count
         .filter(|count| (1..=MAX_EVENTS).contains(count))
         .ok_or_else(|| format!("N must be a whole number from 1 to {MAX_EVENTS}, not {}", shown(value)))
+}
+
+/// Reads `stream`.
+fn stream(value: &Value) -> Result<&'static StreamDef, String> {
+    let found = value.as_str().and_then(|name| find(name).ok());
+    found.ok_or_else(|| format!("stream must be one of: {}", names()))
 }
 
 /// Reads `rate` as the time between two events.

@@ -3,16 +3,14 @@
 //! `make fuzz` runs millions of cases; inputs that once failed are kept in `proptest-regressions/`.
 
 use data_source::split::{HEAD_BYTES, Piece, Splitter};
-use data_source::stream::STREAMS;
 use data_source::summary;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
+use strata_streams::STREAMS;
+use strata_streams::order::golden;
 
 /// Cases of a run that does not say how many: seconds in a debug build.
 const CASES: u32 = 10_000;
-
-/// A valid order, to be found whole in whatever surrounds it.
-const GOLDEN: &str = include_str!("../../../shared/events/examples/stg_topic.json");
 
 fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
@@ -41,7 +39,8 @@ fn pieces(limit: usize, body: &[u8], chunk: usize) -> Vec<Piece> {
 
 /// Bodies made of what means something to the splitter, and of what does not.
 fn bodies() -> impl Strategy<Value = Vec<u8>> {
-    let golden = serde_json::from_str::<serde_json::Value>(GOLDEN).expect("a golden message").to_string();
+    let golden =
+        serde_json::from_str::<serde_json::Value>(golden::RAW).expect("a golden message").to_string();
     let part = prop_oneof![
         4 => proptest::sample::select(vec!["[", "]", "{", "}", ",", "\"", "\\", "\n", "\r\n", " ", "\t", "1", "null"])
             .prop_map(|text| text.as_bytes().to_vec()),

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use strata_events::StageId;
 use strata_events::StreamSpec;
-use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_pipeline::metrics::written;
 use strata_pipeline::{Handler, Loops};
 use strata_service::{App, Assembled, Route, Runnable, ServiceSpec, failpoint};
+use strata_streams::hotel_search::HOTEL_SEARCH;
+use strata_streams::order::ORDER;
 use strata_vault::load::Hooks;
 
 use crate::order::handler::OrderHandler;

@@ -4,11 +4,12 @@ use std::future::ready;
 
 use strata_events::StageId;
 use strata_events::StreamSpec;
-use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_pipeline::Loops;
 use strata_pipeline::parked::Parked;
 use strata_service::redis::ReferenceKeys;
 use strata_service::{App, Assembled, Route, Runnable, ServiceSpec};
+use strata_streams::hotel_search::HOTEL_SEARCH;
+use strata_streams::order::ORDER;
 
 use crate::order::handler::OrderHandler;
 use crate::reference::ReferenceCache;

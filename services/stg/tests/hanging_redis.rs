@@ -17,7 +17,7 @@ use strata_service::redis::{ReferenceKeys, connect};
 use strata_testkit::{Proxy, Servers, TestDatabase, eventually};
 use uuid::Uuid;
 
-const ORDER: &[u8] = include_bytes!("../../../shared/events/examples/stg_topic.json");
+const ORDER: &[u8] = strata_streams::order::golden::RAW.as_bytes();
 
 /// Where the Redis of the environment is.
 fn redis_address(servers: &Servers) -> SocketAddr {
@@ -37,7 +37,7 @@ async fn stage_behind(proxy: &Proxy, pool: &PgPool) -> PgStage<OrderHandler> {
     let reference = ReferenceCache::new(redis, ReferenceKeys { prefix: format!("test-{}:", Uuid::new_v4()) });
     let handler = OrderHandler::new(reference, "dds_topic".into());
     let partitions = Partitions::told_by(|| Ok([("stg_topic.dlq".to_owned(), 6)].into()));
-    let route = settings.topics.route(&strata_events::stream::ORDER, StageId::Stg).expect("orders pass stg");
+    let route = settings.topics.route(&strata_streams::order::ORDER, StageId::Stg).expect("orders pass stg");
     let mut stage = PgStage::new(pool.clone(), &route, partitions, handler);
     stage.initialize(&[0]).await.expect("an offset row");
     stage

@@ -40,7 +40,9 @@ impl Money {
     }
 
     /// Refuses amounts below zero.
-    pub(crate) fn check_not_negative(self, field: &str) -> Result<(), Reject> {
+    ///
+    /// **Errors**: `negative_amount`.
+    pub fn check_not_negative(self, field: &str) -> Result<(), Reject> {
         if self.0.is_sign_negative() {
             return Err(Reject::new("negative_amount", format!("{field} is below zero: {}", self.0)));
         }

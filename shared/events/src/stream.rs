@@ -1,6 +1,6 @@
-//! The registry of streams: which topics an event passes on its path through the layers, and who reads them.
+//! The path of a stream: which topics an event passes on its way through the layers, and who reads them.
 //!
-//! A new stream is one more entry here and one handler per stage.
+//! The streams themselves lie in `shared/streams`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -85,13 +85,18 @@ pub struct Hop {
     pub store: StoreKind,
 }
 
-/// One kind of event and its path: one hop per stage, in the order in which an event takes them.
+impl Hop {
+    /// A stage that reads a topic and keeps what comes of it in a store; `env` is the variable that names the topic.
+    pub const fn new(stage: StageId, store: StoreKind, env: &'static str, default: &'static str) -> Self {
+        Self { stage, topic: TopicSpec { env, default }, store }
+    }
+}
+
+/// The name and the path of a stream: one hop per stage that it passes, in the order in which an event takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamSpec {
     /// Name for requests, metrics and dead letters.
     pub name: &'static str,
-    /// What people call several of its events.
-    pub events: &'static str,
     /// The hops; data-source writes the topic of the first, each stage that of the next.
     pub hops: &'static [Hop],
 }
@@ -100,11 +105,6 @@ impl StreamSpec {
     /// The topic that data-source writes.
     pub const fn source(&self) -> TopicSpec {
         self.hops[0].topic
-    }
-
-    /// So many of its events, for people.
-    pub fn named(&self, count: impl fmt::Display) -> String {
-        format!("{count} {}", self.events)
     }
 
     /// The topic that a stage reads, for code that knows the stream.
@@ -139,50 +139,6 @@ impl StreamSpec {
     }
 }
 
-const fn hop(stage: StageId, store: StoreKind, env: &'static str, default: &'static str) -> Hop {
-    Hop { stage, topic: TopicSpec { env, default }, store }
-}
-
-/// Orders of a shop.
-pub const ORDER: StreamSpec = StreamSpec {
-    name: "order",
-    events: "orders",
-    hops: &[
-        hop(StageId::Stg, StoreKind::Postgres, "KAFKA_STG_TOPIC", "stg_topic"),
-        hop(StageId::Dds, StoreKind::Postgres, "KAFKA_DDS_TOPIC", "dds_topic"),
-        hop(StageId::Cdm, StoreKind::Postgres, "KAFKA_CDM_TOPIC", "cdm_topic"),
-    ],
-};
-
-/// Hotel searches of a travel site.
-pub const HOTEL_SEARCH: StreamSpec = StreamSpec {
-    name: "hotel_search",
-    events: "searches",
-    hops: &[
-        hop(StageId::Stg, StoreKind::Postgres, "KAFKA_RAW_DATA_TOPIC", "raw_data_topic"),
-        hop(StageId::Dds, StoreKind::Postgres, "KAFKA_PROCESSED_DATA_TOPIC", "processed_data_topic"),
-        hop(StageId::Cdm, StoreKind::Redis, "KAFKA_METRICS_TOPIC", "metrics_topic"),
-    ],
-};
-
-/// Every stream of the fleet.
-pub const STREAMS: &[StreamSpec] = &[ORDER, HOTEL_SEARCH];
-
-/// The stream of this name.
-///
-/// **Errors**: a sentence that lists the names.
-pub fn find(name: &str) -> Result<&'static StreamSpec, String> {
-    STREAMS.iter().find(|stream| stream.name == name).ok_or_else(|| {
-        let names = STREAMS.iter().map(|stream| stream.name).collect::<Vec<_>>().join(", ");
-        format!("no stream {name:?}; there are: {names}")
-    })
-}
-
-/// Every topic that an event passes, the dead letters aside.
-pub fn topics() -> impl Iterator<Item = TopicSpec> {
-    STREAMS.iter().flat_map(|stream| stream.hops).map(|hop| hop.topic)
-}
-
 /// Name of the topic that keeps the dead letters of `topic`.
 pub fn dlq_topic(topic: &str) -> String {
     format!("{topic}.dlq")
@@ -190,42 +146,24 @@ pub fn dlq_topic(topic: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
-    fn streams_topics_and_stages_are_named_once() {
-        let mut faults = Vec::new();
-        let names: BTreeSet<&str> = STREAMS.iter().map(|stream| stream.name).collect();
-        if names.len() != STREAMS.len() {
-            faults.push("two streams share a name".to_owned());
-        }
-        let (topics, variables): (BTreeSet<_>, BTreeSet<_>) =
-            topics().map(|topic| (topic.default, topic.env)).unzip();
-        let hops: usize = STREAMS.iter().map(|stream| stream.hops.len()).sum();
-        if topics.len() != hops || variables.len() != hops {
-            faults.push("two hops share a topic".to_owned());
-        }
-        for stream in STREAMS {
-            let order: Vec<StageId> = stream.hops.iter().map(|hop| hop.stage).collect();
-            if order.is_empty() || !order.is_sorted_by(|a, b| a < b) {
-                faults.push(format!("{} passes {order:?}", stream.name));
-            }
-            if !stream.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
-                faults.push(format!("{} does not fit into a path", stream.name));
-            }
-        }
-        assert!(faults.is_empty(), "{faults:#?}");
+    fn hops_know_their_neighbours() {
+        let hop = |stage| Hop::new(stage, StoreKind::Postgres, "KAFKA_A_TOPIC", "a_topic");
+        let hops: &'static [Hop] = Box::leak(StageId::ALL.map(hop).into());
+        let spec = StreamSpec { name: "a", hops };
+        let stage = |hop: Option<&Hop>| hop.map(|hop| hop.stage);
+        assert_eq!(stage(spec.before(StageId::Stg)), None);
+        assert_eq!(stage(spec.before(StageId::Cdm)), Some(StageId::Dds));
+        assert_eq!(stage(spec.after(StageId::Stg)), Some(StageId::Dds));
+        assert_eq!(stage(spec.after(StageId::Cdm)), None);
+        let short = StreamSpec { name: "b", hops: &hops[..2] };
+        assert_eq!((stage(short.after(StageId::Dds)), stage(short.hop(StageId::Cdm))), (None, None));
     }
 
     #[test]
-    fn hops_know_their_neighbours() {
-        let stage = |hop: Option<&Hop>| hop.map(|hop| hop.stage);
-        assert_eq!(stage(ORDER.before(StageId::Stg)), None);
-        assert_eq!(stage(ORDER.before(StageId::Cdm)), Some(StageId::Dds));
-        assert_eq!(stage(ORDER.after(StageId::Stg)), Some(StageId::Dds));
-        assert_eq!(stage(ORDER.after(StageId::Cdm)), None);
+    fn stages_are_found_by_name() {
         assert_eq!("dds".parse(), Ok(StageId::Dds));
         assert!("mart".parse::<StageId>().is_err());
     }

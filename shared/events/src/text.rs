@@ -11,6 +11,9 @@ use serde::{Serialize, Serializer};
 
 use crate::{MAX_NAME_CHARS, Reject, TIMES};
 
+/// Longest identity of an event, in characters, and longest name that is a key.
+const MAX_ID_CHARS: usize = 200;
+
 /// Text of a message, borrowed from its bytes where nothing in it is escaped.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text<'a>(Cow<'a, str>);
@@ -73,7 +76,9 @@ impl<'de> Visitor<'de> for TextVisitor {
 }
 
 /// Accepts an id of 24 hexadecimal characters, the form of users, restaurants and products.
-pub(crate) fn check_hex_id(field: &str, id: &str) -> Result<(), Reject> {
+///
+/// **Errors**: `invalid_id`.
+pub fn check_hex_id(field: &str, id: &str) -> Result<(), Reject> {
     if id.len() == 24 && id.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Ok(());
     }
@@ -81,7 +86,9 @@ pub(crate) fn check_hex_id(field: &str, id: &str) -> Result<(), Reject> {
 }
 
 /// Accepts text that Postgres can store and a person can read.
-pub(crate) fn check_name(field: &str, text: &str) -> Result<(), Reject> {
+///
+/// **Errors**: `invalid_text`.
+pub fn check_name(field: &str, text: &str) -> Result<(), Reject> {
     if text.trim().is_empty() {
         return Err(Reject::new("invalid_text", format!("{field} is empty")));
     }
@@ -97,8 +104,21 @@ pub(crate) fn check_name(field: &str, text: &str) -> Result<(), Reject> {
     Ok(())
 }
 
+/// Accepts an identity that can be a key in every store.
+///
+/// **Errors**: `invalid_text`, `invalid_id`.
+pub fn check_id(field: &str, text: &str) -> Result<(), Reject> {
+    check_name(field, text)?;
+    if text.chars().count() > MAX_ID_CHARS {
+        return Err(Reject::new("invalid_id", format!("{field} is longer than {MAX_ID_CHARS} characters")));
+    }
+    Ok(())
+}
+
 /// Accepts dates of this century; others are clocks gone wrong.
-pub(crate) fn check_date(field: &str, date: DateTime<Utc>) -> Result<(), Reject> {
+///
+/// **Errors**: `absurd_date`.
+pub fn check_date(field: &str, date: DateTime<Utc>) -> Result<(), Reject> {
     if TIMES.contains(&date.timestamp()) {
         return Ok(());
     }
@@ -108,7 +128,9 @@ pub(crate) fn check_date(field: &str, date: DateTime<Utc>) -> Result<(), Reject>
 /// Checks when a version was sent, and cuts it to the microseconds that the warehouse keeps.
 ///
 /// Versions are ordered by it, within a batch as in the tables, so it must not be finer in one than in the other.
-pub(crate) fn check_sent(sent_dttm: DateTime<Utc>) -> Result<DateTime<Utc>, Reject> {
+///
+/// **Errors**: `absurd_date`.
+pub fn check_sent(sent_dttm: DateTime<Utc>) -> Result<DateTime<Utc>, Reject> {
     check_date("sent_dttm", sent_dttm)?;
     Ok(sent_dttm.trunc_subsecs(6))
 }

@@ -8,7 +8,7 @@ use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
 use serde::{Deserialize, Serialize, Serializer};
 use strata_events::stream::dlq_topic;
-use strata_events::{Origin, Reject, TIMES, origin, reject, search};
+use strata_events::{Origin, Reject, TIMES, event_id, origin, reject};
 
 use crate::partitions::partition_of;
 use strata_service::trace::{self, TraceParent};
@@ -67,7 +67,7 @@ impl Record {
             match header.key {
                 origin::HEADER => record.origin = text.parse().ok(),
                 origin::REPLAY_OF_HEADER => record.replay_of = text.parse().ok(),
-                search::EVENT_ID_HEADER => record.event_id = Some(text.to_owned()),
+                event_id::EVENT_ID_HEADER => record.event_id = Some(text.to_owned()),
                 reject::REFUSED_HEADER => record.refused = Some(Reject::from_header(text)),
                 trace::HEADER => record.traceparent = text.parse().ok(),
                 _ => {}

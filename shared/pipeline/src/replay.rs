@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use strata_events::stream::dlq_topic;
-use strata_events::{origin, search};
+use strata_events::{event_id, origin};
 
 use crate::OperatorLock;
 use crate::producer::Producer;
@@ -125,7 +125,7 @@ fn to_record(dead_letter: DeadLetter) -> Output {
     let origin = format!("{}/0/{}", dlq_topic(&dead_letter.topic), dead_letter.replay_seq);
     let mut headers =
         vec![(origin::HEADER.into(), origin), (origin::REPLAY_OF_HEADER.into(), dead_letter.start)];
-    headers.extend(dead_letter.event_id.map(|id| (search::EVENT_ID_HEADER.into(), id)));
+    headers.extend(dead_letter.event_id.map(|id| (event_id::EVENT_ID_HEADER.into(), id)));
     Output {
         topic: dead_letter.topic.as_str().into(),
         key: dead_letter.key,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use strata_events::stream::{self, dlq_topic};
+use strata_events::stream::dlq_topic;
 use strata_events::{Hop, StageId, StreamSpec, TopicSpec};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
@@ -36,7 +36,7 @@ const fn optional(name: &'static str) -> Variable {
     Variable { name, default: None }
 }
 
-/// Every variable that the programs read, the topics of [`strata_events::STREAMS`] aside.
+/// Every variable that the programs read, the topics of [`strata_streams::STREAMS`] aside.
 pub const VARIABLES: &[Variable] = &[
     var("HTTP_HOST", "127.0.0.1"),
     var("HTTP_READ_TIMEOUT_SECS", "30"),
@@ -318,7 +318,7 @@ impl Settings {
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         let reader = Reader(&lookup);
-        let topics = stream::topics()
+        let topics = strata_streams::topics()
             .map(|spec| (spec, reader.value(spec.env).unwrap_or_else(|| spec.default.to_owned())))
             .collect();
         Ok(Self {

@@ -1,9 +1,22 @@
-//! What each stream means, without I/O: one folder per stream, with enrichment and cleaning, rows of the vault, what
-//! becomes countable, and the folds.
+//! The domain: what each stream means, without I/O, one folder per stream, and the registry of them, [`STREAMS`].
 //!
-//! A service brings the servers: it reads and writes what is decided here, and so do `strata rebuild` and
-//! `strata reconcile`.
+//! A folder has the contracts of the stream's topics and their golden messages, the generator, what enrichment or
+//! cleaning means, rows of the vault, what becomes countable, and the folds. A service brings the servers: it reads and
+//! writes what is decided here, and so do `strata rebuild` and `strata reconcile`.
 
 pub mod hotel_search;
 pub mod order;
+pub mod registry;
+pub mod skew;
+pub mod source;
 pub mod vault;
+
+pub use registry::{DEFAULT, Mart, Message, RawTable, STREAMS, StreamDef, Words, find, names, topics};
+
+/// A message as it is written.
+///
+/// **Errors**: `invalid_structure` for what has no JSON form; nothing that was decoded lacks one.
+fn written(message: &impl serde::Serialize) -> Result<Vec<u8>, strata_events::Reject> {
+    let unwritable = |e: serde_json::Error| strata_events::Reject::new("invalid_structure", e.to_string());
+    serde_json::to_vec(message).map_err(unwritable)
+}

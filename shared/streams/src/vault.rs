@@ -1,11 +1,7 @@
-//! The vault of every stream. The tables themselves are made by `migrations/`; a test holds the two together.
+//! What the vaults of several streams share. The tables themselves are made by `migrations/`; a test holds the two
+//! together.
 
-use strata_vault::model::{Column, ColumnType, Hub, VaultModel};
-
-use crate::{hotel_search, order};
-
-/// All vaults.
-pub static ALL: [&VaultModel; 2] = [&order::vault::MODEL, &hotel_search::vault::MODEL];
+use strata_vault::model::{Column, ColumnType, Hub};
 
 /// Users, shared by all streams.
 pub static USER: Hub = Hub {

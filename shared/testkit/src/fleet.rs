@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use strata_events::StageId;
-use strata_events::stream::{self, ORDER, STREAMS, dlq_topic};
+use strata_events::stream::dlq_topic;
+use strata_events::{StageId, StreamSpec};
+use strata_streams::STREAMS;
+use strata_streams::order::ORDER;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
@@ -147,7 +149,8 @@ impl Fleet {
         .to_vec();
         environment.extend(servers.variables(database.name()));
         environment.extend(
-            stream::topics().map(|topic| (topic.env.to_owned(), format!("{}_{suffix}", topic.default))),
+            strata_streams::topics()
+                .map(|topic| (topic.env.to_owned(), format!("{}_{suffix}", topic.default))),
         );
         // A service keeps its port when it is started again: the others, and the tool, know it.
         let services = Service::ALL.into_iter().chain([Service::Console]);
@@ -326,8 +329,14 @@ impl Fleet {
 
     /// Has data-source generate orders.
     pub async fn push(&self, count: usize) {
-        let body = self.post(Service::DataSource, "/push", &json!({"N": count})).await.ok();
-        assert_eq!(body["messages_pushed"], json!(count), "{body}");
+        self.push_to(&ORDER, count).await;
+    }
+
+    /// Has data-source generate events of a stream.
+    pub async fn push_to(&self, stream: &StreamSpec, count: usize) {
+        let body = json!({"N": count, "stream": stream.name});
+        let answer = self.post(Service::DataSource, "/push", &body).await.ok();
+        assert_eq!(answer["messages_pushed"], json!(count), "{answer}");
     }
 
     /// Folds everything that lies in the stg topic; every record there must be a valid order.
@@ -405,7 +414,7 @@ impl Drop for Fleet {
             drop(std::fs::remove_dir_all(&self.log_dir));
         }
         let (mut topics, mut groups) = (Vec::new(), Vec::new());
-        for hop in STREAMS.iter().flat_map(|stream| stream.hops) {
+        for hop in STREAMS.iter().flat_map(|stream| stream.spec.hops) {
             let topic = self.topic(hop.topic.env);
             groups.push(self.group(Service::of(hop.stage), &topic));
             topics.extend([dlq_topic(&topic), topic]);

@@ -22,6 +22,7 @@ mod rest;
 pub mod search;
 pub mod secure;
 pub mod servers;
+mod streams;
 mod tool;
 
 pub use builders::{OrderBuilder, order};

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use strata_events::{Contract as _, Order, OrderStatus};
+use strata_events::Contract as _;
+use strata_streams::order::{Order, OrderStatus};
 
 use crate::kafka::TopicRecord;
 use crate::keys::{hub, link};

@@ -7,13 +7,13 @@ use redis::AsyncCommands as _;
 use serde_json::{Value, json};
 
 /// The golden user.
-const GOLDEN_USER: &str = include_str!("../../events/examples/reference_user.json");
+const GOLDEN_USER: &str = strata_streams::order::golden::USER;
 
 /// The golden restaurant.
-const GOLDEN_RESTAURANT: &str = include_str!("../../events/examples/reference_restaurant.json");
+const GOLDEN_RESTAURANT: &str = strata_streams::order::golden::RESTAURANT;
 
 /// The golden order, a message of `stg_topic`.
-const GOLDEN_ORDER: &str = include_str!("../../events/examples/stg_topic.json");
+const GOLDEN_ORDER: &str = strata_streams::order::golden::RAW;
 
 /// Categories of invented dishes.
 const CATEGORIES: [&str; 5] = ["Закуски", "Супы", "Основные блюда", "Гарниры", "Напитки"];

@@ -3,14 +3,33 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use strata_events::StoreKind;
+use strata_streams::{STREAMS, StreamDef, order};
+
 use crate::eventually::eventually;
 use crate::fleet::{Fleet, Service};
 
 impl Fleet {
-    /// Waits until every record has gone through all layers; nothing may be produced meanwhile.
+    /// Waits until every order has gone through all layers; nothing may be produced meanwhile.
     pub async fn at_rest(&self, within: Duration) {
-        for (service, topic) in self.stages() {
-            self.stage_at_rest(service, &topic, within).await;
+        self.stream_at_rest(&order::DEF, within).await;
+    }
+
+    /// Waits until the events of every stream have gone through all layers; nothing may be produced meanwhile.
+    pub async fn all_at_rest(&self, within: Duration) {
+        for stream in STREAMS {
+            self.stream_at_rest(stream, within).await;
+        }
+    }
+
+    /// Waits until every event of a stream has gone through all layers; nothing may be produced meanwhile.
+    pub async fn stream_at_rest(&self, stream: &StreamDef, within: Duration) {
+        for hop in stream.spec.hops {
+            let topic = self.topic(hop.topic.env);
+            match hop.store {
+                StoreKind::Postgres => self.stage_at_rest(Service::of(hop.stage), &topic, within).await,
+                StoreKind::Redis => self.metrics_at_rest(&topic, within).await,
+            }
         }
     }
 
@@ -95,9 +114,5 @@ impl Fleet {
             .fetch_one(self.pool())
             .await
             .expect("the kept outputs")
-    }
-
-    fn stages(&self) -> [(Service, String); 3] {
-        Service::STAGES.map(|service| (service, self.input_of(service)))
     }
 }

@@ -4,6 +4,7 @@ mod database;
 mod kafka;
 mod retention;
 mod searches;
+mod streams;
 mod vault_model;
 mod waiting;
 mod warehouse;

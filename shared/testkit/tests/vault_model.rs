@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use strata_streams::vault;
+use strata_streams::{STREAMS, vault};
 use strata_testkit::{Servers, TestDatabase};
 use strata_vault::model::{SCHEMA, Table};
 
@@ -52,9 +52,9 @@ async fn the_described_vault_is_the_one_that_the_migrations_make() {
     let mut found = found(&database).await;
     let mut problems = Vec::new();
     let mut by_name: BTreeMap<&str, (Table, Vec<&str>)> = BTreeMap::new();
-    for model in vault::ALL {
-        for table in model.tables() {
-            by_name.entry(table.name).or_insert_with(|| (table, Vec::new())).1.push(model.stream);
+    for stream in STREAMS {
+        for table in stream.vault.tables() {
+            by_name.entry(table.name).or_insert_with(|| (table, Vec::new())).1.push(stream.spec.name);
         }
     }
     // WHEN they are compared

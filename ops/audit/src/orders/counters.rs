@@ -7,9 +7,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use strata_events::stream::ORDER;
-use strata_events::{Contract as _, CountedMessage, Origin, StageId};
+use strata_events::{Contract as _, Origin, StageId};
 use strata_pipeline::watermark::Watermarks;
+use strata_streams::order::CountedMessage;
+use strata_streams::order::ORDER;
 use strata_streams::order::counters::{Counted, Increments};
 
 use super::super::keys::{pair, unpair};

@@ -9,8 +9,10 @@ use std::collections::BTreeSet;
 
 use chrono::DateTime;
 use serde::Deserialize;
-use strata_events::stream::{ORDER, dlq_topic};
-use strata_events::{Money, StageId, order};
+use strata_events::stream::dlq_topic;
+use strata_events::{Money, StageId};
+use strata_streams::order;
+use strata_streams::order::ORDER;
 use strata_vault::{LoadPosition, hashdiff, hub_key};
 
 use super::super::copy::Row;

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use strata_events::StageId;
-use strata_events::stream::ORDER;
+use strata_streams::order::ORDER;
 use strata_streams::order::vault as order;
 use strata_streams::vault::USER;
 use strata_vault::model::{self, LOAD_SRC, Link};

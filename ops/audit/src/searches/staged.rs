@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use strata_events::search::EVENT_ID_HEADER;
-use strata_events::stream::HOTEL_SEARCH;
-use strata_events::{Contract as _, Search, StageId};
+use strata_events::event_id::EVENT_ID_HEADER;
+use strata_events::{Contract as _, StageId};
+use strata_streams::hotel_search::HOTEL_SEARCH;
+use strata_streams::hotel_search::Search;
 use strata_streams::hotel_search::clean::clean;
 use strata_streams::hotel_search::rows::offers_hashdiff;
 use strata_vault::{LoadPosition, hub_key};

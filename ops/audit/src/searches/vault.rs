@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::DateTime;
 use strata_events::StageId;
-use strata_events::stream::HOTEL_SEARCH;
+use strata_streams::hotel_search::HOTEL_SEARCH;
 use strata_streams::hotel_search::rows::offers_hashdiff;
 use strata_streams::hotel_search::vault::{ADVERTISER, HOTEL};
 use strata_vault::hub_key;

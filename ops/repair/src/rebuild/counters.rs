@@ -8,10 +8,10 @@
 
 use sqlx::PgConnection;
 use strata_events::StageId;
-use strata_events::stream::ORDER;
 use strata_observe::Fleet;
 use strata_pipeline::watermark::Watermarks;
 use strata_service::{Settings, failpoint};
+use strata_streams::order::ORDER;
 
 use super::counted::Counted;
 use super::{begin, expect_whole_tables, hold};

@@ -17,10 +17,10 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Script};
 use sqlx::{PgPool, Postgres, Transaction};
 use strata_events::StageId;
-use strata_events::stream::HOTEL_SEARCH;
 use strata_observe::Fleet;
 use strata_service::redis::MetricsKeys;
 use strata_service::{Settings, failpoint};
+use strata_streams::hotel_search::HOTEL_SEARCH;
 
 use super::counted::Counted;
 use super::{begin, expect_whole_tables};

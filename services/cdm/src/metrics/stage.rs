@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::PgPool;
-use strata_events::{Contract, ProcessedSearch, Reject};
+use strata_events::{Contract, Reject};
 use strata_pipeline::stage::{Position, Span, Stage};
 use strata_pipeline::{DeadLetterGuard, DeadLetters, Output, Record, StageError};
 use strata_service::config::Route;
+use strata_streams::hotel_search::ProcessedSearch;
 
 use strata_pipeline::metrics::Phases;
 
@@ -181,7 +182,7 @@ impl Stage for MetricsStage {
 mod tests {
     use super::*;
 
-    const GOLDEN: &[u8] = include_bytes!("../../../../shared/events/examples/processed_data_topic.json");
+    const GOLDEN: &[u8] = strata_streams::hotel_search::golden::PROCESSED.as_bytes();
 
     fn record(partition: i32, offset: i64) -> Record {
         Record {

@@ -147,4 +147,30 @@ proptest! {
             .collect();
         prop_assert_eq!(found, values);
     }
+
+    #[test]
+    fn lines_are_cut_the_same_wherever_a_chunk_ends(sizes in proptest::collection::vec(1_usize..40, 1..60), blank in "[ \t\r\n]{0,5}") {
+        let good = "a\t1\t{6032:{},6033:{}}";
+        let body = format!("{blank}\n[1,2]\r\n{good}\r\n\tx\n{good}");
+        let mut splitter = Splitter::lines(1 << 20);
+        let (mut rest, mut found) = (body.as_bytes(), Vec::new());
+        for size in sizes.into_iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (mut chunk, tail) = rest.split_at(size.min(rest.len()));
+            while let Some(piece) = splitter.next_piece(&mut chunk) {
+                found.push(piece);
+            }
+            rest = tail;
+        }
+        while let Some(piece) = splitter.finish() {
+            found.push(piece);
+        }
+        let first = blank.bytes().filter(|byte| *byte == b'\n').count() as u64 + 2;
+        let numbers: Vec<u64> = found.iter().map(|piece| piece.number).collect();
+        prop_assert_eq!(numbers, (first..first + 4).collect::<Vec<_>>());
+        let bytes: Vec<&[u8]> = found.iter().map(|piece| piece.bytes.as_slice()).collect();
+        prop_assert_eq!(bytes, [b"[1,2]".as_slice(), good.as_bytes(), b"\tx", good.as_bytes()]);
+    }
 }

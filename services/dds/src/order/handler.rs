@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use sqlx::PgConnection;
-use strata_events::{Contract, FactMessage, Reject};
+use strata_events::{Contract, Reject};
 use strata_pipeline::{Effects, Handler, Input, Output, Record, StageError};
+use strata_streams::order::FactMessage;
 use uuid::Uuid;
 
 use super::states;

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use sqlx::PgConnection;
-use strata_events::search::{EVENT_ID_HEADER, event_id};
-use strata_events::{Contract, ProcessedSearch, Reject};
+use strata_events::event_id::{EVENT_ID_HEADER, event_id};
+use strata_events::{Contract, Reject};
 use strata_pipeline::{Effects, Handler, Input, Output, Record, StageError};
+use strata_streams::hotel_search::ProcessedSearch;
 
 use crate::app::HOOKS;
 use strata_streams::hotel_search::rows::{SearchFact, earliest, fresh, links, rest};
@@ -107,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    const GOLDEN: &[u8] = include_bytes!("../../../../shared/events/examples/processed_data_topic.json");
+    const GOLDEN: &[u8] = strata_streams::hotel_search::golden::PROCESSED.as_bytes();
 
     fn record(payload: Vec<u8>) -> Record {
         Record {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sqlx::PgConnection;
-use strata_events::{Contract, Order, Reject};
+use strata_events::{Contract, Reject};
 use strata_pipeline::{Effects, Handler, Input, Output, Record, StageError};
+use strata_streams::order::Order;
 
 use crate::order::store::{OrderEventRows, upsert_order_events};
 use crate::reference::ReferenceCache;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use strata_events::Order;
-use strata_events::order::OBJECT_TYPE;
 use strata_pipeline::metrics::written;
 use strata_pipeline::{Input, Record, StageError};
+use strata_streams::order::OBJECT_TYPE;
+use strata_streams::order::Order;
 
 /// Columns for `stg.order_events`, one row an order, sorted by `object_id`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -102,7 +102,7 @@ mod tests {
     use strata_events::Contract;
 
     fn version(object_id: i64, sent_dttm: &str, mark: &str) -> Order<'static> {
-        let golden = include_bytes!("../../../../shared/events/examples/stg_topic.json");
+        let golden = strata_streams::order::golden::RAW.as_bytes();
         let mut order: Value = serde_json::from_slice(golden).expect("JSON");
         order["object_id"] = object_id.into();
         order["sent_dttm"] = sent_dttm.into();

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use sqlx::PgConnection;
-use strata_events::search::{EVENT_ID_HEADER, event_id};
-use strata_events::{Contract, Reject, Search};
+use strata_events::event_id::{EVENT_ID_HEADER, event_id};
+use strata_events::{Contract, Reject};
 use strata_pipeline::{Effects, Handler, Input, Output, Record, StageError};
+use strata_streams::hotel_search::Search;
 
 use crate::search::store::{SearchEventRows, insert_hotel_search_events};
 use strata_streams::hotel_search::clean::clean;
@@ -79,8 +80,8 @@ pub(crate) mod tests {
 
     use super::*;
 
-    const RAW: &[u8] = include_bytes!("../../../../shared/events/examples/raw_data_topic.json");
-    const PROCESSED: &[u8] = include_bytes!("../../../../shared/events/examples/processed_data_topic.json");
+    const RAW: &[u8] = strata_streams::hotel_search::golden::RAW.as_bytes();
+    const PROCESSED: &[u8] = strata_streams::hotel_search::golden::PROCESSED.as_bytes();
 
     /// The golden search as a record; `offset` is its time too.
     pub(crate) fn record(offset: i64, event_id: Option<&str>) -> Record {

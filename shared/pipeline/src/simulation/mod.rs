@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use proptest::prelude::*;
-use strata_events::stream::ORDER;
 use strata_events::{Origin, StageId};
 use strata_service::Settings;
+use strata_service::config::{Route, Upstream};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -68,12 +68,14 @@ impl Ground {
     /// The loop of an instance that has just been started.
     fn start<'a>(&'a self, handle: &'a Handle, stage: usize, instance: usize) -> MemoryLoop<'a> {
         let settings = Settings::from_lookup("STG_PORT", |_| None).expect("defaults fit");
-        let mut route = settings.topics.route(&ORDER, [StageId::Stg, StageId::Dds][stage]).expect("a stage");
-        route.input = TOPICS[stage].into();
-        route.output = TOPICS.get(stage + 1).map(|topic| (*topic).to_owned());
-        if let Some(upstream) = &mut route.upstream {
-            upstream.topic = TOPICS[stage - 1].into();
-        }
+        let stages = [StageId::Stg, StageId::Dds];
+        let route = Route {
+            stage: stages[stage],
+            stream: "simulated",
+            input: TOPICS[stage].to_owned(),
+            upstream: (stage > 0).then(|| Upstream { stage: stages[0], topic: TOPICS[0].to_owned() }),
+            output: TOPICS.get(stage + 1).map(|topic| (*topic).to_owned()),
+        };
         let world = self.world.clone();
         let entrance = Entrance::told_by(&route, move || {
             let read = world.lock().stores[0].offsets.clone();

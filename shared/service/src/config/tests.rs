@@ -23,7 +23,7 @@ fn the_template_lists_what_the_programs_read() {
     let read: BTreeSet<_> = VARIABLES
         .iter()
         .map(|v| (v.name.to_owned(), v.default.unwrap_or_default().to_owned()))
-        .chain(stream::topics().map(|t| (t.env.to_owned(), t.default.to_owned())))
+        .chain(strata_streams::topics().map(|t| (t.env.to_owned(), t.default.to_owned())))
         .collect();
     assert_eq!(listed, read);
 }

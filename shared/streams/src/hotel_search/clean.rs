@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use strata_events::{MinOffer, Offer, ProcessedSearch, Search};
+use crate::hotel_search::{MinOffer, Offer, ProcessedSearch, Search};
 
 /// Reduces a search to its advertisers and its lowest usable offer.
 ///
@@ -39,8 +39,8 @@ mod tests {
 
     use super::*;
 
-    const RAW: &[u8] = include_bytes!("../../../events/examples/raw_data_topic.json");
-    const PROCESSED: &[u8] = include_bytes!("../../../events/examples/processed_data_topic.json");
+    const RAW: &[u8] = crate::hotel_search::golden::RAW.as_bytes();
+    const PROCESSED: &[u8] = crate::hotel_search::golden::PROCESSED.as_bytes();
 
     fn search(advertisers: Value) -> Search {
         let mut search: Value = serde_json::from_slice(RAW).expect("JSON");

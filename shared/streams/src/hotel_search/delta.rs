@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use strata_events::ProcessedSearch;
+use crate::hotel_search::ProcessedSearch;
 
 /// What a batch adds to the metrics.
 ///
@@ -42,13 +42,14 @@ impl Delta {
 
 #[cfg(test)]
 mod tests {
+    use crate::hotel_search::MinOffer;
     use proptest::prelude::*;
-    use strata_events::{Contract, MinOffer};
+    use strata_events::Contract;
     use uuid::Uuid;
 
     use super::*;
 
-    const GOLDEN: &[u8] = include_bytes!("../../../events/examples/processed_data_topic.json");
+    const GOLDEN: &[u8] = crate::hotel_search::golden::PROCESSED.as_bytes();
 
     /// What Redis does with a delta.
     fn merge(into: &mut Delta, delta: &Delta) {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::hotel_search::ProcessedSearch;
 use chrono::DateTime;
-use strata_events::ProcessedSearch;
 use strata_vault::model::Parent;
 use strata_vault::rows::{Batch, Fresh, KeyedRows, Load, SatelliteRows};
 use strata_vault::{Value, fingerprint, hub_key};
@@ -129,13 +129,14 @@ pub fn offers_hashdiff(advertisers: &[&str], min_offer: Option<(i64, &str)>) -> 
 mod tests {
     use std::collections::BTreeSet;
 
+    use crate::hotel_search::MinOffer;
     use proptest::prelude::*;
-    use strata_events::{Contract, MinOffer, Origin};
+    use strata_events::{Contract, Origin};
 
     use super::*;
     use crate::hotel_search::vault::MODEL;
 
-    const GOLDEN: &[u8] = include_bytes!("../../../events/examples/processed_data_topic.json");
+    const GOLDEN: &[u8] = crate::hotel_search::golden::PROCESSED.as_bytes();
 
     /// A record of a search: identity, place in the topic, content.
     #[derive(Debug, Clone)]

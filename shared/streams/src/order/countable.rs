@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use strata_events::counted::OBJECT_TYPE;
-use strata_events::{CountedElement, CountedMessage, CountedPayload, OrderStatus, Text};
+use crate::order::counted::OBJECT_TYPE;
+use crate::order::{CountedElement, CountedMessage, CountedPayload, OrderStatus};
+use strata_events::Text;
 use strata_vault::link_key;
 use uuid::Uuid;
 
@@ -137,14 +138,15 @@ impl<'a> OrderState<'a> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use crate::order::{FactMessage, FactProduct};
     use chrono::DateTime;
     use proptest::prelude::*;
-    use strata_events::{Contract, FactMessage, FactProduct, Origin};
+    use strata_events::{Contract, Origin};
     use strata_vault::rows::{Keys, Load};
 
     use super::*;
 
-    const GOLDEN: &[u8] = include_bytes!("../../../events/examples/dds_topic.json");
+    const GOLDEN: &[u8] = crate::order::golden::FACT.as_bytes();
 
     /// A version of order 1: status, user, products as (product, category).
     fn version(status: OrderStatus, user: u8, products: &[(u8, u8)]) -> FactMessage<'static> {
@@ -180,7 +182,7 @@ mod tests {
     fn the_golden_order_announces_both_products() {
         let message = FactMessage::decode(GOLDEN).expect("golden");
         let announced = add(&mut OrderState::default(), &message);
-        let expected = CountedMessage::decode(include_bytes!("../../../events/examples/cdm_topic.json"));
+        let expected = CountedMessage::decode(crate::order::golden::COUNTED.as_bytes());
         let mut expected: Vec<_> = expected.expect("golden").0.into_iter().map(|e| e.payload).collect();
         expected.sort_by_key(|payload| payload.product_id);
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use strata_events::CountedMessage;
+use crate::order::CountedMessage;
 use uuid::Uuid;
 
 /// Increments of one counter table: (user, counted thing) → (name, orders).
@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    const GOLDEN: &[u8] = include_bytes!("../../../events/examples/cdm_topic.json");
+    const GOLDEN: &[u8] = crate::order::golden::COUNTED.as_bytes();
 
     #[test]
     fn two_products_of_one_category_are_one_order_of_the_category() {

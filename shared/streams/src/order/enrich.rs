@@ -1,9 +1,8 @@
 //! From an order as the shop sends it to one with the names that the vault keeps. Pure.
 
-use strata_events::order::OBJECT_TYPE;
-use strata_events::{
-    FactMessage, FactPayload, FactProduct, MenuItem, NamedRef, Order, OrderItem, Reference, Reject, UserRef,
-};
+use crate::order::OBJECT_TYPE;
+use crate::order::{FactMessage, FactPayload, FactProduct, NamedRef, Order, OrderItem, UserRef};
+use strata_events::{MenuItem, Reference, Reject};
 
 use crate::order::reference::ReferenceData;
 
@@ -93,10 +92,10 @@ mod tests {
 
     use super::*;
 
-    const ORDER: &[u8] = include_bytes!("../../../events/examples/stg_topic.json");
-    const FACT: &[u8] = include_bytes!("../../../events/examples/dds_topic.json");
-    const USER: &[u8] = include_bytes!("../../../events/examples/reference_user.json");
-    const RESTAURANT: &[u8] = include_bytes!("../../../events/examples/reference_restaurant.json");
+    const ORDER: &[u8] = crate::order::golden::RAW.as_bytes();
+    const FACT: &[u8] = crate::order::golden::FACT.as_bytes();
+    const USER: &[u8] = crate::order::golden::USER.as_bytes();
+    const RESTAURANT: &[u8] = crate::order::golden::RESTAURANT.as_bytes();
 
     fn golden() -> (Order<'static>, ReferenceData) {
         let user = User::decode(USER).expect("user");

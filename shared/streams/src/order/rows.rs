@@ -1,6 +1,6 @@
 //! A batch of orders as rows of the vault: keys computed once, one row a key, sorted. Pure.
 
-use strata_events::FactMessage;
+use crate::order::FactMessage;
 use strata_vault::rows::{Batch, Combinations, Fingerprints, KeyedRows, Keys, Load, SatelliteRows};
 use strata_vault::{Value, fingerprint, hub_key};
 use uuid::Uuid;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use redis::AsyncCommands as _;
 use serde_json::{Value, json};
 use strata_events::StageId;
-use strata_events::stream::HOTEL_SEARCH;
 use strata_service::redis::MetricsKeys;
+use strata_streams::hotel_search::{self, HOTEL_SEARCH};
 
 use crate::builders::ndjson;
 use crate::eventually::eventually;
@@ -69,9 +69,7 @@ impl Fleet {
 
     /// Has data-source generate searches.
     pub async fn push_searches(&self, count: usize) {
-        let body = json!({"N": count, "stream": HOTEL_SEARCH.name});
-        let answer = self.post(Service::DataSource, "/push", &body).await.ok();
-        assert_eq!(answer["messages_pushed"], json!(count), "{answer}");
+        self.push_to(&HOTEL_SEARCH, count).await;
     }
 
     /// Sends searches as lines of JSON; all must be accepted.
@@ -97,11 +95,13 @@ impl Fleet {
 
     /// Waits until every search has gone through all layers; nothing may be produced meanwhile.
     pub async fn searches_at_rest(&self, within: Duration) {
-        self.stage_at_rest(Service::Stg, &self.raw_topic(), within).await;
-        self.stage_at_rest(Service::Dds, &self.processed_topic(), within).await;
-        let topic = self.metrics_topic();
+        self.stream_at_rest(&hotel_search::DEF, within).await;
+    }
+
+    /// Waits until the metrics hold all that their topic has.
+    pub(crate) async fn metrics_at_rest(&self, topic: &str, within: Duration) {
         eventually(within, &format!("the metrics at the end of {topic}"), async || {
-            let ends = self.ends(&topic).await;
+            let ends = self.ends(topic).await;
             let mut offsets = self.metrics_offsets().await;
             offsets.retain(|_, offset| *offset > 0);
             if offsets == ends { Ok(()) } else { Err(format!("they stand at {offsets:?} of {ends:?}")) }

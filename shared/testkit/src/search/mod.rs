@@ -12,10 +12,10 @@ pub use fleet::{Metrics, Ranked};
 pub use model::{Fact, SearchModel};
 
 /// The golden raw search.
-const GOLDEN_RAW: &str = include_str!("../../../events/examples/raw_data_topic.json");
+const GOLDEN_RAW: &str = strata_streams::hotel_search::golden::RAW;
 
 /// The golden processed search.
-const GOLDEN_PROCESSED: &str = include_str!("../../../events/examples/processed_data_topic.json");
+const GOLDEN_PROCESSED: &str = strata_streams::hotel_search::golden::PROCESSED;
 
 /// The golden search as it is received, and as every later layer passes it on.
 pub fn golden_searches() -> (serde_json::Value, serde_json::Value) {

@@ -13,11 +13,12 @@ mod searches;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::PgConnection;
-use strata_events::stream::{HOTEL_SEARCH, ORDER};
 use strata_events::{Origin, Reject, StageId, StreamSpec};
 use strata_observe::Fleet;
 use strata_service::{Settings, failpoint};
-use strata_streams::vault::ALL;
+use strata_streams::STREAMS;
+use strata_streams::hotel_search::HOTEL_SEARCH;
+use strata_streams::order::ORDER;
 
 use self::coming::Coming;
 use super::{Recounted, begin, counters, hold};
@@ -145,7 +146,7 @@ async fn place(tx: &mut PgConnection, table: &str, key: &str, time: &str) -> any
 /// Rows of each table of the vault. Others may keep tables of their own in its schema: those are not ours to empty.
 async fn sizes(tx: &mut PgConnection) -> anyhow::Result<BTreeMap<String, i64>> {
     let tables: BTreeSet<String> =
-        ALL.iter().flat_map(|model| model.tables()).map(|table| table.to_string()).collect();
+        STREAMS.iter().flat_map(|stream| stream.vault.tables()).map(|table| table.to_string()).collect();
     let mut sizes = BTreeMap::new();
     for table in tables {
         let count = format!("select count(*) from {table}");

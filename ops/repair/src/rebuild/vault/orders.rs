@@ -9,15 +9,16 @@ use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use strata_events::stream::ORDER;
-use strata_events::{FactMessage, Order, Origin, Restaurant, User};
+use strata_events::{Origin, Restaurant, User};
 use strata_service::redis::{Connection, ReferenceKeys, look_up};
 use strata_service::{Settings, redis};
+use strata_streams::order::ORDER;
 use strata_streams::order::enrich::enrich;
 use strata_streams::order::reference::{Menu, ReferenceData};
 use strata_streams::order::rows::{OrderFact, VaultRows};
 use strata_streams::order::stored::{CATEGORIES, PRODUCTS, Stored};
 use strata_streams::order::vault::MODEL;
+use strata_streams::order::{FactMessage, Order};
 use strata_vault::load::{Hooks, Loader};
 use strata_vault::model::{LOAD_DT, LOAD_SEQ};
 use strata_vault::rows::{Fresh, Keys, Load, SatelliteRows};

@@ -5,12 +5,13 @@ use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use strata_events::stream::HOTEL_SEARCH;
-use strata_events::{Origin, ProcessedSearch, Search};
+use strata_events::Origin;
 use strata_service::Settings;
+use strata_streams::hotel_search::HOTEL_SEARCH;
 use strata_streams::hotel_search::clean::clean;
 use strata_streams::hotel_search::rows::{SearchFact, earliest, fresh, hubs, links, offers, rest};
 use strata_streams::hotel_search::vault::{HOTEL, HOTEL_SEARCH as SEARCH, HOTEL_SEARCH_OFFERS, MODEL};
+use strata_streams::hotel_search::{ProcessedSearch, Search};
 use strata_streams::vault::USER;
 use strata_vault::load::{Hooks, Loader};
 use strata_vault::model::LOAD_DT;

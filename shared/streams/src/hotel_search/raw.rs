@@ -1,32 +1,14 @@
 //! `raw_data_topic`: hotel searches as the travel site sends them.
 //!
 //! A search has no business key. Its identity is the `event_id` header, which stays with it through all
-//! layers; see [`EVENT_ID_HEADER`].
+//! layers; see [`strata_events::event_id`].
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use strata_events::text::check_id;
+use strata_events::{Contract, MAX_EVENT_BYTES, Reject, TIMES, parse_object};
 use uuid::Uuid;
-
-use crate::text::check_name;
-use crate::{Contract, MAX_EVENT_BYTES, Origin, Reject, TIMES, parse_object};
-
-/// Kafka header that carries a search's identity.
-pub const EVENT_ID_HEADER: &str = "event_id";
-
-/// The identity of a search: the one it was given, else one that follows from where it was written first.
-///
-/// **Errors**: `invalid_text`, `invalid_id` where the given one cannot be a key.
-pub fn event_id(given: Option<&str>, source: &Origin) -> Result<String, Reject> {
-    let Some(given) = given else {
-        return Ok(Uuid::new_v3(&Uuid::NAMESPACE_X500, source.to_string().as_bytes()).to_string());
-    };
-    check_id("event_id", given)?;
-    Ok(given.to_owned())
-}
-
-/// Longest `event_id`, hotel id and advertiser name, in characters.
-const MAX_ID_CHARS: usize = 200;
 
 /// Most advertisers one search may hold.
 pub(crate) const MAX_ADVERTISERS: usize = 1000;
@@ -104,15 +86,6 @@ impl Contract<'_> for Search {
         names.try_for_each(|name| check_id("advertiser", name))?;
         Ok(search)
     }
-}
-
-/// Accepts an identity that can be a key in every store.
-pub(crate) fn check_id(field: &str, text: &str) -> Result<(), Reject> {
-    check_name(field, text)?;
-    if text.chars().count() > MAX_ID_CHARS {
-        return Err(Reject::new("invalid_id", format!("{field} is longer than {MAX_ID_CHARS} characters")));
-    }
-    Ok(())
 }
 
 /// Accepts Unix seconds of this century.

@@ -2,7 +2,6 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::split::Splitter;
 
 const USER: &str = "001adddd-6a55-4cd0-a1a1-9ca20e20d488";
 const AMOMA: &str = r#"{"advertisers":{"Amoma":[{"eurocents":17558,"breakfast":false}]}}"#;
@@ -226,31 +225,5 @@ proptest! {
             }
         }
         prop_assert!(accept(&hotels).is_err());
-    }
-
-    #[test]
-    fn chunk_boundaries_change_nothing(sizes in proptest::collection::vec(1_usize..40, 1..60), blank in "[ \t\r\n]{0,5}") {
-        let good = line(&format!("{{6032:{AMOMA},6033:{AMOMA}}}"));
-        let body = format!("{blank}\n[1,2]\r\n{good}\r\n\tx\n{good}");
-        let mut splitter = Splitter::lines(1 << 20);
-        let (mut rest, mut found) = (body.as_bytes(), Vec::new());
-        for size in sizes.into_iter().cycle() {
-            if rest.is_empty() {
-                break;
-            }
-            let (mut chunk, tail) = rest.split_at(size.min(rest.len()));
-            while let Some(piece) = splitter.next_piece(&mut chunk) {
-                found.push(piece);
-            }
-            rest = tail;
-        }
-        while let Some(piece) = splitter.finish() {
-            found.push(piece);
-        }
-        let first = blank.bytes().filter(|byte| *byte == b'\n').count() as u64 + 2;
-        let numbers: Vec<u64> = found.iter().map(|piece| piece.number).collect();
-        prop_assert_eq!(numbers, (first..first + 4).collect::<Vec<_>>());
-        let bytes: Vec<&[u8]> = found.iter().map(|piece| piece.bytes.as_slice()).collect();
-        prop_assert_eq!(bytes, [b"[1,2]".as_slice(), good.as_bytes(), b"\tx", good.as_bytes()]);
     }
 }

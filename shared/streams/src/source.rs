@@ -1,21 +1,22 @@
-//! The registry of streams: how an event of each kind is made and how received bytes are checked.
-//!
-//! A new stream is one more entry in [`STREAMS`], paired by name with [`strata_events::STREAMS`].
+//! Where events come from: how a stream's are made, and how received bytes are checked. Pure: a seed goes in, events
+//! come out.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use strata_events::stream::{HOTEL_SEARCH, ORDER};
-use strata_events::{Reject, StreamSpec};
-use strata_pipeline::OutputHeaders;
+use strata_events::{Reject, Restaurant};
 use uuid::{Timestamp, Uuid};
 
-use crate::reference::Snapshot;
-use crate::{order, search, search_log};
+/// Most events of one push. A seed keeps a block of ids that is larger than this.
+pub const MAX_EVENTS: u32 = 10_000_000;
 
 /// When the first event of a seed happens, Unix seconds: 2025-06-01.
 pub const SEEDED_EPOCH: i64 = 1_748_736_000;
+
+/// Headers of a record in order.
+pub type Headers = Vec<(Cow<'static, str>, String)>;
 
 /// An event that is ready for Kafka, the topic aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub struct Event {
     /// Body.
     pub payload: Vec<u8>,
     /// Headers in order.
-    pub headers: OutputHeaders,
+    pub headers: Headers,
 }
 
 /// An event that cannot be generated from the reference data there is.
@@ -42,7 +43,18 @@ pub enum GenerateError {
 /// An endless source of events.
 pub trait Generator: Send {
     /// Makes the next event.
+    ///
+    /// **Errors**: the reference data do not fit.
     fn next_event(&mut self) -> Result<Event, GenerateError>;
+}
+
+/// The reference data that events are generated from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Ids of users, sorted.
+    pub users: Vec<String>,
+    /// Restaurants that offer something, sorted by id.
+    pub restaurants: Vec<Restaurant>,
 }
 
 /// Where a generator starts.
@@ -105,30 +117,11 @@ pub enum Make {
 /// Checks received bytes and says which events they are.
 pub type Accept = fn(&[u8]) -> Result<Accepted, Reject>;
 
-/// One kind of event.
-#[derive(Debug)]
-pub struct Stream {
-    /// Its topics and its name.
-    pub spec: StreamSpec,
-    /// Makes a generator of its events.
-    pub make: Make,
-    /// Checks its JSON, as stg will.
-    pub accept: Accept,
-    /// What it takes besides JSON.
-    pub forms: &'static [Form],
-}
-
-impl Stream {
-    /// The form that a `Content-Type` names, parameters aside; none means JSON.
-    pub fn form(&self, content_type: &str) -> Option<&'static Form> {
-        let media_type = content_type.split(';').next().unwrap_or_default().trim();
-        self.forms.iter().find(|form| form.media_type.eq_ignore_ascii_case(media_type))
-    }
-}
-
 /// A form other than JSON: always lines, never an array.
 #[derive(Debug)]
 pub struct Form {
+    /// Its name, for command lines.
+    pub name: &'static str,
     /// The `Content-Type` that asks for it.
     pub media_type: &'static str,
     /// Checks a line.
@@ -143,59 +136,8 @@ pub enum Accepted {
         /// Key that chooses the partition.
         key: Vec<u8>,
         /// Headers in order.
-        headers: OutputHeaders,
+        headers: Headers,
     },
     /// Events that were made of the bytes, at least one.
     Made(Vec<Event>),
-}
-
-/// Every stream that this service can feed.
-pub const STREAMS: &[Stream] = &[
-    Stream { spec: ORDER, make: Make::FromReference(order::generator), accept: order::accept, forms: &[] },
-    Stream {
-        spec: HOTEL_SEARCH,
-        make: Make::Alone(search::generator),
-        accept: search::accept,
-        forms: &[Form { media_type: "text/tab-separated-values", accept: search_log::accept }],
-    },
-];
-
-/// The stream of that name.
-pub fn find(name: &str) -> Option<&'static Stream> {
-    STREAMS.iter().find(|stream| stream.spec.name == name)
-}
-
-/// The names that [`find`] knows, for error messages.
-pub fn names() -> String {
-    STREAMS.iter().map(|stream| stream.spec.name).collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_stream_of_the_fleet_can_be_fed() {
-        for spec in strata_events::STREAMS {
-            assert_eq!(find(spec.name).map(|stream| stream.spec), Some(*spec), "{}", spec.name);
-        }
-        assert_eq!(STREAMS.len(), strata_events::STREAMS.len());
-    }
-
-    #[test]
-    fn a_form_is_found_by_its_media_type_whatever_the_parameters() {
-        let searches = find("hotel_search").unwrap();
-        for (content_type, found) in [
-            ("text/tab-separated-values", true),
-            ("text/tab-separated-values; charset=utf-8", true),
-            ("Text/Tab-Separated-Values ;charset=\"UTF-8\";header=absent", true),
-            ("text/tab-separated-values-2", false),
-            ("application/json", false),
-            ("text/plain;text/tab-separated-values", false),
-            ("", false),
-        ] {
-            assert_eq!(searches.form(content_type).is_some(), found, "{content_type}");
-            assert!(find("order").unwrap().form(content_type).is_none(), "{content_type}");
-        }
-    }
 }

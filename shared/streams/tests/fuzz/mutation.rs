@@ -1,7 +1,6 @@
 //! Golden messages, damaged: byte by byte, and value by value.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -145,20 +144,4 @@ fn place<'a>(value: &'a mut Value, left: &mut usize) -> Option<&'a mut Value> {
         Value::Object(fields) => fields.values_mut().find_map(|field| place(field, left)),
         _ => None,
     }
-}
-
-/// The golden message of this name.
-pub fn golden(name: &str) -> &'static [u8] {
-    static READ: OnceLock<HashMap<String, Vec<u8>>> = OnceLock::new();
-    let all = READ.get_or_init(|| {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
-        let files =
-            std::fs::read_dir(folder).expect("golden messages").map(|entry| entry.expect("an entry").path());
-        let read = |path: std::path::PathBuf| {
-            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-            (name, std::fs::read(path).expect("a golden message"))
-        };
-        files.map(read).collect()
-    });
-    all.get(name).unwrap_or_else(|| panic!("no golden message {name}"))
 }

@@ -6,11 +6,11 @@
 //! and every (order, user, category) counts once, however many elements name it.
 
 use serde::{Deserialize, Serialize};
+use strata_events::text::check_name;
+use strata_events::{Contract, Reject, Text, parse};
 use uuid::Uuid;
 
-use crate::order::unknown_type;
-use crate::text::check_name;
-use crate::{Contract, Reject, Text, parse};
+use crate::order::raw::unknown_type;
 
 /// The `object_type` of every element.
 pub const OBJECT_TYPE: &str = "cdm_order_event";

@@ -1,26 +1,21 @@
 //! The golden messages, and what breaks them.
 
 use serde_json::{Value, json};
-use strata_events::search::event_id;
-use strata_events::{
-    Contract, CountedMessage, FactMessage, Order, OrderStatus, Origin, ProcessedSearch, Restaurant, Search,
-    User,
-};
-
-fn golden(name: &str) -> Vec<u8> {
-    std::fs::read(format!("{}/examples/{name}.json", env!("CARGO_MANIFEST_DIR"))).expect("golden message")
-}
+use strata_events::{Contract, Restaurant, User};
+use strata_streams::hotel_search::{ProcessedSearch, Search};
+use strata_streams::order::{CountedMessage, FactMessage, Order, OrderStatus};
+use strata_streams::{hotel_search, order};
 
 /// Decodes, encodes and compares with the golden message: nothing is lost or renamed on the way.
-fn assert_survives<T: Contract<'static> + serde::Serialize>(name: &str) {
-    let bytes: &'static [u8] = golden(name).leak();
-    let decoded = T::decode(bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
+fn assert_survives<T: Contract<'static> + serde::Serialize>(golden: &'static str) {
+    let bytes = golden.as_bytes();
+    let decoded = T::decode(bytes).unwrap_or_else(|e| panic!("{golden}: {e}"));
     let mut expected: Value = serde_json::from_slice(bytes).expect("JSON");
     let mut actual = serde_json::to_value(&decoded).expect("serialisable");
     for value in [&mut expected, &mut actual] {
         normalize_dates(value);
     }
-    assert_eq!(actual, expected, "{name}");
+    assert_eq!(actual, expected);
 }
 
 /// `+00:00` and `Z` are the same moment.
@@ -35,28 +30,28 @@ fn normalize_dates(value: &mut Value) {
 
 #[test]
 fn golden_messages_survive_decoding_and_encoding() {
-    assert_survives::<FactMessage<'_>>("dds_topic");
-    assert_survives::<CountedMessage<'_>>("cdm_topic");
-    assert_survives::<ProcessedSearch>("processed_data_topic");
-    assert_survives::<User>("reference_user");
-    assert_survives::<Restaurant>("reference_restaurant");
+    assert_survives::<FactMessage<'_>>(order::golden::FACT);
+    assert_survives::<CountedMessage<'_>>(order::golden::COUNTED);
+    assert_survives::<ProcessedSearch>(hotel_search::golden::PROCESSED);
+    assert_survives::<User>(order::golden::USER);
+    assert_survives::<Restaurant>(order::golden::RESTAURANT);
 }
 
 #[test]
 fn the_golden_order_keeps_its_payload_as_received() {
-    let bytes = golden("stg_topic");
-    let order = Order::decode(&bytes).expect("valid");
+    let bytes = order::golden::RAW.as_bytes();
+    let order = Order::decode(bytes).expect("valid");
     assert_eq!(order.object_id, 7_608_298);
     assert_eq!(order.payload.final_status, OrderStatus::Closed);
     assert_eq!(order.payload.order_items.len(), 2);
-    let whole: Value = serde_json::from_slice(&bytes).expect("JSON");
+    let whole: Value = serde_json::from_slice(bytes).expect("JSON");
     let payload: Value = serde_json::from_str(order.raw_payload.get()).expect("JSON");
     assert_eq!(payload, whole["payload"]);
 }
 
 #[test]
 fn extra_fields_are_allowed() {
-    let mut order: Value = serde_json::from_slice(&golden("stg_topic")).expect("JSON");
+    let mut order: Value = serde_json::from_str(order::golden::RAW).expect("JSON");
     order["channel"] = json!("web");
     order["payload"]["coupon"] = json!({"code": "X"});
     let text = order.to_string();
@@ -88,7 +83,7 @@ fn what_cannot_be_used_is_rejected_with_its_reason() {
         ("invalid_structure", "/payload", json!([])),
     ];
     for (code, pointer, value) in cases {
-        let mut order: Value = serde_json::from_slice(&golden("stg_topic")).expect("JSON");
+        let mut order: Value = serde_json::from_str(order::golden::RAW).expect("JSON");
         *order.pointer_mut(pointer).expect(pointer) = value.clone();
         let reject = Order::decode(order.to_string().as_bytes()).expect_err(pointer);
         assert_eq!(reject.code, code, "{pointer} = {value}: {reject}");
@@ -109,7 +104,7 @@ fn bytes_that_are_no_json_are_rejected() {
 #[test]
 fn missing_fields_are_rejected() {
     for pointer in ["/payload/user", "/payload/cost", "/payload/order_items", "/payload", "/object_id"] {
-        let mut order: Value = serde_json::from_slice(&golden("stg_topic")).expect("JSON");
+        let mut order: Value = serde_json::from_str(order::golden::RAW).expect("JSON");
         let (parent, field) = pointer.rsplit_once('/').expect("pointer");
         order.pointer_mut(parent).and_then(Value::as_object_mut).expect(parent).remove(field);
         assert_eq!(Order::decode(order.to_string().as_bytes()).expect_err(pointer).code, "invalid_structure");
@@ -118,7 +113,7 @@ fn missing_fields_are_rejected() {
 
 #[test]
 fn the_golden_search_is_read_with_its_booleans_given_as_strings() {
-    let search = Search::decode(&golden("raw_data_topic")).expect("valid");
+    let search = Search::decode(hotel_search::golden::RAW.as_bytes()).expect("valid");
     assert_eq!(search.hotel_id, "6033");
     assert_eq!(search.hotel_advertisers["Expedia"][0].eurocents, Some(13242));
     assert_eq!(search.hotel_advertisers["Expedia"][0].breakfast, Some(false));
@@ -139,7 +134,7 @@ fn searches_that_cannot_be_used_are_rejected_with_their_reason() {
         ("invalid_structure", "/hotel_advertisers/Amoma/0/eurocents", json!("cheap")),
     ];
     for (code, pointer, value) in cases {
-        let mut search: Value = serde_json::from_slice(&golden("raw_data_topic")).expect("JSON");
+        let mut search: Value = serde_json::from_str(hotel_search::golden::RAW).expect("JSON");
         *search.pointer_mut(pointer).expect(pointer) = value.clone();
         let reject = Search::decode(search.to_string().as_bytes()).expect_err(pointer);
         assert_eq!(reject.code, code, "{pointer} = {value}: {reject}");
@@ -148,24 +143,10 @@ fn searches_that_cannot_be_used_are_rejected_with_their_reason() {
 
 #[test]
 fn a_nameless_advertiser_does_not_spoil_a_search() {
-    let mut search: Value = serde_json::from_slice(&golden("raw_data_topic")).expect("JSON");
+    let mut search: Value = serde_json::from_str(hotel_search::golden::RAW).expect("JSON");
     search["hotel_advertisers"][" "] = json!([]);
     assert!(Search::decode(search.to_string().as_bytes()).is_ok());
     search["hotel_advertisers"]["a\u{0}"] = json!([]);
     let reject = Search::decode(search.to_string().as_bytes()).expect_err("NUL");
     assert_eq!(reject.code, "invalid_text");
-}
-
-#[test]
-fn a_search_is_identified_by_what_it_was_given_else_by_where_it_was_written() {
-    let source = Origin { topic: "raw_data_topic".into(), partition: 3, offset: 42 };
-    assert_eq!(event_id(Some("a-1"), &source), Ok("a-1".to_owned()));
-    assert_eq!(event_id(None, &source), Ok("a5f087e7-f6b5-32a5-bbdf-23cfd5ebc2a7".to_owned()));
-    for (code, unusable) in [
-        ("invalid_text", " ".to_owned()),
-        ("invalid_text", "a\0".to_owned()),
-        ("invalid_id", "x".repeat(201)),
-    ] {
-        assert_eq!(event_id(Some(&unusable), &source).expect_err("unusable").code, code);
-    }
 }

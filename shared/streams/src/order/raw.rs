@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::text::{check_date, check_hex_id, check_name, check_sent};
-use crate::{Contract, MAX_EVENT_BYTES, MAX_ORDER_ITEMS, Money, Reject, Text, parse_object};
+use strata_events::text::{check_date, check_hex_id, check_name, check_sent};
+use strata_events::{Contract, MAX_EVENT_BYTES, MAX_ORDER_ITEMS, Money, Reject, Text, parse_object};
 
 /// The only `object_type` of the order stream.
 pub const OBJECT_TYPE: &str = "order";

@@ -15,11 +15,12 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Number;
 use serde_json::value::RawValue;
-use strata_events::{Contract, Reject, Search};
+use strata_events::{Contract, Reject};
 use uuid::Uuid;
 
-use crate::search::{headers, key};
-use crate::stream::{Accepted, Event};
+use crate::hotel_search::Search;
+use crate::hotel_search::generate::{headers, key};
+use crate::source::{Accepted, Event};
 
 /// Most hotels of one line: what a line becomes is held in memory.
 const MAX_HOTELS: usize = 1000;

@@ -1,4 +1,4 @@
-//! The hotel-search stream: plausible searches, and the check of received ones.
+//! Plausible searches, and the check of received ones.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -7,13 +7,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Number;
-use strata_events::search::EVENT_ID_HEADER;
-use strata_events::{Contract, Offer, Reject, Search};
-use strata_pipeline::OutputHeaders;
+use strata_events::event_id::EVENT_ID_HEADER;
+use strata_events::{Contract, Reject};
 use uuid::{Builder, Uuid};
 
+use crate::hotel_search::{Offer, Search};
 use crate::skew::Skew;
-use crate::stream::{Accepted, Event, GenerateError, Generator, Start};
+use crate::source::{Accepted, Event, GenerateError, Generator, Headers, Start};
 
 /// Hotels that are searched for.
 const HOTELS: usize = 5000;
@@ -122,7 +122,7 @@ pub fn key(hotel_id: &str) -> Vec<u8> {
 }
 
 /// The header that identifies a search.
-pub fn headers(event_id: String) -> OutputHeaders {
+pub fn headers(event_id: String) -> Headers {
     vec![(EVENT_ID_HEADER.into(), event_id)]
 }
 
@@ -229,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    const GOLDEN: &str = include_str!("../../../shared/events/examples/raw_data_topic.json");
+    const GOLDEN: &str = crate::hotel_search::golden::RAW;
 
     /// Events that nobody can repeat.
     const FRESH: Start = Start::Fresh { first_id: 0 };

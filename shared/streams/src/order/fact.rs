@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::order::{OBJECT_TYPE, check_products, unknown_type};
-use crate::text::{check_date, check_hex_id, check_name, check_sent};
-use crate::{Contract, Money, OrderStatus, Reject, Text, parse_object};
+use strata_events::text::{check_date, check_hex_id, check_name, check_sent};
+use strata_events::{Contract, Money, Reject, Text, parse_object};
+
+use crate::order::raw::{OBJECT_TYPE, OrderStatus, check_products, unknown_type};
 
 /// A message of `dds_topic`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

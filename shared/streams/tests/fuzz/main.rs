@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use strata_events::{
-    Contract, CountedMessage, FactMessage, Order, Origin, ProcessedSearch, Reject, Restaurant, Search, User,
-};
+use strata_events::{Contract as _, Origin, Reject, Restaurant, User};
+use strata_streams::order::golden;
+use strata_streams::{Message, STREAMS};
 
 /// Cases of a run that does not say how many: seconds in a debug build.
 const CASES: u32 = 20_000;
@@ -20,49 +20,35 @@ const CASES: u32 = 20_000;
 /// What this process may hold at most; a decoder that trusts a length in its input exceeds it.
 const MAX_RESIDENT_KB: u64 = 512 << 10;
 
-/// Decodes and, where the bytes are accepted, decodes again what is written of them.
-type Target = fn(&[u8]);
+/// Reads bytes and writes what was read.
+type Rewrite = fn(&[u8]) -> Result<Vec<u8>, Reject>;
 
-/// The target of a message type that is written as it is read.
-macro_rules! round_trip {
-    ($message:ident) => {
-        |bytes| {
-            round_trip(bytes, |bytes| {
-                Ok(serde_json::to_vec(&$message::decode(bytes)?).expect("what was read can be written"))
-            });
-        }
-    };
-}
-
-/// Every decoder with its golden message.
-const TARGETS: [(&str, Target); 7] = [
-    ("stg_topic", order),
-    ("dds_topic", round_trip!(FactMessage)),
-    ("cdm_topic", round_trip!(CountedMessage)),
-    ("raw_data_topic", round_trip!(Search)),
-    ("processed_data_topic", round_trip!(ProcessedSearch)),
-    ("reference_user", round_trip!(User)),
-    ("reference_restaurant", round_trip!(Restaurant)),
+/// The reference data, which are no stream.
+const REFERENCE: [(&str, Rewrite); 2] = [
+    (golden::USER, |bytes| Ok(serde_json::to_vec(&User::decode(bytes)?).expect("a user can be written"))),
+    (golden::RESTAURANT, |bytes| {
+        Ok(serde_json::to_vec(&Restaurant::decode(bytes)?).expect("a restaurant can be written"))
+    }),
 ];
 
-fn round_trip(bytes: &[u8], rewrite: impl Fn(&[u8]) -> Result<Vec<u8>, Reject>) {
+/// Every golden message with its decoder.
+fn targets() -> Vec<(&'static str, Rewrite)> {
+    let of = |message: &'static Message| message.golden.iter().map(|golden| (*golden, message.rewrite));
+    STREAMS.iter().flat_map(|stream| stream.messages).flat_map(of).chain(REFERENCE).collect()
+}
+
+/// Decodes and, where the bytes are accepted, decodes again what is written of them.
+fn round_trip(bytes: &[u8], rewrite: Rewrite) {
     let Ok(written) = rewrite(bytes) else { return };
     let rewritten = rewrite(&written)
         .unwrap_or_else(|e| panic!("accepted, but not again ({e}): {}", String::from_utf8_lossy(&written)));
     assert_eq!(String::from_utf8_lossy(&written), String::from_utf8_lossy(&rewritten));
 }
 
-/// Orders keep their payload as it came, so that is what must be readable.
-fn order(bytes: &[u8]) {
-    let Ok(order) = Order::decode(bytes) else { return };
-    serde_json::from_str::<serde::de::IgnoredAny>(order.raw_payload.get()).expect("the payload is JSON");
-    serde_json::to_vec(&order.payload).expect("what was read can be written");
-}
-
 /// Every target on the same bytes: what is meant for one topic may stand in another.
-fn decode_all(bytes: &[u8]) {
-    for (_, target) in TARGETS {
-        target(bytes);
+fn decode_all(targets: &[(&str, Rewrite)], bytes: &[u8]) {
+    for (_, rewrite) in targets {
+        round_trip(bytes, *rewrite);
     }
 }
 
@@ -92,25 +78,28 @@ fn assert_memory_is_bounded() {
 fn any_bytes_are_decoded_or_refused() {
     let started = Instant::now();
     let runner = proptest::collection::vec(any::<u8>(), 0..600);
-    proptest!(config(), |(bytes in runner)| decode_all(&bytes));
+    let targets = targets();
+    proptest!(config(), |(bytes in runner)| decode_all(&targets, &bytes));
     println!("any bytes: {:?}", started.elapsed());
     assert_memory_is_bounded();
 }
 
 #[test]
 fn golden_messages_with_changed_bytes_are_decoded_or_refused() {
-    proptest!(config(), |(target in 0..TARGETS.len(), changes in mutation::of_bytes())| {
-        let (name, decode) = TARGETS[target];
-        decode(&mutation::change_bytes(mutation::golden(name), &changes));
+    let targets = targets();
+    proptest!(config(), |(target in 0..targets.len(), changes in mutation::of_bytes())| {
+        let (golden, rewrite) = targets[target];
+        round_trip(&mutation::change_bytes(golden.as_bytes(), &changes), rewrite);
     });
     assert_memory_is_bounded();
 }
 
 #[test]
 fn golden_messages_with_changed_values_are_decoded_or_refused() {
-    proptest!(config(), |(target in 0..TARGETS.len(), changes in mutation::of_values())| {
-        let (name, decode) = TARGETS[target];
-        decode(mutation::change_values(mutation::golden(name), &changes).as_bytes());
+    let targets = targets();
+    proptest!(config(), |(target in 0..targets.len(), changes in mutation::of_values())| {
+        let (golden, rewrite) = targets[target];
+        round_trip(mutation::change_values(golden.as_bytes(), &changes).as_bytes(), rewrite);
     });
     assert_memory_is_bounded();
 }
@@ -127,15 +116,14 @@ fn any_text_is_an_origin_or_refused() {
 #[test]
 fn the_corpus_is_decoded_or_refused() {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus");
-    let mut files = 0;
+    let (targets, mut files) = (targets(), 0);
     for entry in std::fs::read_dir(corpus).expect("the corpus") {
         let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
-        decode_all(&bytes);
+        decode_all(&targets, &bytes);
         // Also deep inside of a message, where it is some field's value.
-        for (name, decode) in TARGETS {
-            let golden = String::from_utf8_lossy(mutation::golden(name)).into_owned();
+        for (golden, rewrite) in &targets {
             if let Ok(text) = std::str::from_utf8(&bytes) {
-                decode(golden.replacen(": ", &format!(": {text}, \"x\": "), 3).as_bytes());
+                round_trip(golden.replacen(": ", &format!(": {text}, \"x\": "), 3).as_bytes(), *rewrite);
             }
         }
         files += 1;

@@ -1,4 +1,4 @@
-//! The order stream: plausible orders, and the check of received ones.
+//! Plausible orders, and the check of received ones.
 
 use std::sync::Arc;
 
@@ -7,13 +7,12 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::{IndexedRandom, index};
 use rand::{RngExt, SeedableRng};
 use rust_decimal::Decimal;
-use strata_events::order::{IdRef, OBJECT_TYPE, StatusChange};
-use strata_events::{
-    Contract, Money, Order, OrderItem, OrderMessage, OrderPayload, OrderStatus, Reject, Restaurant,
-};
+use strata_events::{Contract, Money, Reject, Restaurant};
 
-use crate::reference::Snapshot;
-use crate::stream::{Accepted, Event, GenerateError, Generator, Start};
+use crate::order::{
+    IdRef, OBJECT_TYPE, Order, OrderItem, OrderMessage, OrderPayload, OrderStatus, StatusChange,
+};
+use crate::source::{Accepted, Event, GenerateError, Generator, Snapshot, Start};
 
 /// Orders that end CLOSED; the others are CANCELLED.
 const CLOSED_SHARE: f64 = 0.9;
@@ -203,7 +202,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::catalog;
+    use crate::order::catalog;
 
     fn snapshot() -> Arc<Snapshot> {
         let users = catalog::users().into_iter().map(|user| user.id).collect();
@@ -260,7 +259,7 @@ mod tests {
         // Ids that somebody made up are dated like today, or like seeded events.
         for made_up in ["00000000-0000-7000-8000-000000000000", "ffffffff-ffff-7fff-bfff-ffffffffffff"] {
             let at = sent(&take(again(made_up.parse().unwrap()), 1)[0]).timestamp();
-            assert!((crate::stream::SEEDED_EPOCH..=Utc::now().timestamp() + 1).contains(&at), "{made_up}");
+            assert!((crate::source::SEEDED_EPOCH..=Utc::now().timestamp() + 1).contains(&at), "{made_up}");
         }
     }
 
@@ -268,7 +267,7 @@ mod tests {
     fn ids_of_a_run_are_distinct_and_seeds_have_blocks_of_their_own() {
         let ids: HashSet<Vec<u8>> = take(Start::Seed(1), 5000).into_iter().map(|event| event.key).collect();
         assert_eq!(ids.len(), 5000);
-        let most = i64::from(crate::request::MAX_EVENTS);
+        let most = i64::from(crate::source::MAX_EVENTS);
         for (one, next) in [(0, 1), (41, 42), ((1 << SEED_BITS) - 2, (1 << SEED_BITS) - 1)] {
             assert!(seeded_first_id(one) + most <= seeded_first_id(next));
         }

@@ -1,10 +1,11 @@
 //! `processed_data_topic` and `metrics_topic`: searches cleaned to who offers and who offers cheapest.
 
 use serde::{Deserialize, Serialize};
+use strata_events::text::check_id;
+use strata_events::{Contract, Reject, parse_object};
 use uuid::Uuid;
 
-use crate::search::{MAX_ADVERTISERS, MAX_EUROCENTS, check_id, check_time};
-use crate::{Contract, Reject, parse_object};
+use crate::hotel_search::raw::{MAX_ADVERTISERS, MAX_EUROCENTS, check_time, micros};
 
 /// A cleaned search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,7 +34,7 @@ pub struct MinOffer {
 impl ProcessedSearch {
     /// When the search happened, in whole microseconds since the epoch.
     pub fn timestamp_micros(&self) -> i64 {
-        crate::search::micros(&self.search_timestamp)
+        micros(&self.search_timestamp)
     }
 }
 
