@@ -4,11 +4,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use clap::{Arg, ArgMatches, Command, FromArgMatches, value_parser};
 use futures::future::try_join_all;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use strata_service::Settings;
-use strata_streams::{DEFAULT, Mart, StreamDef, find};
+use strata_streams::{DEFAULT, Mart, STREAMS, StreamDef, find};
 use uuid::Uuid;
 
 use crate::fleet::Fleet;
@@ -28,6 +29,8 @@ pub struct Args {
     /// Events to generate by stream, for example order=10000 hotel_search=10000; 1000 orders where none are named.
     #[arg(value_name = "STREAM=EVENTS", value_parser = parse_events)]
     events: Vec<(&'static StreamDef, u64)>,
+    #[command(flatten)]
+    options: Options,
     /// Events a second, of each kind; as fast as possible where absent.
     #[arg(long)]
     rate: Option<f64>,
@@ -40,10 +43,44 @@ pub struct Args {
     wait: bool,
 }
 
+/// `--orders 10000`, the form of version 0.1, for every stream.
+struct Options(Vec<(&'static StreamDef, u64)>);
+
+impl clap::Args for Options {
+    fn augment_args(command: Command) -> Command {
+        STREAMS.iter().fold(command, |command, stream| {
+            let same = format!("The same as {}=N", stream.spec.name);
+            command.arg(
+                Arg::new(stream.words.many)
+                    .long(stream.words.many)
+                    .value_name("N")
+                    .value_parser(value_parser!(u64))
+                    .help(same),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Options {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = |stream: &&'static StreamDef| Some((*stream, *matches.get_one(stream.words.many)?));
+        Ok(Self(STREAMS.iter().filter_map(given).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
 impl Args {
     /// The streams that are asked for, each with the number of its events.
     fn wanted(&self) -> Vec<(&'static StreamDef, u64)> {
-        let mut wanted = self.events.clone();
+        let mut wanted = [&*self.events, &self.options.0].concat();
         if wanted.is_empty() {
             wanted.push((DEFAULT, DEFAULT_EVENTS));
         }
@@ -158,24 +195,32 @@ fn post(
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
     use strata_streams::names;
 
     use super::*;
 
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        push: Args,
+    }
+
     #[test]
-    fn what_is_not_asked_for_is_not_pushed() {
-        for (named, expected) in [
-            (&[][..], vec![("order", 1000)]),
-            (&["order=7"], vec![("order", 7)]),
-            (&["hotel_search=5", "order=7"], vec![("hotel_search", 5), ("order", 7)]),
-            (&["order=0", "hotel_search=5"], vec![("hotel_search", 5)]),
-            (&["order=0"], vec![]),
+    fn streams_are_named_by_argument_or_option_and_what_is_not_asked_for_is_not_pushed() {
+        for (line, expected) in [
+            ("push", vec![("order", 1000)]),
+            ("push order=7", vec![("order", 7)]),
+            ("push hotel_search=5 order=7", vec![("hotel_search", 5), ("order", 7)]),
+            ("push order=0 hotel_search=5", vec![("hotel_search", 5)]),
+            ("push order=0", vec![]),
+            ("push --orders 7 --searches 5", vec![("order", 7), ("hotel_search", 5)]),
+            ("push --orders 0 --searches 5", vec![("hotel_search", 5)]),
         ] {
-            let events = named.iter().map(|text| parse_events(text).expect("events")).collect();
-            let args = Args { events, rate: None, seed: None, wait: false };
+            let args = Line::try_parse_from(line.split_whitespace()).expect("it is understood").push;
             let wanted: Vec<_> =
                 args.wanted().iter().map(|(stream, count)| (stream.spec.name, *count)).collect();
-            assert_eq!(wanted, expected);
+            assert_eq!(wanted, expected, "{line}");
         }
     }
 
