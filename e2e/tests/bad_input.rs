@@ -51,12 +51,12 @@ fn bad_orders() -> Vec<Bad> {
         bad(
             "sent in antiquity",
             changed(1005, |m| m["sent_dttm"] = json!("0044-03-15T12:00:00Z")),
-            "absurd_date",
+            "date_out_of_range",
         ),
         bad(
             "ordered in the future",
             changed(1006, |m| m["payload"]["date"] = json!("2999-01-01T00:00:00Z")),
-            "absurd_date",
+            "date_out_of_range",
         ),
         bad("no order", changed(1007, |m| m["object_type"] = json!("refund")), "unknown_object_type"),
         bad("nothing ordered", changed(1008, |m| m["payload"]["order_items"] = json!([])), "empty_order"),

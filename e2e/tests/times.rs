@@ -104,7 +104,7 @@ async fn an_event_of_another_century_is_refused_with_a_clear_reason() {
     fleet.at_rest(SOON).await;
     fleet.searches_at_rest(SOON).await;
     // THEN each is refused for its date, by the contract and not by the store
-    assert_eq!(letters(&fleet, "absurd_date").await.len(), orders.len() + searches.len());
+    assert_eq!(letters(&fleet, "date_out_of_range").await.len(), orders.len() + searches.len());
     let all: i64 = sqlx::query_scalar("select count(*) from ops.dead_letters")
         .fetch_one(fleet.pool())
         .await

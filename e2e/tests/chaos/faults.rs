@@ -10,7 +10,7 @@ use rand::seq::{IndexedRandom as _, IteratorRandom as _};
 use strata_testkit::{NewRecord, Server, Service};
 use tokio::time::sleep;
 
-use super::{Storm, garbage};
+use super::{Chaos, garbage};
 
 /// Records that are sent again at once, at most.
 const DUPLICATES: usize = 25;
@@ -74,8 +74,8 @@ impl Fault {
     }
 
     /// Has it happen, and mends it.
-    pub async fn happen(self, storm: &Storm) {
-        let fleet = &storm.fleet;
+    pub async fn happen(self, chaos: &Chaos) {
+        let fleet = &chaos.fleet;
         match self {
             Self::Kill(service, pause) => {
                 fleet.assert_running();
@@ -113,26 +113,26 @@ impl Fault {
                 sleep(pause).await;
                 fleet.kill_second(service);
             }
-            Self::CrashPostgres(pause) => crash(storm, Server::Postgres, pause).await,
-            Self::CrashRedis(pause) => crash(storm, Server::Redis, pause).await,
+            Self::CrashPostgres(pause) => crash(chaos, Server::Postgres, pause).await,
+            Self::CrashRedis(pause) => crash(chaos, Server::Redis, pause).await,
             Self::CrashKafka(pause) => {
-                let _alone = storm.kafka.write().await;
-                crash(storm, Server::Kafka, pause).await;
+                let _alone = chaos.kafka.write().await;
+                crash(chaos, Server::Kafka, pause).await;
             }
             Self::CutPostgres(pause) => {
-                storm.postgres.cut();
+                chaos.postgres.cut();
                 sleep(pause).await;
-                storm.postgres.resume();
+                chaos.postgres.resume();
             }
             Self::CutRedis(pause) => {
-                storm.redis.cut();
+                chaos.redis.cut();
                 sleep(pause).await;
-                storm.redis.resume();
+                chaos.redis.resume();
             }
-            Self::Rebuild(target, window) => rebuild(storm, target, window).await,
-            Self::Duplicates(seed) => duplicate(storm, &mut StdRng::seed_from_u64(seed)).await,
-            Self::Garbage(seed) => garbage::send(storm, &mut StdRng::seed_from_u64(seed)).await,
-            Self::AddPartition(seed) => add_partition(storm, &mut StdRng::seed_from_u64(seed)).await,
+            Self::Rebuild(target, window) => rebuild(chaos, target, window).await,
+            Self::Duplicates(seed) => duplicate(chaos, &mut StdRng::seed_from_u64(seed)).await,
+            Self::Garbage(seed) => garbage::send(chaos, &mut StdRng::seed_from_u64(seed)).await,
+            Self::AddPartition(seed) => add_partition(chaos, &mut StdRng::seed_from_u64(seed)).await,
         }
     }
 }
@@ -143,50 +143,50 @@ fn assert_ended_well(service: Service, status: ExitStatus) {
     assert!(status.success() || unheard, "{service:?} ended with {status}");
 }
 
-async fn crash(storm: &Storm, server: Server, pause: Duration) {
-    storm.servers.crash(server).await;
+async fn crash(chaos: &Chaos, server: Server, pause: Duration) {
+    chaos.servers.crash(server).await;
     sleep(pause).await;
-    storm.servers.restart(server).await;
+    chaos.servers.restart(server).await;
 }
 
 /// Rebuilds a layer; what the tool needs may be down, then it fails, and nothing has happened.
 ///
 /// Kafka stays up meanwhile: its start takes so long that hardly any rebuild would come to its end.
-async fn rebuild(storm: &Storm, target: &str, window: Option<&str>) {
-    let _kafka = storm.kafka.read().await;
+async fn rebuild(chaos: &Chaos, target: &str, window: Option<&str>) {
+    let _kafka = chaos.kafka.read().await;
     let arguments = ["rebuild", target];
     let output = match window {
-        Some(window) => storm.fleet.strata_failing(&arguments, &format!("{window}:kill")).await,
-        None => storm.fleet.strata(&arguments).await,
+        Some(window) => chaos.fleet.strata_failing(&arguments, &format!("{window}:kill")).await,
+        None => chaos.fleet.strata(&arguments).await,
     };
     let done = output.status.success();
-    storm.report.add(if done { "rebuilds that came to their end" } else { "rebuilds that did not" }, 1);
+    chaos.report.add(if done { "rebuilds that came to their end" } else { "rebuilds that did not" }, 1);
     if !done {
         println!("         {}", String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default());
     }
 }
 
 /// Gives a topic one partition more.
-async fn add_partition(storm: &Storm, random: &mut StdRng) {
-    let _kafka = storm.kafka.read().await;
-    let inputs = storm.inputs();
+async fn add_partition(chaos: &Chaos, random: &mut StdRng) {
+    let _kafka = chaos.kafka.read().await;
+    let inputs = chaos.inputs();
     let Some((_, topic)) = inputs.choose(random) else { return };
-    let kafka = storm.fleet.kafka();
+    let kafka = chaos.fleet.kafka();
     let known = kafka.watermarks(topic).await.len();
     kafka.add_partitions(topic, known + 1).await;
 }
 
 /// Sends records of a topic again, headers and all.
-async fn duplicate(storm: &Storm, random: &mut StdRng) {
-    let _kafka = storm.kafka.read().await;
-    let inputs = storm.inputs();
+async fn duplicate(chaos: &Chaos, random: &mut StdRng) {
+    let _kafka = chaos.kafka.read().await;
+    let inputs = chaos.inputs();
     let Some((_, topic)) = inputs.choose(random) else { return };
-    let records = storm.fleet.kafka().read_all(topic).await;
+    let records = chaos.fleet.kafka().read_all(topic).await;
     let mut chosen: Vec<_> = records.iter().sample(random, DUPLICATES);
     // A crashed sender repeats records in their order, to the partitions that it had chosen.
     chosen.sort_by_key(|record| (record.partition, record.offset));
     let again: Vec<NewRecord> =
         chosen.into_iter().map(|record| NewRecord::from(record).partition(record.partition)).collect();
-    storm.report.add("records sent twice", again.len());
-    storm.fleet.kafka().produce(topic, &again).await;
+    chaos.report.add("records sent twice", again.len());
+    chaos.fleet.kafka().produce(topic, &again).await;
 }

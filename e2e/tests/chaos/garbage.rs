@@ -9,7 +9,7 @@ use serde_json::json;
 use strata_events::stream::dlq_topic;
 use strata_testkit::{NewRecord, Service, TopicRecord};
 
-use super::Storm;
+use super::Chaos;
 use crate::searches::support::any_search;
 use crate::support::simple_order;
 
@@ -58,28 +58,28 @@ pub fn is_garbage(record: &TopicRecord) -> bool {
 }
 
 /// Puts a few garbage records on a topic.
-pub async fn send(storm: &Storm, random: &mut StdRng) {
-    let _kafka = storm.kafka.read().await;
-    let inputs = storm.inputs();
+pub async fn send(chaos: &Chaos, random: &mut StdRng) {
+    let _kafka = chaos.kafka.read().await;
+    let inputs = chaos.inputs();
     let Some((_, topic)) = inputs.choose(random) else { return };
     let count = random.random_range(1..8);
     let mut records = Vec::new();
     for _ in 0..count {
         let record = match random.random_range(0..4) {
             0 => NewRecord::default().key(MARK),
-            1 if *topic == storm.fleet.stg_topic() => NewRecord::of(bad_order(random)),
-            1 if *topic == storm.fleet.raw_topic() => NewRecord::of(bad_search(random)),
+            1 if *topic == chaos.fleet.stg_topic() => NewRecord::of(bad_order(random)),
+            1 if *topic == chaos.fleet.raw_topic() => NewRecord::of(bad_search(random)),
             _ => NewRecord::of(body(random)),
         };
         records.push(record.partition(random.random_range(0..6)));
     }
-    storm.report.add("garbage records", records.len());
-    storm.fleet.kafka().produce(topic, &records).await;
+    chaos.report.add("garbage records", records.len());
+    chaos.fleet.kafka().produce(topic, &records).await;
 }
 
 /// Makes sure that the dead letters of a stage are exactly the garbage of its topic, each once.
-pub async fn verify(storm: &Storm, stage: Service, topic: &str) {
-    let kafka = storm.fleet.kafka();
+pub async fn verify(chaos: &Chaos, stage: Service, topic: &str) {
+    let kafka = chaos.fleet.kafka();
     let records = kafka.read_all(topic).await;
     let garbage: BTreeSet<(i32, i64)> =
         records.iter().filter(|record| is_garbage(record)).map(|r| (r.partition, r.offset)).collect();
@@ -88,7 +88,7 @@ pub async fn verify(storm: &Storm, stage: Service, topic: &str) {
     )
     .bind(stage.binary())
     .bind(topic)
-    .fetch_all(storm.fleet.pool())
+    .fetch_all(chaos.fleet.pool())
     .await
     .expect("the dead letters");
     let kept: BTreeSet<(i32, i64)> = rows.iter().map(|&(partition, offset, _)| (partition, offset)).collect();
@@ -107,7 +107,7 @@ pub async fn verify(storm: &Storm, stage: Service, topic: &str) {
         })
         .collect();
     // The metrics' stage, whose data are not in Postgres, may lose or double a copy when it dies.
-    let complete = *topic != storm.fleet.metrics_topic();
+    let complete = *topic != chaos.fleet.metrics_topic();
     let strange: Vec<_> = copied.difference(&garbage).collect();
     let missing: Vec<_> =
         garbage.difference(&copied).filter(|&record| complete && !waits.contains(record)).collect();
@@ -116,5 +116,5 @@ pub async fn verify(storm: &Storm, stage: Service, topic: &str) {
         "{}: strange {strange:?}, missing {missing:?}",
         dlq_topic(topic)
     );
-    storm.report.add("dead letters, each exactly once", garbage.len());
+    chaos.report.add("dead letters, each exactly once", garbage.len());
 }

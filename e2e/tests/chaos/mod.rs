@@ -2,14 +2,14 @@
 //!
 //! A seed decides when which fault hits what; a failing seed repeats the same schedule. The servers are
 //! the test's own, so that killing them disturbs nobody. A further stream is one more entry in
-//! [`Storm::inputs`], one more load and one more comparison in [`storm`].
+//! [`Chaos::inputs`], one more load and one more comparison in [`chaos`].
 
 mod faults;
 mod garbage;
-mod lanes;
 mod load;
 mod orders;
 mod report;
+mod schedule;
 mod searches;
 
 use std::sync::Arc;
@@ -28,14 +28,14 @@ const FIXED_SEED: u64 = 20_250_222;
 /// Length of the short run.
 const SHORT: Duration = Duration::from_secs(20);
 
-/// Deadline of what follows the storm: everything comes back, and the rest is read.
+/// Deadline of what follows the chaos: everything comes back, and the rest is read.
 const DRAINED: Duration = Duration::from_secs(240);
 
 /// Longer than Redis may take to write down what it was told: what is older survives its death.
 const WRITTEN_DOWN: Duration = Duration::from_secs(3);
 
 /// One run: the fleet, its servers, and what is between them.
-struct Storm {
+struct Chaos {
     fleet: Fleet,
     servers: Arc<LocalServers>,
     /// Between the services and Postgres.
@@ -52,7 +52,7 @@ struct Storm {
     report: Report,
 }
 
-impl Storm {
+impl Chaos {
     async fn prepare(servers: Arc<LocalServers>, seed: u64, length: Duration) -> Self {
         let proxy = |server| Proxy::start(([127, 0, 0, 1], servers.port(server)).into());
         let (postgres, redis) = (proxy(Server::Postgres), proxy(Server::Redis));
@@ -100,28 +100,28 @@ impl Storm {
 }
 
 /// One seed from beginning to end.
-async fn storm(servers: Arc<LocalServers>, seed: u64, length: Duration) {
+async fn chaos(servers: Arc<LocalServers>, seed: u64, length: Duration) {
     println!("CHAOS_SEED={seed} CHAOS_SECONDS={}", length.as_secs());
-    let storm = Storm::prepare(servers, seed, length).await;
-    let reference = storm.fleet.reference().await;
-    let _table = report::Table(&storm);
+    let chaos = Chaos::prepare(servers, seed, length).await;
+    let reference = chaos.fleet.reference().await;
+    let _table = report::Table(&chaos);
     let faults = async {
-        lanes::run_all(&storm).await;
-        storm.over.store(true, Ordering::Relaxed);
+        schedule::run_all(&chaos).await;
+        chaos.over.store(true, Ordering::Relaxed);
     };
-    let (orders, searches, ()) = tokio::join!(orders::load(&storm), searches::load(&storm), faults);
-    storm.fleet.assert_running();
-    storm.fleet.at_rest(DRAINED).await;
-    storm.fleet.searches_at_rest(DRAINED).await;
+    let (orders, searches, ()) = tokio::join!(orders::load(&chaos), searches::load(&chaos), faults);
+    chaos.fleet.assert_running();
+    chaos.fleet.at_rest(DRAINED).await;
+    chaos.fleet.searches_at_rest(DRAINED).await;
     for service in Service::ALL {
-        storm.fleet.wait_healthy(service).await;
+        chaos.fleet.wait_healthy(service).await;
     }
-    let after = storm.fleet.reference().await;
+    let after = chaos.fleet.reference().await;
     assert_eq!((&reference.users, &reference.restaurants), (&after.users, &after.restaurants));
-    orders::verify(&storm, &orders, &reference).await;
-    searches::verify(&storm, &searches).await;
-    for (stage, topic) in storm.inputs() {
-        garbage::verify(&storm, stage, &topic).await;
+    orders::verify(&chaos, &orders, &reference).await;
+    searches::verify(&chaos, &searches).await;
+    for (stage, topic) in chaos.inputs() {
+        garbage::verify(&chaos, stage, &topic).await;
     }
 }
 
@@ -144,5 +144,5 @@ fn chosen() -> (u64, Duration) {
 #[tokio::test]
 async fn nothing_is_lost_or_counted_twice_under_random_faults() {
     let (seed, length) = chosen();
-    Box::pin(storm(Arc::new(LocalServers::start().await), seed, length)).await;
+    Box::pin(chaos(Arc::new(LocalServers::start().await), seed, length)).await;
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use strata_streams::order::ORDER;
 use strata_testkit::{Model, Reference, TopicRecord, assert_warehouse_equals, order};
 
-use super::{Storm, garbage, load};
+use super::{Chaos, garbage, load};
 use crate::support::reference;
 
 /// Partitions of a topic at first.
@@ -24,7 +24,7 @@ const ORDERS: usize = 10;
 /// Orders that a caller has in hand at a time; each gets version after version.
 const IN_HAND: i64 = 40;
 
-/// Orders of the storm start here, far from the generated ones and from the garbage.
+/// Orders of the chaos start here, far from the generated ones and from the garbage.
 const FIRST_ORDER: i64 = 9_100_000_000;
 
 /// States that a version of an order may have.
@@ -57,35 +57,35 @@ fn next_order(random: &mut StdRng, reference: &Reference, caller: i64, turn: i64
         .build()
 }
 
-/// Sends until the storm is over; what was not answered is sent again, the same bytes.
-async fn call(storm: &Storm, caller: i64) -> Sent {
+/// Sends until the chaos is over; what was not answered is sent again, the same bytes.
+async fn call(chaos: &Chaos, caller: i64) -> Sent {
     let mut random =
-        StdRng::seed_from_u64(storm.seed.wrapping_add(u64::try_from(caller).unwrap_or_default()));
+        StdRng::seed_from_u64(chaos.seed.wrapping_add(u64::try_from(caller).unwrap_or_default()));
     let (reference, mut sent, mut turn) = (reference(), Sent::new(), 0);
-    while !storm.is_over() {
+    while !chaos.is_over() {
         let orders: Vec<Value> = (0..ORDERS)
             .map(|_| {
                 turn += 1;
                 next_order(&mut random, &reference, caller, turn)
             })
             .collect();
-        load::ingest(storm, &mut random, "/ingest/order", &orders).await;
+        load::ingest(chaos, &mut random, "/ingest/order", &orders).await;
         sent.extend(orders.iter().map(version_of));
     }
     sent
 }
 
 /// The load; returns what was accepted, and must be there.
-pub async fn load(storm: &Storm) -> Sent {
+pub async fn load(chaos: &Chaos) -> Sent {
     const { assert!(CALLERS == 3, "as many as are joined below") };
     let (first, second, third, ()) =
-        tokio::join!(call(storm, 0), call(storm, 1), call(storm, 2), load::push(storm, ORDER.name));
+        tokio::join!(call(chaos, 0), call(chaos, 1), call(chaos, 2), load::push(chaos, ORDER.name));
     [first, second, third].concat()
 }
 
 /// Makes sure that everything accepted is in the stream, and that every layer equals its model.
-pub async fn verify(storm: &Storm, sent: &Sent, reference: &Reference) {
-    let records = storm.fleet.kafka().read_all(&storm.fleet.stg_topic()).await;
+pub async fn verify(chaos: &Chaos, sent: &Sent, reference: &Reference) {
+    let records = chaos.fleet.kafka().read_all(&chaos.fleet.stg_topic()).await;
     let good: Vec<&TopicRecord> = records.iter().filter(|record| !garbage::is_garbage(record)).collect();
     let arrived: BTreeSet<Version> = good
         .iter()
@@ -97,11 +97,11 @@ pub async fn verify(storm: &Storm, sent: &Sent, reference: &Reference) {
     let mut model = Model::default();
     good.iter().for_each(|record| model.accept(record, reference));
     // Partitions that were added to the vault's topic let versions of one order overtake each other.
-    if storm.fleet.kafka().watermarks(&storm.fleet.dds_topic()).await.len() > PARTITIONS {
+    if chaos.fleet.kafka().watermarks(&chaos.fleet.dds_topic()).await.len() > PARTITIONS {
         model.assume_no_order();
     }
-    storm.report.add("order versions accepted", sent.len());
-    storm.report.add("order versions in the stream, repeats included", good.len());
-    storm.report.add("orders", model.order_count());
-    assert_warehouse_equals(storm.fleet.pool(), &model).await;
+    chaos.report.add("order versions accepted", sent.len());
+    chaos.report.add("order versions in the stream, repeats included", good.len());
+    chaos.report.add("orders", model.order_count());
+    assert_warehouse_equals(chaos.fleet.pool(), &model).await;
 }

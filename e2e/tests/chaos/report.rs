@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::Storm;
+use super::Chaos;
 
 /// Counts by name.
 #[derive(Default)]
@@ -42,11 +42,11 @@ impl Report {
 }
 
 /// Prints the table when it goes: also when the run ends in a panic, then with the way to repeat it.
-pub struct Table<'a>(pub &'a Storm);
+pub struct Table<'a>(pub &'a Chaos);
 
 impl Drop for Table<'_> {
     fn drop(&mut self) {
-        let Storm { seed, length, report, .. } = self.0;
+        let Chaos { seed, length, report, .. } = self.0;
         let failed = std::thread::panicking();
         report.print(*seed, length.as_secs(), if failed { "NOT EXACT" } else { "exact" });
         if failed {

@@ -8,36 +8,36 @@ use serde_json::Value;
 use strata_streams::hotel_search::HOTEL_SEARCH;
 use strata_testkit::{SearchModel, TopicRecord, assert_searches_equal};
 
-use super::{Storm, garbage, load};
+use super::{Chaos, garbage, load};
 use crate::searches::support::any_search;
 
 /// Searches of a request.
 const SEARCHES: usize = 10;
 
-/// Sends until the storm is over. Each search has an `event_id`: what is sent again counts once.
-async fn call(storm: &Storm, caller: u64) -> Vec<String> {
-    let mut random = StdRng::seed_from_u64(storm.seed.wrapping_add(100 + caller));
+/// Sends until the chaos is over. Each search has an `event_id`: what is sent again counts once.
+async fn call(chaos: &Chaos, caller: u64) -> Vec<String> {
+    let mut random = StdRng::seed_from_u64(chaos.seed.wrapping_add(100 + caller));
     let mut sent: Vec<String> = Vec::new();
-    while !storm.is_over() {
+    while !chaos.is_over() {
         let ids: Vec<String> = (0..SEARCHES).map(|n| format!("{caller}-{}", sent.len() + n)).collect();
         let searches: Vec<Value> =
             ids.iter().map(|id| any_search(&mut random).event_id(id.as_str()).build()).collect();
-        load::ingest(storm, &mut random, "/ingest/hotel_search", &searches).await;
+        load::ingest(chaos, &mut random, "/ingest/hotel_search", &searches).await;
         sent.extend(ids);
     }
     sent
 }
 
 /// The load; returns the searches that were accepted, and must be there.
-pub async fn load(storm: &Storm) -> Vec<String> {
+pub async fn load(chaos: &Chaos) -> Vec<String> {
     let (first, second, ()) =
-        tokio::join!(call(storm, 0), call(storm, 1), load::push(storm, HOTEL_SEARCH.name));
+        tokio::join!(call(chaos, 0), call(chaos, 1), load::push(chaos, HOTEL_SEARCH.name));
     [first, second].concat()
 }
 
 /// Makes sure that everything accepted is in the stream, and that every layer equals its model.
-pub async fn verify(storm: &Storm, sent: &[String]) {
-    let (fleet, topic) = (&storm.fleet, storm.fleet.raw_topic());
+pub async fn verify(chaos: &Chaos, sent: &[String]) {
+    let (fleet, topic) = (&chaos.fleet, chaos.fleet.raw_topic());
     let records = fleet.kafka().read_all(&topic).await;
     let good: Vec<&TopicRecord> = records.iter().filter(|record| !garbage::is_garbage(record)).collect();
     let arrived: BTreeSet<&str> = good.iter().filter_map(|record| record.header("event_id")).collect();
@@ -45,9 +45,9 @@ pub async fn verify(storm: &Storm, sent: &[String]) {
     assert!(lost.is_empty(), "accepted, but not in the stream: {lost:?}");
     let mut model = SearchModel::default();
     good.iter().for_each(|record| model.accept(&topic, record));
-    storm.report.add("searches accepted", sent.len());
-    storm.report.add("searches in the stream, repeats included", good.len());
-    storm.report.add("searches", model.count());
+    chaos.report.add("searches accepted", sent.len());
+    chaos.report.add("searches in the stream, repeats included", good.len());
+    chaos.report.add("searches", model.count());
     fleet.forget_unfinished_rebuilds().await;
     assert_searches_equal(fleet, &model).await;
 }

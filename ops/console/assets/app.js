@@ -29,9 +29,9 @@ function say(element, words, state) {
 
 function verdict(fleet) {
   const stages = fleet.streams.flatMap((stream) => stream.stages);
-  const troubled = [...fleet.services, ...fleet.servers].filter((part) => part.state !== "ok");
-  if (troubled.length) {
-    const names = troubled.map((part) => `${part.name} is ${part.state}`);
+  const ailing = [...fleet.services, ...fleet.servers].filter((part) => part.state !== "ok");
+  if (ailing.length) {
+    const names = ailing.map((part) => `${part.name} is ${part.state}`);
     return [names.join(", "), "bad"];
   }
   if (fleet.reconcile?.differences) return ["The layers differ: see strata reconcile", "bad"];

@@ -21,7 +21,7 @@ function node(fleet, service, first) {
     <article class="node" data-state=${service.state} data-service=${service.name}>
       <h3>${service.name} <span class="state" data-state=${service.state}>${service.state}</span></h3>
       ${passing(fleet, service).map((one) => (first ? source(one) : one.stage ? gauge(one) : html`<div class="gauge"></div>`))}
-      ${service.detail ? html`<p class="trouble">${service.detail}</p>` : ""}
+      ${service.detail ? html`<p class="problem">${service.detail}</p>` : ""}
     </article>`;
 }
 
@@ -52,7 +52,7 @@ function pipe(fleet, service) {
     <div class="pipe">
       ${passing(fleet, service).map(({ stream, tone, stage }) => (stage
         ? html`
-          <div class="lane" data-stream=${stream.name} data-tone=${tone} data-lane=${`${stream.name}/${stage.stage}`}
+          <div class="hop" data-stream=${stream.name} data-tone=${tone} data-hop=${`${stream.name}/${stage.stage}`}
             data-off=${stage.end === null} .flowing=${stage.arrived_per_second ?? 0}>
             <span class="rate">${rate(stage.arrived_per_second)} <small>/s</small></span>
             <span class="track"></span>
@@ -65,7 +65,7 @@ function pipe(fleet, service) {
 /** Makes room for the streams and gives each pipe the colour of its rate; styles set by script are what the page's policy lets through. */
 export function tint(root, fleet) {
   root.style.setProperty("--streams", fleet.streams.length);
-  for (const lane of root.querySelectorAll(".lane")) {
-    lane.style.setProperty("--flow", busyness(lane.flowing).toFixed(2));
+  for (const hop of root.querySelectorAll(".hop")) {
+    hop.style.setProperty("--flow", busyness(hop.flowing).toFixed(2));
   }
 }

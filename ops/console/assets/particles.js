@@ -10,7 +10,7 @@ const points = (perSecond) => Math.min(MOST_A_SECOND, perSecond < 2 ? perSecond 
 export function animate(canvas, root) {
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const context = canvas.getContext("2d");
-  let lanes = [];
+  let hops = [];
   let running = false;
   let last = 0;
 
@@ -20,10 +20,10 @@ export function animate(canvas, root) {
     canvas.width = frame.width * scale;
     canvas.height = frame.height * scale;
     context.setTransform(scale, 0, 0, scale, 0, 0);
-    const known = new Map(lanes.map((lane) => [lane.name, lane]));
-    lanes = [...root.querySelectorAll(".lane")].map((element) => {
+    const known = new Map(hops.map((hop) => [hop.name, hop]));
+    hops = [...root.querySelectorAll(".hop")].map((element) => {
       const box = element.querySelector(".track").getBoundingClientRect();
-      const name = element.dataset.lane;
+      const name = element.dataset.hop;
       const colour = getComputedStyle(element).getPropertyValue("--tone");
       return { ...known.get(name), name, element, colour, x: box.x - frame.x, y: box.y - frame.y, width: box.width,
         height: box.height, moving: known.get(name)?.moving ?? [], due: known.get(name)?.due ?? 0 };
@@ -35,28 +35,28 @@ export function animate(canvas, root) {
     last = now;
     context.clearRect(0, 0, canvas.width, canvas.height);
     let busy = false;
-    for (const lane of lanes) {
-      lane.due += points(lane.element.flowing ?? 0) * seconds;
-      for (; lane.due >= 1; lane.due -= 1) {
-        lane.moving.push({ at: -Math.random() * seconds, side: Math.random(), size: 1.4 + Math.random() * 1.3 });
+    for (const hop of hops) {
+      hop.due += points(hop.element.flowing ?? 0) * seconds;
+      for (; hop.due >= 1; hop.due -= 1) {
+        hop.moving.push({ at: -Math.random() * seconds, side: Math.random(), size: 1.4 + Math.random() * 1.3 });
       }
-      lane.moving = lane.moving.filter((point) => (point.at += seconds / TRAVEL_SECONDS) < 1);
-      busy ||= lane.moving.length > 0 || lane.element.flowing > 0;
-      draw(lane);
+      hop.moving = hop.moving.filter((point) => (point.at += seconds / TRAVEL_SECONDS) < 1);
+      busy ||= hop.moving.length > 0 || hop.element.flowing > 0;
+      draw(hop);
     }
     running = busy && !still.matches && !document.hidden;
     if (running) requestAnimationFrame(step);
     else context.clearRect(0, 0, canvas.width, canvas.height);
   }
 
-  function draw(lane) {
-    const along = lane.width > lane.height;
-    context.fillStyle = lane.colour;
-    for (const { at, side, size } of lane.moving) {
+  function draw(hop) {
+    const along = hop.width > hop.height;
+    context.fillStyle = hop.colour;
+    for (const { at, side, size } of hop.moving) {
       if (at < 0) continue;
-      const across = 1.5 + side * ((along ? lane.height : lane.width) - 3);
-      const x = lane.x + (along ? at * lane.width : across);
-      const y = lane.y + (along ? across : at * lane.height);
+      const across = 1.5 + side * ((along ? hop.height : hop.width) - 3);
+      const x = hop.x + (along ? at * hop.width : across);
+      const y = hop.y + (along ? across : at * hop.height);
       context.globalAlpha = Math.min(1, 8 * at, 8 * (1 - at));
       context.beginPath();
       context.arc(x, y, size, 0, 2 * Math.PI);
@@ -70,8 +70,8 @@ export function animate(canvas, root) {
 
   /** Called after each rendering: the pipes may be new, or flow again. */
   return () => {
-    if (lanes.length === 0 || lanes.some((lane) => !lane.element.isConnected)) measure();
-    if (running || still.matches || document.hidden || !lanes.some((lane) => lane.element.flowing > 0)) return;
+    if (hops.length === 0 || hops.some((hop) => !hop.element.isConnected)) measure();
+    if (running || still.matches || document.hidden || !hops.some((hop) => hop.element.flowing > 0)) return;
     running = true;
     last = performance.now();
     requestAnimationFrame(step);

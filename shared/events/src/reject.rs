@@ -13,8 +13,8 @@ const OTHER: &str = "refused_by_sender";
 
 /// Every code of a refusal. They are labels of metrics, so what comes from outside can add none.
 pub const CODES: &[&str] = &[
-    "absurd_amount",
-    "absurd_date",
+    "amount_out_of_range",
+    "date_out_of_range",
     "duplicate_hotel",
     "duplicate_product",
     "empty_message",

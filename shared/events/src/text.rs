@@ -117,19 +117,19 @@ pub fn check_id(field: &str, text: &str) -> Result<(), Reject> {
 
 /// Accepts dates of this century; others are clocks gone wrong.
 ///
-/// **Errors**: `absurd_date`.
+/// **Errors**: `date_out_of_range`.
 pub fn check_date(field: &str, date: DateTime<Utc>) -> Result<(), Reject> {
     if TIMES.contains(&date.timestamp()) {
         return Ok(());
     }
-    Err(Reject::new("absurd_date", format!("{field} lies outside the years 2000 to 2099: {date}")))
+    Err(Reject::new("date_out_of_range", format!("{field} lies outside the years 2000 to 2099: {date}")))
 }
 
 /// Checks when a version was sent, and cuts it to the microseconds that the warehouse keeps.
 ///
 /// Versions are ordered by it, within a batch as in the tables, so it must not be finer in one than in the other.
 ///
-/// **Errors**: `absurd_date`.
+/// **Errors**: `date_out_of_range`.
 pub fn check_sent(sent_dttm: DateTime<Utc>) -> Result<DateTime<Utc>, Reject> {
     check_date("sent_dttm", sent_dttm)?;
     Ok(sent_dttm.trunc_subsecs(6))

@@ -44,7 +44,7 @@ impl Counted {
         })
     }
 
-    /// The last origin of each lane that is counted.
+    /// The last origin of each partition pair that is counted.
     pub fn origins(&self) -> impl Iterator<Item = Origin> {
         let of_dds = self.last.iter().map(|&(partition, offset)| Origin {
             topic: self.origin_topic.as_str().into(),

@@ -23,13 +23,13 @@ static VAULT: LazyLock<Loader> = LazyLock::new(|| Loader::of(&MODEL, HOOKS));
 pub struct OrderHandler {
     output_topic: Arc<str>,
     /// The last attempt found rows of an order that the hub does not know: the next one expects them.
-    careful: bool,
+    hub_lacks_orders: bool,
 }
 
 impl OrderHandler {
     /// Announces what became countable on `output_topic`.
     pub fn new(output_topic: Arc<str>) -> Self {
-        Self { output_topic, careful: false }
+        Self { output_topic, hub_lacks_orders: false }
     }
 
     fn announce<'a>(
@@ -58,8 +58,8 @@ impl Handler for OrderHandler {
         FactMessage::decode(&record.payload)
     }
 
-    /// Rows of an order that the hub does not know are no reason to refuse it: the batch is repeated with
-    /// care, and they count as what the vault knows.
+    /// Rows of an order that the hub does not know are no reason to refuse it: the batch is repeated for
+    /// a hub that lacks orders, and they count as what the vault knows.
     async fn apply<'r>(
         &mut self,
         tx: &mut PgConnection,
@@ -74,14 +74,14 @@ impl Handler for OrderHandler {
                 OrderFact::new(&input.event, load, &mut keys)
             })
             .collect();
-        match write(tx, VaultRows::build(&facts), self.careful).await {
-            Err(StageError::Data(source)) if !self.careful && is_duplicate(&source) => {
-                self.careful = true;
+        match write(tx, VaultRows::build(&facts), self.hub_lacks_orders).await {
+            Err(StageError::Data(source)) if !self.hub_lacks_orders && is_duplicate(&source) => {
+                self.hub_lacks_orders = true;
                 Err(StageError::Transient { dependency: "the vault", source })
             }
             Err(error) => Err(error),
             Ok(states) => {
-                self.careful = false;
+                self.hub_lacks_orders = false;
                 self.announce(inputs, &facts, states)
             }
         }
@@ -90,15 +90,15 @@ impl Handler for OrderHandler {
 
 /// Writes a batch and returns what the vault knew of its orders before.
 ///
-/// A vault that lost rows may hold links and satellites of an order that its hub does not know: a `careful`
-/// writer expects that. Another one fails there with a unique violation, and nothing is written.
+/// A vault that lost rows may hold links and satellites of an order that its hub does not know; with
+/// `hub_lacks_orders` the writer expects that. Without it, it fails there with a unique violation, and nothing is written.
 async fn write(
     tx: &mut PgConnection,
     rows: VaultRows<'_>,
-    careful: bool,
+    hub_lacks_orders: bool,
 ) -> Result<BTreeMap<Uuid, OrderState<'static>>, StageError> {
     let created = VAULT.create(tx, &rows.orders).await?;
-    let fresh = if careful { Fresh::new() } else { created };
+    let fresh = if hub_lacks_orders { Fresh::new() } else { created };
     let known = rows.orders.known(&fresh);
     VAULT.lock(tx, &known).await?;
     let states = states::read(tx, &known).await?;

@@ -54,7 +54,10 @@ impl Contract<'_> for ProcessedSearch {
                 return Err(Reject::new("negative_amount", format!("min_offer.price is {}", offer.price)));
             }
             if offer.price > MAX_EUROCENTS {
-                return Err(Reject::new("absurd_amount", format!("min_offer.price is {}", offer.price)));
+                return Err(Reject::new(
+                    "amount_out_of_range",
+                    format!("min_offer.price is {}", offer.price),
+                ));
             }
         }
         Ok(search)

@@ -94,7 +94,7 @@ pub(crate) fn check_time(seconds: &serde_json::Number) -> Result<(), Reject> {
         return Ok(());
     }
     Err(Reject::new(
-        "absurd_date",
+        "date_out_of_range",
         format!("search_timestamp lies outside the years 2000 to 2099: {seconds}"),
     ))
 }

@@ -1,6 +1,6 @@
-//! The schedule: each target has a lane of faults one after another; the lanes run side by side.
+//! The schedule: each target has faults one after another; targets run side by side.
 //!
-//! A lane is drawn from the seed before the storm begins, so that it does not depend on how fast the
+//! They are drawn from the seed before the run begins, so that it does not depend on how fast the
 //! machine is; a fault whose time has come while the one before was over follows at once.
 
 use std::time::{Duration, Instant};
@@ -10,46 +10,46 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use strata_testkit::Service;
 
-use super::Storm;
+use super::Chaos;
 use super::faults::Fault;
 
-/// Seconds before the first fault of a lane and between two of them.
+/// Seconds before the first fault of a target and between two of them.
 struct Rhythm {
     first: std::ops::Range<f64>,
     gap: std::ops::Range<f64>,
 }
 
-/// One lane: its faults and when each is due.
+/// The faults of one target and when each is due.
 fn draw(
-    storm: &Storm,
+    chaos: &Chaos,
     number: u64,
     rhythm: &Rhythm,
     mut fault: impl FnMut(&mut StdRng) -> Fault,
 ) -> Vec<(Duration, Fault)> {
-    let mut random = StdRng::seed_from_u64(storm.seed.wrapping_mul(1000).wrapping_add(number));
+    let mut random = StdRng::seed_from_u64(chaos.seed.wrapping_mul(1000).wrapping_add(number));
     let mut due = Duration::from_secs_f64(random.random_range(rhythm.first.clone()));
-    let mut lane = Vec::new();
-    while due < storm.length {
-        lane.push((due, fault(&mut random)));
+    let mut faults = Vec::new();
+    while due < chaos.length {
+        faults.push((due, fault(&mut random)));
         due += Duration::from_secs_f64(random.random_range(rhythm.gap.clone()));
     }
-    lane
+    faults
 }
 
-async fn run(storm: &Storm, lane: Vec<(Duration, Fault)>) {
-    for (due, fault) in lane {
+async fn run(chaos: &Chaos, faults: Vec<(Duration, Fault)>) {
+    for (due, fault) in faults {
         // What a slow machine has no time for is left out.
-        if storm.begin.elapsed() > storm.length {
+        if chaos.begin.elapsed() > chaos.length {
             return;
         }
-        tokio::time::sleep_until((storm.begin + due).into()).await;
+        tokio::time::sleep_until((chaos.begin + due).into()).await;
         let started = Instant::now();
-        println!("{:6.2} s {fault:?}", storm.begin.elapsed().as_secs_f64());
-        storm.report.count(fault.kind());
-        fault.happen(storm).await;
+        println!("{:6.2} s {fault:?}", chaos.begin.elapsed().as_secs_f64());
+        chaos.report.count(fault.kind());
+        fault.happen(chaos).await;
         println!(
             "{:6.2} s {fault:?} over after {:?}",
-            storm.begin.elapsed().as_secs_f64(),
+            chaos.begin.elapsed().as_secs_f64(),
             started.elapsed()
         );
     }
@@ -82,30 +82,30 @@ fn of_operator(random: &mut StdRng) -> Fault {
     Fault::Rebuild(target, windows.choose(random).copied().filter(|_| dies))
 }
 
-/// Runs every lane to its end.
-pub async fn run_all(storm: &Storm) {
+/// Runs the faults of every target to its end.
+pub async fn run_all(chaos: &Chaos) {
     let quick = Rhythm { first: 1.0..4.0, gap: 2.0..7.0 };
     let servers = Rhythm { first: 2.0..9.0, gap: 6.0..13.0 };
     let kafka = Rhythm { first: 6.0..10.0, gap: 20.0..30.0 };
     let steady = Rhythm { first: 0.5..1.5, gap: 0.5..2.5 };
-    let stages = Service::STAGES.map(|stage| draw(storm, stage as u64, &quick, of_stage(stage)));
-    let [stg, dds, cdm] = stages.map(|lane| run(storm, lane));
-    let source = draw(storm, 10, &servers, |random| match random.random_bool(0.6) {
+    let stages = Service::STAGES.map(|stage| draw(chaos, stage as u64, &quick, of_stage(stage)));
+    let [stg, dds, cdm] = stages.map(|faults| run(chaos, faults));
+    let source = draw(chaos, 10, &servers, |random| match random.random_bool(0.6) {
         true => Fault::Kill(Service::DataSource, pause(random, 500)),
         false => Fault::Freeze(Service::DataSource, pause(random, 4000)),
     });
-    let postgres = draw(storm, 11, &servers, |random| match random.random_bool(0.4) {
+    let postgres = draw(chaos, 11, &servers, |random| match random.random_bool(0.4) {
         true => Fault::CrashPostgres(pause(random, 1500)),
         false => Fault::CutPostgres(pause(random, 3000)),
     });
-    let redis = draw(storm, 12, &servers, |random| match random.random_bool(0.5) {
+    let redis = draw(chaos, 12, &servers, |random| match random.random_bool(0.5) {
         true => Fault::CrashRedis(pause(random, 1500)),
         false => Fault::CutRedis(pause(random, 3000)),
     });
-    let kafka = draw(storm, 13, &kafka, |random| Fault::CrashKafka(pause(random, 2000)));
-    let operator = draw(storm, 15, &servers, of_operator);
-    let topics = draw(storm, 16, &servers, |random| Fault::AddPartition(random.random()));
-    let noise = draw(storm, 14, &steady, |random| match random.random_bool(0.5) {
+    let kafka = draw(chaos, 13, &kafka, |random| Fault::CrashKafka(pause(random, 2000)));
+    let operator = draw(chaos, 15, &servers, of_operator);
+    let topics = draw(chaos, 16, &servers, |random| Fault::AddPartition(random.random()));
+    let noise = draw(chaos, 14, &steady, |random| match random.random_bool(0.5) {
         true => Fault::Duplicates(random.random()),
         false => Fault::Garbage(random.random()),
     });
@@ -113,12 +113,12 @@ pub async fn run_all(storm: &Storm) {
         stg,
         dds,
         cdm,
-        run(storm, source),
-        run(storm, postgres),
-        run(storm, redis),
-        run(storm, kafka),
-        run(storm, noise),
-        run(storm, operator),
-        run(storm, topics),
+        run(chaos, source),
+        run(chaos, postgres),
+        run(chaos, redis),
+        run(chaos, kafka),
+        run(chaos, noise),
+        run(chaos, operator),
+        run(chaos, topics),
     );
 }
