@@ -3,8 +3,7 @@
 //! Source: PostgreSQL documentation, COPY, "Binary Format".
 
 use anyhow::Context as _;
-use futures::TryStreamExt as _;
-use sqlx::PgConnection;
+use serde::Deserialize;
 use strata_vault::load::copy::HEADER;
 use uuid::Uuid;
 
@@ -65,6 +64,11 @@ impl Row<'_> {
         self.bytes(column).context("a value is null")
     }
 
+    /// What a [`Sorter`](super::ordered::Sorter) took.
+    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> anyhow::Result<T> {
+        Ok(serde_json::from_slice(self.bytea(1)?)?)
+    }
+
     /// A column of type text[], of one dimension and without nulls.
     ///
     /// **Source**: `array_send` of PostgreSQL: dimensions, flags, type, then length and lower bound of each
@@ -90,33 +94,39 @@ impl Row<'_> {
     }
 }
 
-/// Runs `select` on the connection and gives every row to `each`.
-pub async fn copy_out(
-    connection: &mut PgConnection,
-    select: &str,
-    mut each: impl FnMut(&Row<'_>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let mut chunks = connection.copy_out_raw(&format!("copy ({select}) to stdout (format binary)")).await?;
-    let (mut buffer, mut header) = (Vec::new(), true);
-    let mut columns = Vec::new();
-    while let Some(chunk) = chunks.try_next().await? {
-        buffer.extend_from_slice(&chunk);
-        let mut at = 0;
-        if header {
-            if buffer.len() < HEADER.len() {
-                continue;
-            }
-            (header, at) = (false, HEADER.len());
-        }
-        while let Some(end) = parse(&buffer, at, &mut columns) {
-            if !columns.is_empty() {
-                each(&Row { columns: &columns, bytes: &buffer })?;
-            }
-            at = end;
-        }
-        buffer.drain(..at);
+/// The rows of a copy, found in its bytes as these come.
+#[derive(Default)]
+pub struct Rows {
+    bytes: Vec<u8>,
+    /// Where the next row begins.
+    at: usize,
+    has_begun: bool,
+    columns: Vec<Option<(usize, usize)>>,
+}
+
+impl Rows {
+    /// Takes further bytes; the row that was found last is gone.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.at);
+        self.at = 0;
+        self.bytes.extend_from_slice(bytes);
     }
-    Ok(())
+
+    /// Goes to the next row; false where its bytes have not come, or there is none.
+    pub fn next(&mut self) -> bool {
+        if !self.has_begun && self.bytes.len() >= HEADER.len() {
+            (self.has_begun, self.at) = (true, HEADER.len());
+        }
+        let end = parse(&self.bytes, self.at, &mut self.columns).filter(|_| self.has_begun);
+        self.at = end.unwrap_or(self.at);
+        // The mark at the end of the data has no columns.
+        end.is_some() && !self.columns.is_empty()
+    }
+
+    /// The row that was found last.
+    pub fn row(&self) -> Row<'_> {
+        Row { columns: &self.columns, bytes: &self.bytes }
+    }
 }
 
 /// Finds the columns of the row at `at`; returns its end, or none where it is not complete.
@@ -155,6 +165,26 @@ mod tests {
         assert_eq!(columns, [Some((6, 7)), None]);
         assert_eq!(parse(&[0xff, 0xff], 0, &mut columns), Some(2));
         assert!(columns.is_empty());
+    }
+
+    #[test]
+    fn rows_are_the_same_however_their_bytes_are_cut() {
+        let mut bytes = HEADER.to_vec();
+        for value in 0_i64..5 {
+            bytes.extend([0, 1, 0, 0, 0, 8]);
+            bytes.extend(value.to_be_bytes());
+        }
+        bytes.extend([0xff, 0xff]);
+        for size in 1..=bytes.len() {
+            let (mut rows, mut found) = (Rows::default(), Vec::new());
+            for chunk in bytes.chunks(size) {
+                rows.feed(chunk);
+                while rows.next() {
+                    found.push(rows.row().bigint(0).expect("a number"));
+                }
+            }
+            assert_eq!(found, [0, 1, 2, 3, 4], "{size}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use strata_events::stream::dlq_topic;
 use strata_events::{Origin, StageId};
 use strata_streams::STREAMS;
 
-use super::reader::Reader;
+use super::ordered::Source;
 use super::report::{Check, Report};
 use super::snapshot::{Lane, Snapshot};
 
@@ -64,11 +64,11 @@ pub fn fingerprint(body: &[u8]) -> u64 {
 }
 
 /// Reads all of them.
-pub fn read(reader: &mut Reader) -> anyhow::Result<Vec<Letter>> {
+pub fn read(source: &Source) -> anyhow::Result<Vec<Letter>> {
     let mut letters = Vec::new();
     let select = "select id, stage, topic, partition::bigint, \"offset\", reason, status, origin, source, event_id, \
                   replay_seq, payload from ops.dead_letters";
-    reader.copy_out(select, |row| {
+    source.all(select, |row| {
         let text = |column| anyhow::Ok(row.text(column)?.to_owned());
         let optional = |column| anyhow::Ok(row.optional_text(column)?.map(str::to_owned));
         let (stage, payload) = (text(1)?, row.bytea(11)?);

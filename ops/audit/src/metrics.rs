@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use redis::Connection;
+use serde::{Deserialize, Serialize};
 use strata_events::event_id::{EVENT_ID_HEADER, event_id};
 use strata_events::{Contract as _, Origin, StageId};
 use strata_pipeline::watermark::Watermarks;
@@ -18,9 +19,11 @@ use strata_service::redis::MetricsKeys;
 use strata_streams::hotel_search::HOTEL_SEARCH;
 use strata_streams::hotel_search::ProcessedSearch;
 use strata_vault::hub_key;
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::letters;
+use super::ordered::Sorter;
 use super::outputs::{header, origin_of};
 use super::snapshot::{Lane, Offsets, Snapshot};
 use strata_observe::read_ranges;
@@ -57,7 +60,41 @@ pub struct Touched {
 /// Member → times; no whole number where somebody wrote none.
 pub type Counts = HashMap<String, f64>;
 
-/// Everything the metrics hold.
+/// A user as the metrics hold them: there are too many for the memory, so they are sorted like a table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Member {
+    /// The user's id.
+    pub name: String,
+    /// Bits of the number of their searches, which need not be a whole one; none where they are not there.
+    times: Option<u64>,
+    /// True of what was read later.
+    is_touched: bool,
+}
+
+impl Member {
+    fn new(name: &str, times: Option<f64>, is_touched: bool) -> Self {
+        Self { name: name.to_owned(), times: times.map(f64::to_bits), is_touched }
+    }
+
+    /// How often they searched.
+    pub fn times(&self) -> Option<f64> {
+        self.times.map(f64::from_bits)
+    }
+
+    /// The one of a user's rows that counts: what was read later, else any, since then all are the same.
+    pub fn or(self, other: Option<Self>) -> Self {
+        match other {
+            Some(other) if other.is_touched => other,
+            _ => self,
+        }
+    }
+
+    fn put(&self, users: &mut Sorter) -> anyhow::Result<()> {
+        users.put(hub_key(&self.name), self)
+    }
+}
+
+/// Everything the metrics hold of hotels and advertisers, and where they were read.
 #[derive(Debug, Default)]
 pub struct RedisMetrics {
     topic: String,
@@ -67,8 +104,6 @@ pub struct RedisMetrics {
     later: Option<Position>,
     /// The touched ones.
     pub touched: Touched,
-    /// User → searches.
-    pub users: Counts,
     /// Hotel → searches.
     pub hotels: Counts,
     /// Advertiser → searches.
@@ -78,13 +113,14 @@ pub struct RedisMetrics {
 }
 
 impl RedisMetrics {
-    /// Reads the metrics.
-    pub fn read(settings: &Settings) -> anyhow::Result<Self> {
+    /// Reads the metrics; those of users go to a sorter, as [`Member`].
+    pub fn read(settings: &Settings, runtime: &Handle) -> anyhow::Result<(Self, Sorter)> {
         let topic = settings.topics.name(HOTEL_SEARCH.topic(StageId::Cdm));
         let mut store = Store::connect(settings)?;
         for _ in 0..ATTEMPTS {
             let before = store.position()?;
-            let mut metrics = store.all()?;
+            let mut users = Sorter::open(runtime, &settings.postgres);
+            let mut metrics = store.all(&mut users)?;
             metrics.position = store.position()?;
             topic.clone_into(&mut metrics.topic);
             let Some(ranges) = passed(&before.offsets, &metrics.position.offsets) else { continue };
@@ -95,9 +131,9 @@ impl RedisMetrics {
                 Ok(())
             })?;
             if !metrics.touched.users.is_empty() {
-                metrics.later = Some(store.again(&mut metrics)?);
+                metrics.later = Some(store.again(&mut metrics, &mut users)?);
             }
-            return Ok(metrics);
+            return Ok((metrics, users));
         }
         anyhow::bail!("the metrics in Redis are replaced again and again; try later")
     }
@@ -149,13 +185,17 @@ impl Store {
         to_position(offsets, watermarks)
     }
 
-    fn all(&mut self) -> anyhow::Result<RedisMetrics> {
-        let mut metrics = RedisMetrics {
-            users: self.scan(&self.keys.users())?,
-            hotels: self.scan(&self.keys.hotels())?,
-            advertisers: self.scan(&self.keys.advertisers())?,
-            ..RedisMetrics::default()
-        };
+    fn all(&mut self, users: &mut Sorter) -> anyhow::Result<RedisMetrics> {
+        let mut metrics = RedisMetrics::default();
+        self.scan(&self.keys.users(), |name, times| Member::new(&name, Some(times), false).put(users))?;
+        self.scan(&self.keys.hotels(), |name, times| {
+            metrics.hotels.insert(name, times);
+            Ok(())
+        })?;
+        self.scan(&self.keys.advertisers(), |name, times| {
+            metrics.advertisers.insert(name, times);
+            Ok(())
+        })?;
         let hotels: Vec<&String> = metrics.hotels.keys().collect();
         for chunk in hotels.chunks(CHUNK) {
             let mut pipe = redis::pipe();
@@ -170,25 +210,32 @@ impl Store {
         Ok(metrics)
     }
 
-    fn scan(&mut self, key: &str) -> anyhow::Result<Counts> {
-        let (mut counts, mut cursor) = (Counts::new(), 0_u64);
+    /// Gives every member to `each`, perhaps more than once.
+    fn scan(
+        &mut self,
+        key: &str,
+        mut each: impl FnMut(String, f64) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut cursor = 0_u64;
         loop {
             let mut scan = redis::cmd("ZSCAN");
             scan.arg(key).arg(cursor).arg("COUNT").arg(CHUNK);
             let (next, members): (u64, Vec<(String, f64)>) = scan.query(&mut self.redis)?;
-            counts.extend(members);
+            for (name, times) in members {
+                each(name, times)?;
+            }
             if next == 0 {
-                return Ok(counts);
+                return Ok(());
             }
             cursor = next;
         }
     }
 
     /// Reads the touched values again, together with the position at which they are read.
-    fn again(&mut self, metrics: &mut RedisMetrics) -> anyhow::Result<Position> {
+    fn again(&mut self, metrics: &mut RedisMetrics, users: &mut Sorter) -> anyhow::Result<Position> {
         let Self { redis, keys } = self;
-        let Touched { users, hotels, advertisers } = &metrics.touched;
-        let lists = [users, hotels, advertisers].map(|set| set.iter().cloned().collect::<Vec<_>>());
+        let Touched { users: touched, hotels, advertisers } = &metrics.touched;
+        let lists = [touched, hotels, advertisers].map(|set| set.iter().cloned().collect::<Vec<_>>());
         let mut pipe = redis::pipe();
         pipe.atomic().hgetall(keys.offsets()).hgetall(keys.watermarks());
         let sets = [keys.users(), keys.hotels(), keys.advertisers()];
@@ -202,11 +249,12 @@ impl Store {
         let mut answers = answers.into_iter();
         let mut next = || answers.next().context("Redis answered less than it was asked");
         let position = to_position(from_redis(next()?)?, from_redis(next()?)?)?;
-        let counts = [&mut metrics.users, &mut metrics.hotels, &mut metrics.advertisers];
-        for (counts, members) in counts.into_iter().zip(&lists).filter(|(_, members)| !members.is_empty()) {
+        for (at, members) in lists.iter().enumerate().filter(|(_, members)| !members.is_empty()) {
             let scores: Vec<Option<f64>> = from_redis(next()?)?;
+            let counts = if at == 1 { &mut metrics.hotels } else { &mut metrics.advertisers };
             for (member, score) in members.iter().zip(scores) {
                 match score {
+                    _ if at == 0 => Member::new(member, score, true).put(users)?,
                     Some(score) => drop(counts.insert(member.clone(), score)),
                     None => drop(counts.remove(member)),
                 }
@@ -291,6 +339,14 @@ mod tests {
         assert_eq!(ranges, [(0, (5, 6)), (1, (7, 7))].into());
         assert!(passed(&at(&[(0, 5)]), &at(&[(0, 4)])).is_none());
         assert!(passed(&at(&[(0, 5)]), &at(&[(0, 5), (1, 0)])).is_none());
+    }
+
+    #[test]
+    fn what_was_read_later_counts() {
+        let (read, touched) = (Member::new("a", Some(1.5), false), Member::new("a", None, true));
+        assert_eq!(read.clone().or(None).times(), Some(1.5));
+        assert_eq!(read.clone().or(Some(touched.clone())).times(), None);
+        assert_eq!(touched.or(Some(read)).times(), None);
     }
 
     #[test]

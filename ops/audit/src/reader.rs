@@ -1,64 +1,60 @@
-//! One connection that sees the snapshot, for one thread.
+//! Connections that see the snapshot.
 //!
-//! The checks are bound by processors, not by waiting: each side of a comparison is streamed once, on a
-//! thread of its own. So a reader blocks, and brings the runtime that its connection needs.
+//! The checks are bound by processors, not by waiting, so they run on threads of their own, which block; what comes
+//! from Postgres is awaited by the runtime meanwhile.
 
 use anyhow::Context as _;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{QueryAs, QueryScalar};
-use sqlx::{Connection as _, FromRow, PgConnection, Postgres};
+use sqlx::{Connection as _, Executor as _, FromRow, PgConnection, Postgres};
 use strata_service::config::PostgresSettings;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Handle;
 
-use super::copy::{Row, copy_out};
-
-/// Settings of the session. Whole tables are read: nothing may time out, nor look rows up one by one.
+/// Settings of the session. Whole tables are read: nothing may time out, nor look rows up one by one. A dozen
+/// connections may sort at once, so each gets little memory for it; what is more lies on the disk of Postgres.
 const SESSION: [(&str, &str); 6] = [
     ("statement_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
-    ("work_mem", "128MB"),
+    ("work_mem", "64MB"),
     ("enable_nestloop", "off"),
     ("jit", "off"),
     ("timezone", "UTC"),
 ];
 
-/// A connection within the snapshot.
+/// A connection with the settings of a session.
+pub async fn connect(settings: PostgresSettings) -> anyhow::Result<PgConnection> {
+    let options = settings.options().application_name("strata reconcile").options(SESSION);
+    let connection = PgConnection::connect_with(&options);
+    connection.await.context("Postgres does not answer; is the fleet up? (make up)")
+}
+
+/// A connection that sees an exported snapshot, or takes one.
+pub async fn connect_to(
+    settings: PostgresSettings,
+    snapshot: Option<String>,
+) -> anyhow::Result<PgConnection> {
+    let mut connection = connect(settings).await?;
+    let mut statement = "begin isolation level repeatable read, read only".to_owned();
+    if let Some(name) = snapshot {
+        statement += &format!("; set transaction snapshot '{name}'");
+    }
+    connection.execute(statement.as_str()).await?;
+    Ok(connection)
+}
+
+/// The connection that holds the snapshot.
 pub struct Reader {
-    runtime: Runtime,
+    runtime: Handle,
     connection: PgConnection,
 }
 
 impl Reader {
-    fn connect(settings: &PostgresSettings) -> anyhow::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let options = settings.options();
-        let options = options.application_name("strata reconcile").options(SESSION);
-        let connection = runtime
-            .block_on(PgConnection::connect_with(&options))
-            .context("Postgres does not answer; is the fleet up? (make up)")?;
-        let mut reader = Self { runtime, connection };
-        reader.execute("begin isolation level repeatable read, read only".to_owned())?;
-        Ok(reader)
-    }
-
     /// Takes a snapshot and gives the name by which others see it while this reader lives.
-    pub fn export(settings: &PostgresSettings) -> anyhow::Result<(Self, String)> {
-        let mut reader = Self::connect(settings)?;
+    pub fn export(runtime: &Handle, settings: &PostgresSettings) -> anyhow::Result<(Self, String)> {
+        let connection = runtime.block_on(connect_to(settings.clone(), None))?;
+        let mut reader = Self { runtime: runtime.clone(), connection };
         let name = reader.scalar(sqlx::query_scalar("select pg_export_snapshot()"))?;
         Ok((reader, name))
-    }
-
-    /// Opens one more reader of an exported snapshot.
-    pub fn import(settings: &PostgresSettings, name: &str) -> anyhow::Result<Self> {
-        let mut reader = Self::connect(settings)?;
-        reader.execute(format!("set transaction snapshot '{name}'"))?;
-        Ok(reader)
-    }
-
-    fn execute(&mut self, statement: String) -> anyhow::Result<()> {
-        let query = sqlx::raw_sql(&statement);
-        self.runtime.block_on(query.execute(&mut self.connection))?;
-        Ok(())
     }
 
     /// All rows of a query that has few.
@@ -70,20 +66,11 @@ impl Reader {
     }
 
     /// The only value of a query.
-    pub fn scalar<T>(&mut self, query: QueryScalar<'_, Postgres, T, PgArguments>) -> anyhow::Result<T>
+    fn scalar<T>(&mut self, query: QueryScalar<'_, Postgres, T, PgArguments>) -> anyhow::Result<T>
     where
         (T,): for<'r> FromRow<'r, PgRow>,
         T: Send + Unpin,
     {
         Ok(self.runtime.block_on(query.fetch_one(&mut self.connection))?)
-    }
-
-    /// Runs `select` and gives every row to `each`; for tables of millions.
-    pub fn copy_out(
-        &mut self,
-        select: &str,
-        each: impl FnMut(&Row<'_>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        self.runtime.block_on(copy_out(&mut self.connection, select, each)).with_context(|| select.to_owned())
     }
 }

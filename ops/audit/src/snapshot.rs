@@ -7,17 +7,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use strata_events::StageId;
 use strata_pipeline::Output;
 use strata_service::Settings;
 use strata_streams::hotel_search::HOTEL_SEARCH;
+use strata_streams::order::ORDER;
 
 use super::letters::{self, Letter};
 use super::metrics::RedisMetrics;
+use super::ordered::{Sorter, Source};
 use super::outputs::{self, Kept};
 use super::reader::Reader;
-use strata_observe::Fleet;
-use strata_observe::read_ranges;
+use strata_observe::{Fleet, read_ranges};
+use tokio::runtime::Handle;
 
 /// Where a stage stands in a topic: partition → next offset.
 pub type Offsets = BTreeMap<i32, i64>;
@@ -40,7 +43,8 @@ pub struct Edge {
 pub struct Snapshot<'a> {
     /// Names of topics, and how servers are reached.
     pub settings: &'a Settings,
-    name: String,
+    /// Reads of this moment.
+    pub source: Source,
     /// Next offsets by stage and topic, those of the metrics included.
     pub offsets: BTreeMap<(String, String), Offsets>,
     /// What Kafka held, by topic.
@@ -53,17 +57,24 @@ pub struct Snapshot<'a> {
     watermarks: BTreeMap<(String, String), BTreeMap<Lane, i64>>,
     /// Last replay numbers by stage and topic.
     pub replays: BTreeMap<(String, String), i64>,
+    /// Since when versions of an order cannot have overtaken each other, where partitions were added.
+    pub in_order_since: Option<DateTime<Utc>>,
     /// The metrics.
     pub redis: RedisMetrics,
 }
 
 impl<'a> Snapshot<'a> {
-    /// Takes the snapshot; it lasts while the reader lives.
-    pub fn take(settings: &'a Settings, fleet: &Fleet) -> anyhow::Result<(Self, Reader)> {
+    /// Takes the snapshot; it lasts while the reader lives. The metrics of users go to the sorter.
+    pub fn take(
+        settings: &'a Settings,
+        fleet: &Fleet,
+        runtime: &Handle,
+    ) -> anyhow::Result<(Self, Reader, Sorter)> {
         let topics: Vec<&str> = strata_streams::topics().map(|topic| settings.topics.name(topic)).collect();
         let before: Vec<_> = topics.iter().map(|topic| fleet.watermarks(topic)).collect::<Result<_, _>>()?;
-        let redis = RedisMetrics::read(settings)?;
-        let (mut reader, name) = Reader::export(&settings.postgres)?;
+        let (redis, users) = RedisMetrics::read(settings, runtime)?;
+        let (mut reader, name) = Reader::export(runtime, &settings.postgres)?;
+        let source = Source::new(runtime.clone(), settings.postgres.clone(), name);
         let mut edges = BTreeMap::new();
         for (topic, before) in topics.iter().zip(before) {
             edges.insert((*topic).to_owned(), look_around(settings, fleet, topic, &before)?);
@@ -76,21 +87,34 @@ impl<'a> Snapshot<'a> {
         );
         let snapshot = Self {
             settings,
-            name,
             offsets,
             edges,
             kept: outputs::read(&mut reader)?,
-            letters: letters::read(&mut reader)?,
+            letters: letters::read(&source)?,
             watermarks: read_watermarks(&mut reader)?,
             replays: read_replays(&mut reader)?,
+            in_order_since: in_order_since(&mut reader, settings.topics.name(ORDER.topic(StageId::Dds)))?,
             redis,
+            source,
         };
-        Ok((snapshot, reader))
+        Ok((snapshot, reader, users))
     }
 
-    /// One more reader of the same moment.
-    pub fn reader(&self) -> anyhow::Result<Reader> {
-        Reader::import(&self.settings.postgres, &self.name)
+    /// A moment at which Kafka and Redis were empty.
+    #[cfg(test)]
+    pub fn of_nothing(settings: &'a Settings, source: Source) -> Self {
+        Self {
+            settings,
+            source,
+            offsets: BTreeMap::new(),
+            edges: BTreeMap::new(),
+            kept: Vec::new(),
+            letters: Vec::new(),
+            watermarks: BTreeMap::new(),
+            replays: BTreeMap::new(),
+            in_order_since: None,
+            redis: RedisMetrics::default(),
+        }
     }
 
     /// Where a stage stood.
@@ -175,4 +199,17 @@ fn read_replays(reader: &mut Reader) -> anyhow::Result<BTreeMap<(String, String)
     let rows: Vec<(String, String, i64)> =
         reader.rows(sqlx::query_as("select stage, topic, last_seq from ops.replay_sequences"))?;
     Ok(rows.into_iter().map(|(stage, topic, last)| ((stage, topic), last)).collect())
+}
+
+/// From when on all versions of an order came by one partition of `topic`, where partitions were added to it.
+///
+/// What lay in the old partition then may be read after what was sent to the new one. A fleet that starts meets all
+/// partitions within seconds; those that stg uses only a moment after dds has met them are the reason for the minute.
+fn in_order_since(reader: &mut Reader, topic: &str) -> anyhow::Result<Option<DateTime<Utc>>> {
+    let query = sqlx::query_as(
+        "with dds as (select since, min(since) over () as first from ops.consumer_offsets where stage = $1 and topic = $2) \
+         select max(since) filter (where since > first + interval '20 seconds') + interval '1 minute' from dds",
+    );
+    let rows: Vec<(Option<DateTime<Utc>>,)> = reader.rows(query.bind(StageId::Dds.as_str()).bind(topic))?;
+    Ok(rows.into_iter().find_map(|(since,)| since))
 }

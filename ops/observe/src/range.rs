@@ -44,6 +44,8 @@ pub fn read_ranges(
         .set("auto.offset.reset", "error")
         .set("fetch.wait.max.ms", "20")
         .set("fetch.queue.backoff.ms", "5")
+        // Kafka is quicker than whoever looks at the records: what waits would be memory.
+        .set("queued.max.messages.kbytes", "16384")
         .create()?;
     consumer.assign(&list)?;
     let (name, mut heard): (Arc<str>, _) = (topic.into(), Instant::now());

@@ -5,35 +5,36 @@
 //! below dds' offset in the snapshot, then the outputs that dds has kept, each origin once. Added to the
 //! counters they must give the fold.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use strata_events::{Contract as _, Origin, StageId};
+use strata_observe::read_ranges;
 use strata_pipeline::watermark::Watermarks;
 use strata_streams::order::CountedMessage;
 use strata_streams::order::ORDER;
 use strata_streams::order::counters::{Counted, Increments};
+use strata_streams::order::vault::{ORDER as HUB, ORDER_STATUS, ORDER_USER};
+use strata_streams::vault::USER;
+use strata_vault::hashdiff;
+use strata_vault::model::{Link, SCHEMA};
+use uuid::Uuid;
 
-use super::super::keys::{pair, unpair};
 use super::super::letters;
+use super::super::ordered::{Ordered, Source};
 use super::super::outputs::origin_of;
-use super::super::reader::Reader;
 use super::super::report::Check;
 use super::super::snapshot::{Offsets, Snapshot};
 use super::super::vault::Hub;
-use super::vault::{OrderVault, status_fingerprint};
-use strata_observe::read_ranges;
-
-/// Orders by (user, thing), as [`pair`].
-type Fold = HashMap<u64, i64>;
 
 /// What cdm has not applied.
 #[derive(Default)]
 pub struct Waiting {
-    counted: Counted,
+    /// What they add to the counters.
+    pub counted: Counted,
     /// Announcements on their way.
-    pub messages: u64,
+    messages: u64,
     /// Announcements that cdm refused.
-    pub refused: u64,
+    refused: u64,
 }
 
 /// Finds what dds has announced and cdm has not applied.
@@ -70,6 +71,16 @@ pub fn waiting(snapshot: &Snapshot<'_>) -> anyhow::Result<Waiting> {
 }
 
 impl Waiting {
+    /// What is worth knowing of them.
+    pub fn notes(&self) -> Vec<String> {
+        let Self { messages, refused, .. } = self;
+        let on_their_way =
+            (*messages > 0).then(|| format!("{messages} announcements are on their way from dds to cdm"));
+        let refused = (*refused > 0)
+            .then(|| format!("{refused} announcements are dead letters of cdm and count as not applied"));
+        on_their_way.into_iter().chain(refused).collect()
+    }
+
     /// Adds an announcement unless it was made after the snapshot, or by somebody else than dds.
     fn add(
         &mut self,
@@ -87,105 +98,96 @@ impl Waiting {
     }
 }
 
-/// Checks the counters of the order stream.
-pub fn check(reader: &mut Reader, vault: &OrderVault, waiting: &Waiting) -> anyhow::Result<Vec<Check>> {
-    let (products, categories) = fold(vault);
-    let mut names = Check::new("dds → cdm: names of counters are in the vault");
-    let by_product = Mart { thing: "product", users: &vault.users, things: &vault.products };
-    let products = by_product.compare(reader, products, &waiting.counted.products, |product, name| {
-        names.compared += 1;
-        if !vault.product_names.of(product).iter().any(|known| &**known == name) {
-            names.differs(|| {
-                format!("user_product_counters: {} was never called {name}", vault.products.name(product))
-            });
-        }
-    })?;
-    let by_category = Mart { thing: "category", users: &vault.users, things: &vault.categories };
-    let categories =
-        by_category.compare(reader, categories, &waiting.counted.categories, |category, name| {
-            names.compared += 1;
-            let known = vault.categories.name(category);
-            if known != name {
-                names.differs(|| format!("user_category_counters: {known} is called {name}"));
-            }
-        })?;
-    Ok(vec![products, categories, names])
-}
-
-/// Distinct closed orders of each user by product and by category.
-fn fold(vault: &OrderVault) -> (Fold, Fold) {
-    let (mut products, mut categories) = (Fold::new(), Fold::new());
-    let closed = status_fingerprint("CLOSED");
-    for order in vault.numbers().filter(|order| vault.is_closed(*order, closed)) {
-        for user in vault.users_of.of(order) {
-            for product in vault.products_of.of(order) {
-                *products.entry(pair(*user, *product)).or_default() += 1;
-            }
-            for category in vault.categories_of.of(order) {
-                *categories.entry(pair(*user, *category)).or_default() += 1;
-            }
-        }
-    }
-    (products, categories)
-}
-
-/// One table of counters.
-struct Mart<'a> {
+/// One table of counters beside the fold, in the order of the users.
+pub struct Mart<'a> {
     thing: &'static str,
-    users: &'a Hub,
     things: &'a Hub,
+    waiting: &'a Increments,
+    counters: Ordered,
+    fold: Ordered,
+    /// What was found.
+    pub check: Check,
 }
 
-impl Mart<'_> {
-    /// Compares the table with the fold; `named` gets the thing and the name of every row.
-    fn compare(
-        &self,
-        reader: &mut Reader,
-        mut fold: Fold,
-        waiting: &Increments,
+impl<'a> Mart<'a> {
+    /// Opens the table; `link` is that of orders with what is counted.
+    pub fn open(
+        source: &Source,
+        thing: &'static str,
+        things: &'a Hub,
+        link: &Link,
+        waiting: &'a Increments,
+    ) -> Self {
+        let counters = format!(
+            "select user_id, {thing}_id, {thing}_name, order_cnt from cdm.user_{thing}_counters order by user_id"
+        );
+        let check = Check::new(format!("dds → cdm: counters by {thing} are the fold"));
+        let (counters, fold) = (source.ordered(counters), source.ordered(fold(link)));
+        Self { thing, things, waiting, counters, fold, check }
+    }
+
+    /// The tables, to look for the next user.
+    pub fn tables(&mut self) -> [&mut Ordered; 2] {
+        [&mut self.counters, &mut self.fold]
+    }
+
+    /// Compares the counters of a user with the fold; `named` gets what is counted and the name of every row.
+    pub fn compare(
+        &mut self,
+        user: Uuid,
+        user_name: Option<&str>,
         mut named: impl FnMut(u32, &str),
-    ) -> anyhow::Result<Check> {
-        let Self { thing, users, things } = self;
-        let mut check = Check::new(format!("dds → cdm: counters by {thing} are the fold"));
-        for ((user, counted), (_, times)) in waiting {
-            let place = users.keys.find(user).zip(things.keys.find(counted));
+    ) -> anyhow::Result<()> {
+        let Self { thing, things, waiting, counters, fold, check } = self;
+        let mut expected: BTreeMap<Uuid, i64> = BTreeMap::new();
+        fold.rows(user, |row| {
+            expected.insert(row.uuid(1)?, row.bigint(2)?);
+            Ok(())
+        })?;
+        for ((_, counted), (_, times)) in waiting.range((user, Uuid::nil())..=(user, Uuid::max())) {
             // What the vault does not have cannot have been announced by dds.
-            if let Some((user, counted)) = place {
-                *fold.entry(pair(user, counted)).or_default() -= times;
+            if user_name.is_some() && things.find(*counted).is_some() {
+                *expected.entry(*counted).or_default() -= times;
             }
         }
-        let select =
-            format!("select user_id, {thing}_id, {thing}_name, order_cnt from cdm.user_{thing}_counters");
-        reader.copy_out(&select, |row| {
-            let (user, counted, count) = (row.uuid(0)?, row.uuid(1)?, row.bigint(3)?);
+        let place = |counted: Uuid| match (user_name, things.find(counted)) {
+            (Some(user), Some(number)) => format!("user {user}, {thing} {}", things.name(number)),
+            _ => format!("user {user}, {thing} {counted}"),
+        };
+        counters.rows(user, |row| {
+            let (counted, count) = (row.uuid(1)?, row.bigint(3)?);
             check.compared += 1;
-            let place = users.keys.find(&user).zip(things.keys.find(&counted));
-            let expected = place.and_then(|(user, counted)| fold.remove(&pair(user, counted)));
-            if expected != Some(count) {
+            let in_vault = expected.remove(&counted).unwrap_or_default();
+            if in_vault != count {
                 check.differs(|| {
-                    let (user, counted) = place.map_or_else(
-                        || (user.to_string(), counted.to_string()),
-                        |(user, counted)| (users.name(user).to_owned(), things.name(counted).to_owned()),
-                    );
-                    let expected = expected.unwrap_or_default();
-                    format!(
-                        "user_{thing}_counters: user {user}, {thing} {counted}: {count} orders, {expected} in the vault"
-                    )
+                    let place = place(counted);
+                    format!("user_{thing}_counters: {place}: {count} orders, {in_vault} in the vault")
                 });
             }
-            if let Some((_, counted)) = place {
-                named(counted, row.text(2)?);
+            if let Some(number) = things.find(counted) {
+                named(number, row.text(2)?);
             }
             Ok(())
         })?;
-        let rest: BTreeMap<u64, i64> = fold.into_iter().filter(|(_, count)| *count != 0).collect();
-        for (place, count) in rest {
+        for (counted, count) in expected.into_iter().filter(|(_, count)| *count != 0) {
             check.differs(|| {
-                let (user, counted) = unpair(place);
-                let (user, counted) = (users.name(user), things.name(counted));
-                format!("user_{thing}_counters: user {user}, {thing} {counted}: no row, {count} orders in the vault")
+                let place = place(counted);
+                format!("user_{thing}_counters: {place}: no row, {count} orders in the vault")
             });
         }
-        Ok(check)
+        Ok(())
     }
+}
+
+/// Distinct closed orders of each user by what a link joins them with. **Shape**: user, thing, orders.
+fn fold(link: &Link) -> String {
+    let (order, user, thing) = (HUB.key, USER.key, link.hubs[1].key);
+    let (status, hashdiff_of, closed) = (ORDER_STATUS.table, ORDER_STATUS.hashdiff, hashdiff(&["CLOSED"]));
+    let (users, things) = (ORDER_USER.table, link.table);
+    format!(
+        "select {user}, {thing}, count(*) \
+         from (select distinct {order} from {SCHEMA}.{status} where {hashdiff_of} = '{closed}') as closed \
+         join {SCHEMA}.{users} using ({order}) join {SCHEMA}.{things} using ({order}) \
+         group by {user}, {thing} order by {user}"
+    )
 }

@@ -5,55 +5,46 @@
 //! stg's offset in the snapshot. An order that dds refused is a dead letter. Every other order must be in
 //! both layers, or in none.
 
-use std::collections::BTreeSet;
-
 use chrono::DateTime;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use strata_events::stream::dlq_topic;
 use strata_events::{Money, StageId};
+use strata_observe::read_ranges;
 use strata_streams::order;
 use strata_streams::order::ORDER;
+use strata_streams::order::vault::{ORDER as HUB, ORDER_COST, ORDER_STATUS};
 use strata_vault::{LoadPosition, hashdiff, hub_key};
+use uuid::Uuid;
 
 use super::super::copy::Row;
-use super::super::keys::{Marks, short};
+use super::super::ordered::Ordered;
 use super::super::outputs::origin_of;
-use super::super::reader::Reader;
 use super::super::report::Check;
 use super::super::snapshot::Snapshot;
 use super::super::vault::{Place, Places};
-use super::vault::{OrderVault, status_fingerprint};
-use strata_observe::read_ranges;
+use super::Excused;
+use super::vault::Order;
 
-/// Orders as they are staged.
-#[derive(Default)]
+/// The raw layer against the vault.
 pub struct Staged {
-    /// Numbers of the staged orders, in the vault's numbering.
-    known: Marks,
-    /// When the stored version was sent, microseconds, by number.
-    sent: Vec<i64>,
     /// Business keys of orders that dds need not have as stg has them.
-    pub excused: BTreeSet<i64>,
-    /// What was found.
-    pub checks: Vec<Check>,
+    pub excused: Excused,
     /// What is worth knowing besides.
     pub notes: Vec<String>,
+    there: Check,
+    versions: Check,
+    in_force: Check,
+    back: Check,
+    positions: Check,
 }
 
-impl Staged {
-    /// When the stored version of an order was sent, in microseconds; none where it is not staged.
-    pub fn sent(&self, number: u32) -> Option<i64> {
-        self.known.has(number).then(|| self.sent.get(number as usize).copied())?
-    }
-
-    fn put(&mut self, number: u32, sent: i64) {
-        self.known.set(number);
-        let at = number as usize;
-        if self.sent.len() <= at {
-            self.sent.resize(at + 1, 0);
-        }
-        self.sent[at] = sent;
-    }
+/// What is kept of a staged order until it is looked at.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    id: i64,
+    kind: String,
+    place: Place,
+    content: Content,
 }
 
 /// What of a record of `dds_topic` says which order it is about.
@@ -71,68 +62,96 @@ const SELECT: &str = "select object_id, sent_dttm, object_type, load_src, load_p
      payload #>> '{user,id}', payload ->> 'final_status', payload ->> 'cost', payload ->> 'payment', \
      jsonb_path_query_array(payload, '$.order_items[*].id')::text from stg.order_events";
 
-/// Checks the order stream from stg to dds. Orders that the vault does not have get numbers, too.
-pub fn check(snapshot: &Snapshot<'_>, reader: &mut Reader, vault: &mut OrderVault) -> anyhow::Result<Staged> {
-    let [stg_topic, dds_topic] =
-        [StageId::Stg, StageId::Dds].map(|stage| snapshot.settings.topics.name(ORDER.topic(stage)));
-    let mut staged = Staged::default();
-    let in_flight = in_flight(snapshot, stg_topic, dds_topic)?;
-    if !in_flight.is_empty() {
-        staged.notes.push(format!("{} orders are on their way from stg to dds", in_flight.len()));
+impl Staged {
+    /// Reads the raw layer; the rows come in the order of the orders' keys.
+    pub fn read(snapshot: &Snapshot<'_>) -> anyhow::Result<(Self, Ordered)> {
+        let [stg_topic, dds_topic] =
+            [StageId::Stg, StageId::Dds].map(|stage| snapshot.settings.topics.name(ORDER.topic(stage)));
+        let mut notes = Vec::new();
+        let in_flight = in_flight(snapshot, stg_topic, dds_topic)?;
+        if !in_flight.is_empty() {
+            notes.push(format!("{} orders are on their way from stg to dds", in_flight.len()));
+        }
+        let refused = refused(snapshot, dds_topic);
+        if !refused.is_empty() {
+            notes.push(format!(
+                "{} orders are dead letters of dds and need not be in the vault",
+                refused.len()
+            ));
+        }
+        let mut positions = Check::new("stg orders: versions came from records below the offsets");
+        let places = Places::new(snapshot, &[(StageId::Stg.as_str(), stg_topic)]);
+        let mut sorter = snapshot.source.sorter();
+        snapshot.source.all(SELECT, |row| {
+            let id = row.bigint(0)?;
+            check_place(&places, &mut positions, row, id)?;
+            let kind = row.text(2)?.to_owned();
+            sorter.put(
+                hub_key(&id.to_string()),
+                &Kept { id, kind, place: place(row)?, content: Content::of(row)? },
+            )
+        })?;
+        let staged = Self {
+            excused: &in_flight | &refused,
+            notes,
+            there: Check::new("stg → dds: every order has arrived"),
+            versions: Check::new("stg → dds: user, products, status and cost of every order"),
+            in_force: Check::new(
+                "stg → dds: the version in force of every order is the one that was sent last",
+            ),
+            back: Check::new("dds → stg: every order is staged"),
+            positions,
+        };
+        Ok((staged, sorter.sorted()?))
     }
-    let refused = refused(snapshot, dds_topic);
-    if !refused.is_empty() {
-        staged
-            .notes
-            .push(format!("{} orders are dead letters of dds and need not be in the vault", refused.len()));
-    }
-    staged.excused = &in_flight | &refused;
-    let places = Places::new(snapshot, &[(StageId::Stg.as_str(), stg_topic)]);
-    let mut there = Check::new("stg → dds: every order has arrived");
-    let mut versions = Check::new("stg → dds: user, products, status and cost of every order");
-    let mut in_force =
-        Check::new("stg → dds: the version in force of every order is the one that was sent last");
-    let mut positions = Check::new("stg orders: versions came from records below the offsets");
-    let in_hub = vault.order_ids.len();
-    reader.copy_out(SELECT, |row| {
-        let id = row.bigint(0)?;
-        let number = vault.orders.insert(hub_key(&id.to_string()));
-        staged.put(number, row.micros(1)?);
-        there.compared += 1;
-        check_place(&places, &mut positions, row, id)?;
-        let excused = staged.excused.contains(&id);
-        if (number as usize) < in_hub {
-            if !excused {
-                versions.compared += 1;
-                let version = Version::of(row)?;
-                let mut missing = version.missing(vault, number);
-                let kind = row.text(2)?;
-                if kind != order::OBJECT_TYPE {
-                    missing.push(format!("has the type {kind}"));
-                }
-                for what in missing {
-                    versions.differs(|| format!("stg.order_events: order {id} {what}"));
-                }
-                in_force.compared += 1;
-                for what in version.superseded(vault, number, place(row)?) {
-                    in_force.differs(|| format!("stg.order_events: order {id} {what}"));
-                }
+
+    /// Compares what is staged of an order with its vault; gives when the staged version was sent, in microseconds.
+    pub fn compare(&mut self, rows: &mut Ordered, key: Uuid, order: &Order) -> anyhow::Result<Option<i64>> {
+        let mut sent = None;
+        rows.rows(key, |row| {
+            let kept: Kept = row.json()?;
+            sent = Some(kept.place.0);
+            self.there.compared += 1;
+            if !self.excused.contains(&kept.id) {
+                self.arrived(&kept, order);
             }
-        } else if !excused {
-            there.differs(|| format!("stg.order_events: order {id} is not in h_order"));
+            Ok(())
+        })?;
+        if let Some(id) = order.id {
+            self.back.compared += 1;
+            // Records that were written to dds_topic by hand never were in stg.
+            if sent.is_none() && !order.by_hand {
+                self.back.differs(|| format!("{}: order {id} is not in stg.order_events", HUB.table));
+            }
         }
-        Ok(())
-    })?;
-    // Records that were written to dds_topic by hand never were in stg.
-    let mut back = Check::new("dds → stg: every order is staged");
-    for number in vault.numbers() {
-        back.compared += 1;
-        if !staged.known.has(number) && !vault.by_hand.has(number) {
-            back.differs(|| format!("h_order: order {} is not in stg.order_events", vault.order_id(number)));
+        Ok(sent)
+    }
+
+    fn arrived(&mut self, kept: &Kept, order: &Order) {
+        let Kept { id, kind, place, content } = kept;
+        let staged = || format!("stg.order_events: order {id}");
+        if order.id.is_none() {
+            self.there.differs(|| format!("{} is not in {}", staged(), HUB.table));
+            return;
+        }
+        self.versions.compared += 1;
+        let mut missing = content.missing(order);
+        if kind != order::OBJECT_TYPE {
+            missing.push(format!("has the type {kind}"));
+        }
+        for what in missing {
+            self.versions.differs(|| format!("{} {what}", staged()));
+        }
+        self.in_force.compared += 1;
+        for what in content.superseded(order, *place) {
+            self.in_force.differs(|| format!("{} {what}", staged()));
         }
     }
-    staged.checks = vec![there, versions, in_force, back, positions];
-    Ok(staged)
+
+    /// What was found.
+    pub fn checks(self) -> [Check; 5] {
+        [self.there, self.versions, self.in_force, self.back, self.positions]
+    }
 }
 
 /// Rows that are older than the columns do not say where they came from.
@@ -141,7 +160,7 @@ fn check_place(places: &Places, check: &mut Check, row: &Row<'_>, id: i64) -> an
         (row.optional_text(3)?, row.optional_bigint(4)?, row.optional_bigint(5)?)
     {
         let place = (i32::try_from(partition)?, offset);
-        places.check_offset(check, topic, place, row.micros(6)?, || format!("stg.order_events: order {id}"));
+        places.check(check, topic, place, row.micros(6)?, || format!("stg.order_events: order {id}"));
     }
     Ok(())
 }
@@ -158,53 +177,54 @@ fn place(row: &Row<'_>) -> anyhow::Result<Place> {
 }
 
 /// What a version of an order says, as far as the vault keeps it.
-#[derive(Default)]
-pub struct Version<'a> {
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Content {
     /// Business key of the user.
-    pub user: Option<&'a str>,
+    pub user: Option<String>,
     /// Business keys of the products.
-    pub products: Vec<&'a str>,
+    pub products: Vec<String>,
     /// Where the order stands.
-    pub status: &'a str,
+    pub status: String,
     /// Sum of the order, as a JSON number.
-    pub cost: &'a str,
+    pub cost: String,
     /// Sum paid, likewise.
-    pub payment: &'a str,
+    pub payment: String,
 }
 
-impl<'a> Version<'a> {
-    fn of(row: &'a Row<'_>) -> anyhow::Result<Self> {
+impl Content {
+    fn of(row: &Row<'_>) -> anyhow::Result<Self> {
+        let text = |column| anyhow::Ok(row.optional_text(column)?.unwrap_or_default().to_owned());
         Ok(Self {
-            user: row.optional_text(7)?,
+            user: row.optional_text(7)?.map(str::to_owned),
             products: serde_json::from_str(row.optional_text(11)?.unwrap_or("[]")).unwrap_or_default(),
-            status: row.optional_text(8)?.unwrap_or_default(),
-            cost: row.optional_text(9)?.unwrap_or_default(),
-            payment: row.optional_text(10)?.unwrap_or_default(),
+            status: text(8)?,
+            cost: text(9)?,
+            payment: text(10)?,
         })
     }
 
     /// What of the version the vault's order does not have, in words.
-    pub fn missing(&self, vault: &OrderVault, number: u32) -> Vec<String> {
+    pub fn missing(&self, order: &Order) -> Vec<String> {
         let mut missing = Vec::new();
-        let user = self.user.and_then(|id| vault.users.keys.find(&hub_key(id)));
-        if !user.is_some_and(|user| vault.users_of.of(number).contains(&user)) {
-            missing.push(format!("names user {}, who is not linked to it", self.user.unwrap_or("nobody")));
+        if !self.user.as_ref().is_some_and(|id| order.users().contains(&hub_key(id))) {
+            let user = self.user.as_deref().unwrap_or("nobody");
+            missing.push(format!("names user {user}, who is not linked to it"));
         }
         if self.products.is_empty() {
             missing.push("holds no products".to_owned());
         }
-        for item in &self.products {
-            let product = vault.products.keys.find(&hub_key(item));
-            if !product.is_some_and(|product| vault.products_of.of(number).contains(&product)) {
-                missing.push(format!("holds product {item}, which is not linked to it"));
-            }
+        for item in self.products.iter().filter(|item| !order.products().contains(&hub_key(item))) {
+            missing.push(format!("holds product {item}, which is not linked to it"));
         }
-        if !vault.statuses_of.fingerprints.of(number).contains(&status_fingerprint(self.status)) {
-            missing.push(format!("is {:?}, which s_order_status does not have", self.status));
+        let status = self.status_fingerprint();
+        if !order.statuses().iter().any(|known| known.fingerprint == status) {
+            missing.push(format!("is {:?}, which {} does not have", self.status, ORDER_STATUS.table));
         }
-        if !self.amounts().is_some_and(|known| vault.costs_of.fingerprints.of(number).contains(&known)) {
+        let amounts = self.amounts_fingerprint();
+        if !order.costs().iter().any(|known| Some(known.fingerprint) == amounts) {
             let Self { cost, payment, .. } = self;
-            missing.push(format!("costs {cost:?}, paid {payment:?}, which s_order_cost does not have"));
+            missing
+                .push(format!("costs {cost:?}, paid {payment:?}, which {} does not have", ORDER_COST.table));
         }
         missing
     }
@@ -213,22 +233,28 @@ impl<'a> Version<'a> {
     ///
     /// A value that was repeated is not stored a second time, so an older version may be in force that came after
     /// it; see the rule in `strata_vault::satellite`. A version that was sent later than the staged one may not.
-    fn superseded(&self, vault: &OrderVault, number: u32, staged: Place) -> Vec<String> {
+    fn superseded(&self, order: &Order, staged: Place) -> Vec<String> {
         let satellites = [
-            ("s_order_status", &vault.statuses_of, Some(status_fingerprint(self.status))),
-            ("s_order_cost", &vault.costs_of, self.amounts()),
+            (&ORDER_STATUS, order.statuses(), Some(self.status_fingerprint())),
+            (&ORDER_COST, order.costs(), self.amounts_fingerprint()),
         ];
         let newer = satellites.into_iter().filter(|(_, versions, said)| {
-            let in_force = versions.in_force.get(number as usize);
-            in_force.is_some_and(|(place, fingerprint)| *place >= staged && Some(*fingerprint) != *said)
+            let in_force = versions.iter().max_by_key(|version| version.place());
+            in_force.is_some_and(|version| version.place() >= staged && Some(version.fingerprint) != *said)
         });
-        newer.map(|(table, ..)| format!("is another version than the one in force in {table}")).collect()
+        newer
+            .map(|(satellite, ..)| format!("is another version than the one in force in {}", satellite.table))
+            .collect()
+    }
+
+    fn status_fingerprint(&self) -> Uuid {
+        hashdiff(&[&self.status])
     }
 
     /// The fingerprint of cost and payment; none where they are no amounts.
-    fn amounts(&self) -> Option<u64> {
-        let (cost, payment) = amount(self.cost).zip(amount(self.payment))?;
-        Some(short(hashdiff(&[&cost, &payment])))
+    fn amounts_fingerprint(&self) -> Option<Uuid> {
+        let (cost, payment) = amount(&self.cost).zip(amount(&self.payment))?;
+        Some(hashdiff(&[&cost, &payment]))
     }
 }
 
@@ -238,8 +264,8 @@ fn amount(text: &str) -> Option<String> {
 }
 
 /// The orders that stg has and dds need not have yet.
-fn in_flight(snapshot: &Snapshot<'_>, stg_topic: &str, dds_topic: &str) -> anyhow::Result<BTreeSet<i64>> {
-    let mut orders: BTreeSet<i64> = BTreeSet::new();
+fn in_flight(snapshot: &Snapshot<'_>, stg_topic: &str, dds_topic: &str) -> anyhow::Result<Excused> {
+    let mut orders = Excused::new();
     let (read, replays) = (snapshot.offsets_of(StageId::Stg.as_str(), stg_topic), dlq_topic(dds_topic));
     let unread = snapshot.unread(StageId::Dds.as_str(), dds_topic);
     read_ranges(&snapshot.settings.kafka, dds_topic, &unread, |record| {
@@ -258,7 +284,7 @@ fn in_flight(snapshot: &Snapshot<'_>, stg_topic: &str, dds_topic: &str) -> anyho
 }
 
 /// The orders that dds refused and that were not replayed since.
-fn refused(snapshot: &Snapshot<'_>, dds_topic: &str) -> BTreeSet<i64> {
+fn refused(snapshot: &Snapshot<'_>, dds_topic: &str) -> Excused {
     let letters = snapshot.letters.iter().filter(|letter| {
         letter.stage == StageId::Dds.as_str() && letter.topic == dds_topic && letter.status != "replayed"
     });

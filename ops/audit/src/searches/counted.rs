@@ -1,6 +1,8 @@
-//! The metrics in Redis against the fold over the vault's searches.
+//! The metrics in Redis against the fold over the vault's searches, users aside.
 
 use std::collections::HashMap;
+
+use strata_vault::hub_key;
 
 use super::super::keys::{pair, unpair};
 use super::super::metrics::{Counts, RedisMetrics};
@@ -8,11 +10,10 @@ use super::super::report::Check;
 use super::super::vault::Hub;
 use super::vault::SearchVault;
 
-/// Checks every member and every price.
-pub fn check(metrics: &RedisMetrics, vault: &SearchVault) -> Vec<Check> {
+/// Checks every hotel, advertiser and price.
+pub fn check(metrics: &RedisMetrics, vault: &SearchVault<'_>) -> [Check; 3] {
     let fold = &vault.fold;
-    vec![
-        compare("users", &metrics.users, &vault.users, &fold.users),
+    [
         compare("hotels", &metrics.hotels, &vault.hotels, &fold.hotels),
         compare("advertisers", &metrics.advertisers, &vault.advertisers, &fold.advertisers),
         compare_prices(metrics, vault),
@@ -36,10 +37,10 @@ fn compare(what: &str, counted: &Counts, hub: &Hub, fold: &[u32]) -> Check {
     check
 }
 
-fn compare_prices(metrics: &RedisMetrics, vault: &SearchVault) -> Check {
+fn compare_prices(metrics: &RedisMetrics, vault: &SearchVault<'_>) -> Check {
     let mut check = Check::new("dds → Redis: lowest prices are the fold");
     let mut expected = vault.fold.prices.clone();
-    let key = |hub: &Hub, name: &str| hub.keys.find(&strata_vault::hub_key(name));
+    let key = |hub: &Hub, name: &str| hub.find(hub_key(name));
     for (hotel, prices) in &metrics.prices {
         let hotel_number = key(&vault.hotels, hotel);
         for (advertiser, price) in prices {

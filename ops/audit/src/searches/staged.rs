@@ -2,118 +2,157 @@
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
 use strata_events::event_id::EVENT_ID_HEADER;
 use strata_events::{Contract as _, StageId};
+use strata_observe::read_ranges;
 use strata_streams::hotel_search::HOTEL_SEARCH;
-use strata_streams::hotel_search::Search;
 use strata_streams::hotel_search::clean::clean;
 use strata_streams::hotel_search::rows::offers_hashdiff;
+use strata_streams::hotel_search::vault::{HOTEL_SEARCH as LINK, HOTEL_SEARCH_OFFERS as OFFERS};
+use strata_streams::hotel_search::{ProcessedSearch, Search};
 use strata_vault::{LoadPosition, hub_key};
 use uuid::Uuid;
 
 use super::super::copy::Row;
-use super::super::keys::{Keys, Marks, short};
 use super::super::metrics::key_of;
+use super::super::ordered::Ordered;
 use super::super::outputs::{header, origin_of};
-use super::super::reader::Reader;
 use super::super::report::Check;
 use super::super::snapshot::Snapshot;
 use super::super::vault::Places;
-use super::vault::{Link, SearchVault};
-use strata_observe::read_ranges;
+use super::vault::{Search as InVault, SearchVault};
 
-/// Searches as they are staged.
+/// The columns that are compared.
+const SELECT: &str = "select event_id, user_id, hotel_id, search_dt, sent_dttm, payload::text, load_src, \
+     load_partition::bigint, load_offset from stg.hotel_search_events";
+
+/// The raw layer against the vault.
 pub struct Staged {
-    /// Numbers of the staged searches, in the vault's numbering.
-    pub known: Marks,
-    /// What was found.
-    pub checks: Vec<Check>,
-    /// What is worth knowing besides.
-    pub notes: Vec<String>,
+    /// Keys of searches that dds need not have.
+    excused: HashSet<Uuid>,
+    there: Check,
+    versions: Check,
+    back: Check,
+    positions: Check,
+    /// Searches of which stg and dds hold different records.
+    others: u64,
 }
 
-/// Checks the searches from stg to dds. Searches that the vault does not have get numbers, too.
-pub fn check(
-    snapshot: &Snapshot<'_>,
-    reader: &mut Reader,
-    vault: &mut SearchVault,
-) -> anyhow::Result<Staged> {
-    let excused = excused(snapshot)?;
-    let places = Places::new(
-        snapshot,
-        &[(StageId::Stg.as_str(), snapshot.settings.topics.name(HOTEL_SEARCH.topic(StageId::Stg)))],
-    );
-    let mut positions = Check::new("stg searches: rows came from records below the offsets");
-    let mut there = Check::new("stg → dds: every search has arrived");
-    let mut versions = Check::new("stg → dds: user, hotel, time and offers of every search");
-    let (mut known, mut others) = (Marks::default(), 0_u64);
-    let select = "select event_id, user_id, hotel_id, search_dt, sent_dttm, payload::text, load_src, \
-                  load_partition::bigint, load_offset from stg.hotel_search_events";
-    reader.copy_out(select, |row| {
-        let event_id = row.text(0)?;
-        let key = hub_key(event_id);
-        let number = vault.searches.insert(key);
-        known.set(number);
-        there.compared += 1;
-        let Some(link) = vault.links.get(number as usize) else {
-            if !excused.contains(&key) {
-                there.differs(|| format!("stg.hotel_search_events: {event_id:?} is not in l_hotel_search"));
-            }
-            return Ok(());
+/// What is kept of a staged search until it is looked at.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    event_id: String,
+    /// Partition and offset of its record; none in rows that are older than the columns.
+    place: Option<(i32, i64)>,
+    /// Kafka time of its record, microseconds.
+    sent: i64,
+    /// When it was searched, microseconds.
+    search_dt: i64,
+    /// The search as dds gets it, or what is wrong with the row by itself.
+    search: Result<ProcessedSearch, String>,
+}
+
+impl Staged {
+    /// Reads the raw layer; the rows come in the order of the searches' keys.
+    pub fn read(snapshot: &Snapshot<'_>) -> anyhow::Result<(Self, Ordered)> {
+        let mut staged = Self {
+            excused: excused(snapshot)?,
+            there: Check::new("stg → dds: every search has arrived"),
+            versions: Check::new("stg → dds: user, hotel, time and offers of every search"),
+            back: Check::new("dds → stg: every search is staged"),
+            positions: Check::new("stg searches: rows came from records below the offsets"),
+            others: 0,
         };
-        versions.compared += 1;
-        let search = match read(row)? {
-            Ok(search) => search,
-            Err(why) => {
-                versions.differs(|| format!("stg.hotel_search_events: {event_id:?} {why}"));
-                return Ok(());
+        let raw_topic = snapshot.settings.topics.name(HOTEL_SEARCH.topic(StageId::Stg));
+        let places = Places::new(snapshot, &[(StageId::Stg.as_str(), raw_topic)]);
+        let mut sorter = snapshot.source.sorter();
+        snapshot.source.all(SELECT, |row| {
+            let (event_id, place, sent) = (row.text(0)?.to_owned(), place(row)?, row.micros(4)?);
+            if let Some(place) = place {
+                let name = || format!("stg.hotel_search_events: {event_id:?}");
+                places.check(&mut staged.positions, row.text(6)?, place, sent, name);
             }
-        };
+            let (search_dt, search) = (row.micros(3)?, read(row)?.map(|search| clean(&search)));
+            let kept = Kept { event_id, place, sent, search_dt, search };
+            sorter.put(hub_key(&kept.event_id), &kept)
+        })?;
+        Ok((staged, sorter.sorted()?))
+    }
+
+    /// Compares what is staged of a search with its vault; true where it is staged.
+    pub fn compare(
+        &mut self,
+        rows: &mut Ordered,
+        key: Uuid,
+        search: Option<&InVault>,
+        vault: &SearchVault<'_>,
+    ) -> anyhow::Result<bool> {
+        let mut is_staged = false;
+        rows.rows(key, |row| {
+            let kept: Kept = row.json()?;
+            is_staged = true;
+            self.there.compared += 1;
+            match search {
+                Some(search) => self.arrived(&kept, search),
+                None if self.excused.contains(&key) => {}
+                None => self.there.differs(|| {
+                    format!("stg.hotel_search_events: {:?} is not in {}", kept.event_id, LINK.table)
+                }),
+            }
+            Ok(())
+        })?;
+        if let Some(search) = search {
+            self.back.compared += 1;
+            // Those that were written to processed_data_topic by hand never were in stg.
+            if !is_staged && !search.by_hand {
+                self.back.differs(|| format!("{}: {} is not staged", LINK.table, vault.describe(search)));
+            }
+        }
+        Ok(is_staged)
+    }
+
+    fn arrived(&mut self, kept: &Kept, search: &InVault) {
+        self.versions.compared += 1;
         // Of a search that came more than once each layer keeps the first record that it saw: another
         // one's content says nothing about the vault.
-        let same_record = match place(row)? {
-            Some((partition, offset)) => {
-                let at = (row.text(6)?, (partition, offset));
-                let name = || format!("stg.hotel_search_events: {event_id:?}");
-                places.check_offset(&mut positions, at.0, at.1, row.micros(4)?, name);
-                at.1 == LoadPosition::source(link.load_seq)
+        let is_same = match kept.place {
+            Some(place) => {
+                search.offers.as_ref().map(|offers| LoadPosition::source(offers.load_seq)) == Some(place)
             }
-            None => link.load_dt == row.micros(4)?,
+            None => search.load_dt == kept.sent,
         };
-        if same_record && let Some(what) = compare(vault, link, &search) {
-            versions.differs(|| format!("stg.hotel_search_events: {event_id:?} {what}"));
-        }
-        others += u64::from(!same_record);
-        Ok(())
-    })?;
-    let notes = notes(excused.len(), others);
-    let checks = vec![there, versions, unstaged(vault, &known), positions];
-    Ok(Staged { known, checks, notes })
-}
-
-fn notes(excused: usize, others: u64) -> Vec<String> {
-    let mut notes = Vec::new();
-    if excused > 0 {
-        notes.push(format!("{excused} searches are on their way from stg to dds, or dead letters of dds"));
-    }
-    if others > 0 {
-        notes.push(format!(
-            "{others} searches came more than once, and stg and dds hold different records of them"
-        ));
-    }
-    notes
-}
-
-/// Every search of the vault is staged, but those that were written to processed_data_topic by hand.
-fn unstaged(vault: &SearchVault, known: &Marks) -> Check {
-    let mut check = Check::new("dds → stg: every search is staged");
-    for (number, link) in (0..).zip(&vault.links) {
-        check.compared += 1;
-        if !known.has(number) && !vault.by_hand.has(number) {
-            check.differs(|| format!("l_hotel_search: {} is not staged", vault.describe(link)));
+        let wrong = match &kept.search {
+            Err(why) => Some(why.clone()),
+            Ok(staged) => {
+                self.others += u64::from(!is_same);
+                is_same.then(|| compare(search, staged, kept.search_dt)).flatten()
+            }
+        };
+        if let Some(what) = wrong {
+            self.versions.differs(|| format!("stg.hotel_search_events: {:?} {what}", kept.event_id));
         }
     }
-    check
+
+    /// What is worth knowing besides.
+    pub fn notes(&self) -> Vec<String> {
+        let (excused, others, mut notes) = (self.excused.len(), self.others, Vec::new());
+        if excused > 0 {
+            notes
+                .push(format!("{excused} searches are on their way from stg to dds, or dead letters of dds"));
+        }
+        if others > 0 {
+            notes.push(format!(
+                "{others} searches came more than once, and stg and dds hold different records of them"
+            ));
+        }
+        notes
+    }
+
+    /// What was found.
+    pub fn checks(self) -> [Check; 4] {
+        [self.there, self.versions, self.back, self.positions]
+    }
 }
 
 /// Partition and offset of the record that a row came with; none in rows that are older than the columns.
@@ -139,24 +178,23 @@ fn read(row: &Row<'_>) -> anyhow::Result<Result<Search, String>> {
 }
 
 /// What of a staged search the vault has otherwise.
-fn compare(vault: &SearchVault, link: &Link, search: &Search) -> Option<String> {
-    let cleaned = clean(search);
-    let number = |keys: &Keys, name: &str| keys.find(&hub_key(name));
+fn compare(search: &InVault, staged: &ProcessedSearch, search_dt: i64) -> Option<String> {
+    let ProcessedSearch { user_id, hotel_id, advertisers, min_offer, .. } = staged;
     let mut found = Vec::new();
-    if number(&vault.users.keys, &cleaned.user_id.to_string()) != Some(link.user) {
-        found.push(format!("is of user {}, another than in l_hotel_search", cleaned.user_id));
+    if hub_key(&user_id.to_string()) != search.user {
+        found.push(format!("is of user {user_id}, another than in {}", LINK.table));
     }
-    if number(&vault.hotels.keys, &cleaned.hotel_id) != Some(link.hotel) {
-        found.push(format!("is for hotel {}, another than in l_hotel_search", cleaned.hotel_id));
+    if hub_key(hotel_id) != search.hotel {
+        found.push(format!("is for hotel {hotel_id}, another than in {}", LINK.table));
     }
-    if search.timestamp_micros() != link.search_dt {
-        found.push("has another time in l_hotel_search".to_owned());
+    if search_dt != search.search_dt {
+        found.push(format!("has another time in {}", LINK.table));
     }
-    let advertisers: Vec<&str> = cleaned.advertisers.iter().map(String::as_str).collect();
-    let min_offer = cleaned.min_offer.as_ref().map(|offer| (offer.price, offer.advertiser.as_str()));
-    if short(offers_hashdiff(&advertisers, min_offer)) != link.offers {
-        found
-            .push(format!("offers {advertisers:?} {min_offer:?}, which s_hotel_search_offers does not have"));
+    let advertisers: Vec<&str> = advertisers.iter().map(String::as_str).collect();
+    let min_offer = min_offer.as_ref().map(|offer| (offer.price, offer.advertiser.as_str()));
+    let fingerprint = offers_hashdiff(&advertisers, min_offer);
+    if search.offers.as_ref().is_none_or(|offers| offers.fingerprint != fingerprint) {
+        found.push(format!("offers {advertisers:?} {min_offer:?}, which {} does not have", OFFERS.table));
     }
     (!found.is_empty()).then(|| found.join("; "))
 }
