@@ -1,29 +1,14 @@
 -- Makes the counters the fold over the vault, in the caller's transaction, while nobody else can change them.
--- One statement, so that the fold and dds' offsets are of one moment. $1 topic that dds reads.
+-- One statement, so that the fold and dds' offsets are of one moment. $1 topic that dds reads. :products and
+-- :categories stand for the law of the counters, which the stream states.
 -- Returns counters by product, how many of them were wrong; the same by category; dds' partitions and offsets.
-with closed as materialized (
-    select distinct h_order_pk
-    from dds.s_order_status
-    where status = 'CLOSED'
-),
-products as materialized (
+with products as materialized (
     select
         f.user_id,
         f.product_id,
         coalesce(n.name, f.product_id::text) as product_name,
         f.order_cnt
-    from (
-        select
-            u.h_user_pk as user_id,
-            l.h_product_pk as product_id,
-            count(*) as order_cnt
-        from closed
-        join dds.l_order_user as u using (h_order_pk)
-        join dds.l_order_product as l using (h_order_pk)
-        group by
-            u.h_user_pk,
-            l.h_product_pk
-    ) as f
+    from (:products) as f (user_id, product_id, order_cnt)
     left join (
         select distinct on (h_product_pk)
             h_product_pk,
@@ -41,18 +26,7 @@ categories as materialized (
         f.category_id,
         coalesce(h.category_name, f.category_id::text) as category_name,
         f.order_cnt
-    from (
-        select
-            u.h_user_pk as user_id,
-            l.h_category_pk as category_id,
-            count(*) as order_cnt
-        from closed
-        join dds.l_order_user as u using (h_order_pk)
-        join dds.l_order_category as l using (h_order_pk)
-        group by
-            u.h_user_pk,
-            l.h_category_pk
-    ) as f
+    from (:categories) as f (user_id, category_id, order_cnt)
     left join dds.h_category as h on h.h_category_pk = f.category_id
 ),
 gone_products as (

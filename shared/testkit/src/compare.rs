@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use sqlx::{PgPool, Row as _};
-use strata_streams::order::vault::{MODEL, ORDER};
+use strata_streams::order::fold;
+use strata_streams::order::vault::{MODEL, ORDER, ORDER_CATEGORY, ORDER_PRODUCT};
 use strata_streams::vault::USER;
 use strata_vault::model::{Column, ColumnType, SCHEMA, SENT, Satellite};
 
@@ -259,12 +260,13 @@ async fn check_vault(pool: &PgPool, model: &Model, report: &mut Report) {
 
 /// cdm is the fold over dds.
 async fn check_fold(pool: &PgPool, report: &mut Report) {
-    for (table, what) in [("user_product_counters", "product"), ("user_category_counters", "category")] {
+    for (table, what, link) in [
+        ("user_product_counters", "product", &ORDER_PRODUCT),
+        ("user_category_counters", "category", &ORDER_CATEGORY),
+    ] {
         let fold = format!(
-            "with closed as (select distinct h_order_pk from dds.s_order_status where status = 'CLOSED') \
-             select u.h_user_pk::text, m.h_{what}_pk::text, count(distinct h_order_pk)::text \
-             from closed join dds.l_order_user as u using (h_order_pk) join dds.l_order_{what} as m using (h_order_pk) \
-             group by u.h_user_pk, m.h_{what}_pk"
+            "select who::text, what::text, times::text from ({}) as f (who, what, times)",
+            fold::counters(link)
         );
         let counters =
             select(pool, format!("select user_id::text, {what}_id::text, order_cnt::text from cdm.{table}"));

@@ -13,10 +13,9 @@ use strata_pipeline::watermark::Watermarks;
 use strata_streams::order::CountedMessage;
 use strata_streams::order::ORDER;
 use strata_streams::order::counters::{Counted, Increments};
-use strata_streams::order::vault::{ORDER as HUB, ORDER_STATUS, ORDER_USER};
+use strata_streams::order::fold;
 use strata_streams::vault::USER;
-use strata_vault::hashdiff;
-use strata_vault::model::{Link, SCHEMA};
+use strata_vault::model::Link;
 use uuid::Uuid;
 
 use super::super::letters;
@@ -122,7 +121,10 @@ impl<'a> Mart<'a> {
             "select user_id, {thing}_id, {thing}_name, order_cnt from cdm.user_{thing}_counters order by user_id"
         );
         let check = Check::new(format!("dds → cdm: counters by {thing} are the fold"));
-        let (counters, fold) = (source.ordered(counters), source.ordered(fold(link)));
+        let (counters, fold) = (
+            source.ordered(counters),
+            source.ordered(format!("{} order by {}", fold::counters(link), USER.key)),
+        );
         Self { thing, things, waiting, counters, fold, check }
     }
 
@@ -177,17 +179,4 @@ impl<'a> Mart<'a> {
         }
         Ok(())
     }
-}
-
-/// Distinct closed orders of each user by what a link joins them with. **Shape**: user, thing, orders.
-fn fold(link: &Link) -> String {
-    let (order, user, thing) = (HUB.key, USER.key, link.hubs[1].key);
-    let (status, hashdiff_of, closed) = (ORDER_STATUS.table, ORDER_STATUS.hashdiff, hashdiff(&["CLOSED"]));
-    let (users, things) = (ORDER_USER.table, link.table);
-    format!(
-        "select {user}, {thing}, count(*) \
-         from (select distinct {order} from {SCHEMA}.{status} where {hashdiff_of} = '{closed}') as closed \
-         join {SCHEMA}.{users} using ({order}) join {SCHEMA}.{things} using ({order}) \
-         group by {user}, {thing} order by {user}"
-    )
 }

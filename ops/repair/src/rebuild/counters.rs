@@ -11,7 +11,8 @@ use strata_events::StageId;
 use strata_observe::Fleet;
 use strata_pipeline::watermark::Watermarks;
 use strata_service::{Settings, failpoint};
-use strata_streams::order::ORDER;
+use strata_streams::order::vault::{ORDER_CATEGORY, ORDER_PRODUCT};
+use strata_streams::order::{ORDER, fold};
 
 use super::counted::Counted;
 use super::{begin, expect_whole_tables, hold};
@@ -64,7 +65,10 @@ pub async fn recount(
     expect_whole_tables(tx).await?;
     hold(tx, StageId::Cdm.as_str(), cdm_topic, partitions).await?;
     type Found = (i64, i64, i64, i64, Vec<i32>, Vec<i64>);
-    let recount = sqlx::query_as(include_str!("../../sql/recount.sql")).bind(dds_topic);
+    let recount = include_str!("../../sql/recount.sql")
+        .replace(":products", &fold::counters(&ORDER_PRODUCT))
+        .replace(":categories", &fold::counters(&ORDER_CATEGORY));
+    let recount = sqlx::query_as(&recount).bind(dds_topic);
     let (products, wrong_products, categories, wrong_categories, read, next): Found =
         recount.fetch_one(&mut *tx).await?;
     let counted = Counted::new(tx, [dds_topic, cdm_topic], read.into_iter().zip(next)).await?;

@@ -21,6 +21,7 @@ use strata_observe::Fleet;
 use strata_service::redis::MetricsKeys;
 use strata_service::{Settings, failpoint};
 use strata_streams::hotel_search::HOTEL_SEARCH;
+use strata_streams::hotel_search::fold::{ADVERTISERS, HOTELS, OFFERS, USERS};
 
 use super::counted::Counted;
 use super::{begin, expect_whole_tables};
@@ -31,16 +32,6 @@ const CHUNK: usize = 1000;
 
 /// Longest answer of Redis: putting a million hotels in place takes it seconds.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(60);
-
-const USERS: &str = "select u.user_id, count(*) from dds.l_hotel_search as l \
-     join dds.h_user as u using (h_user_pk) group by u.user_id";
-const HOTELS: &str = "select h.hotel_id, count(*) from dds.l_hotel_search as l \
-     join dds.h_hotel as h using (h_hotel_pk) group by h.hotel_id";
-const ADVERTISERS: &str = "select a.name, count(*) from dds.s_hotel_search_offers as s, \
-     unnest(s.advertisers) as a (name) group by a.name";
-const OFFERS: &str = "select h.hotel_id, s.min_advertiser, min(s.min_price) from dds.l_hotel_search as l \
-     join dds.s_hotel_search_offers as s using (hk_hotel_search_pk) join dds.h_hotel as h using (h_hotel_pk) \
-     where s.min_advertiser is not null group by h.hotel_id, s.min_advertiser";
 
 /// What was counted.
 #[derive(Debug)]

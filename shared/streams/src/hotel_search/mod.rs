@@ -3,6 +3,7 @@
 
 pub mod clean;
 pub mod delta;
+pub mod fold;
 pub mod generate;
 pub mod golden;
 pub mod log;

@@ -6,6 +6,7 @@ pub mod counted;
 pub mod counters;
 pub mod enrich;
 pub mod fact;
+pub mod fold;
 pub mod generate;
 pub mod golden;
 pub mod raw;

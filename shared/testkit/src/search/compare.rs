@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use redis::AsyncCommands as _;
 use serde_json::Value;
 use sqlx::PgPool;
+use strata_streams::hotel_search::fold;
 use strata_streams::hotel_search::vault::{HOTEL_SEARCH, HOTEL_SEARCH_OFFERS, MODEL};
 use strata_streams::vault::USER;
 use strata_vault::model::Column;
@@ -47,27 +48,12 @@ const ORPHANS: [(&str, &str); 5] = [
     ),
 ];
 
-/// The fold of the metrics over the vault, written independently.
-const FOLDS: [(&str, &str); 4] = [
-    (
-        "users",
-        "select user_id, count(*)::text from dds.l_hotel_search join dds.h_user using (h_user_pk) group by 1",
-    ),
-    (
-        "hotels",
-        "select hotel_id, count(*)::text from dds.l_hotel_search join dds.h_hotel using (h_hotel_pk) group by 1",
-    ),
-    (
-        "advertisers",
-        "select name, count(*)::text from dds.l_hotel_search join dds.s_hotel_search_offers using (hk_hotel_search_pk), \
-         unnest(advertisers) as name group by 1",
-    ),
-    (
-        "prices",
-        "select hotel_id, min_advertiser, min(min_price)::text from dds.l_hotel_search \
-         join dds.s_hotel_search_offers using (hk_hotel_search_pk) join dds.h_hotel using (h_hotel_pk) \
-         where min_price is not null group by 1, 2",
-    ),
+/// The fold of the metrics over the vault, and how many columns each has.
+const FOLDS: [(&str, &str, usize); 4] = [
+    ("users", fold::USERS, 2),
+    ("hotels", fold::HOTELS, 2),
+    ("advertisers", fold::ADVERTISERS, 2),
+    ("prices", fold::OFFERS, 3),
 ];
 
 /// Compares every layer of searches with the model, and Redis with its fold over dds.
@@ -166,9 +152,11 @@ async fn compare_metrics(fleet: &Fleet, model: &SearchModel, report: &mut Report
         (counts(&served.advertisers), counts(&model.advertisers())),
         (prices(&served.prices), prices(&model.prices())),
     ];
-    for ((name, fold), (served, expected)) in FOLDS.into_iter().zip(cases) {
+    for ((name, fold, columns), (served, expected)) in FOLDS.into_iter().zip(cases) {
         report.differences(&format!("{name} as served"), served.clone(), expected);
-        let fold = select(fleet.pool(), fold).await;
+        let names = ["a", "b", "c"][..columns].join(", ");
+        let texts = ["a::text", "b::text", "c::text"][..columns].join(", ");
+        let fold = select(fleet.pool(), format!("select {texts} from ({fold}) as f ({names})")).await;
         report.differences(&format!("{name} as served, against the fold over dds"), served, fold);
     }
 }
