@@ -1,6 +1,7 @@
 //! A headless Chromium, driven over WebDriver.
 
 use std::io::{Read as _, Write as _};
+use std::mem::ManuallyDrop;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -31,7 +32,7 @@ const ARGUMENTS: [&str; 9] = [
 
 /// A browser with one page; gone with the value.
 pub struct Browser {
-    page: WebDriver,
+    page: ManuallyDrop<WebDriver>,
     _driver: Driver,
 }
 
@@ -53,7 +54,10 @@ impl Browser {
         wanted.add_arg(&format!("--user-data-dir={}", driver.profile.display())).expect("an argument");
         wanted.set_logging_prefs("browser", LoggingPrefsLogLevel::All).expect("a preference");
         let page = WebDriver::new(format!("http://127.0.0.1:{}", driver.port), wanted).await;
-        let browser = Self { page: page.expect("a session of the browser"), _driver: driver };
+        // Never dropped: it would end its session over connections that belong to the runtime it blocks, and wait two
+        // minutes for an answer. The driver's end is the session's.
+        let page = ManuallyDrop::new(page.expect("a session of the browser"));
+        let browser = Self { page, _driver: driver };
         browser.go(url).await;
         browser
     }
