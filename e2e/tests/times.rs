@@ -9,11 +9,11 @@ use crate::reconcile::assert_clean;
 use crate::support::{SOON, launch, simple_order};
 
 /// Kafka timestamps that are none.
-const ABSURD: [i64; 5] =
+const IMPLAUSIBLE: [i64; 5] =
     [1, 946_684_799_999, 4_102_444_800_000, 253_402_300_800_000, 9_000_000_000_000_000_000];
 
 /// Dead letters of a reason, with the times that are kept of them.
-async fn letters(fleet: &Fleet, reason: &str) -> Vec<(String, Option<i64>, i64)> {
+async fn dead_letters(fleet: &Fleet, reason: &str) -> Vec<(String, Option<i64>, i64)> {
     sqlx::query_as(
         "select topic, timestamp_ms, extract(year from record_dt)::bigint from ops.dead_letters where reason = $1",
     )
@@ -35,7 +35,8 @@ async fn a_record_of_another_century_is_a_dead_letter_and_its_partition_goes_on(
         let any = [("message.timestamp.after.max.ms", any.as_str()), ("max.message.bytes", "8388608")];
         fleet.kafka().configure(topic, &any).await;
         // WHEN records come from clocks gone wrong, into one partition
-        let records: Vec<_> = ABSURD.iter().map(|&ms| NewRecord::of(*body).partition(0).at(ms)).collect();
+        let records: Vec<_> =
+            IMPLAUSIBLE.iter().map(|&ms| NewRecord::of(*body).partition(0).at(ms)).collect();
         eventually(SOON, "a topic that takes any timestamp", async || {
             fleet.kafka().try_produce(topic, &records[4..]).await
         })
@@ -44,15 +45,15 @@ async fn a_record_of_another_century_is_a_dead_letter_and_its_partition_goes_on(
     }
     fleet.all_at_rest(SOON).await;
     // THEN each is a dead letter that keeps what it said
-    let found = letters(&fleet, "timestamp_out_of_range").await;
+    let found = dead_letters(&fleet, "timestamp_out_of_range").await;
     for (topic, _) in &topics {
         let mut own: Vec<_> =
             found.iter().filter(|(found, ..)| found == topic).map(|(_, ms, year)| (*ms, *year)).collect();
         own.sort_unstable();
         let years = [2000, 2000, 2099, 2099, 2099];
-        let expected: Vec<_> = ABSURD.iter().zip(years).map(|(&ms, year)| (Some(ms), year)).collect();
+        let expected: Vec<_> = IMPLAUSIBLE.iter().zip(years).map(|(&ms, year)| (Some(ms), year)).collect();
         assert_eq!(own, expected, "{topic}");
-        assert_eq!(fleet.kafka().count(&dlq_topic(topic)).await, ABSURD.len(), "{topic}");
+        assert_eq!(fleet.kafka().count(&dlq_topic(topic)).await, IMPLAUSIBLE.len(), "{topic}");
     }
     // AND the partitions go on
     fleet.ingest(&(0..60).map(|number| simple_order(number, "CLOSED")).collect::<Vec<_>>()).await;
@@ -104,7 +105,7 @@ async fn an_event_of_another_century_is_refused_with_a_clear_reason() {
     fleet.at_rest(SOON).await;
     fleet.searches_at_rest(SOON).await;
     // THEN each is refused for its date, by the contract and not by the store
-    assert_eq!(letters(&fleet, "date_out_of_range").await.len(), orders.len() + searches.len());
+    assert_eq!(dead_letters(&fleet, "date_out_of_range").await.len(), orders.len() + searches.len());
     let all: i64 = sqlx::query_scalar("select count(*) from ops.dead_letters")
         .fetch_one(fleet.pool())
         .await

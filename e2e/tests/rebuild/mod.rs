@@ -1,7 +1,7 @@
 //! Layers that were damaged, rebuilt by the operator's tool while the fleet works.
 
 mod counters;
-mod letters;
+mod dead_letters;
 mod vault;
 
 use std::cell::Cell;

@@ -13,7 +13,7 @@ use strata_events::{StageId, StreamSpec};
 use strata_observe::{Fleet, Ranges, read_ranges};
 use strata_pipeline::Record;
 
-use super::letters::{Letter, fingerprint};
+use super::dead_letters::{DeadLetter, fingerprint};
 use super::ordered::{Ordered, Sorter};
 use super::report::Check;
 use super::snapshot::Snapshot;
@@ -69,7 +69,7 @@ impl<'a> Inputs<'a> {
             forgotten: 0,
         };
         let ranges = held(snapshot, fleet, topic)?;
-        let mut letters = letters_of(snapshot, topic);
+        let mut refused = dead_letters_of(snapshot, topic);
         let mut sorter = snapshot.source.sorter();
         let replays =
             snapshot.replays.get(&(StageId::Stg.as_str().to_owned(), topic.to_owned())).copied().unwrap_or(0);
@@ -80,16 +80,16 @@ impl<'a> Inputs<'a> {
             }
             let Record { partition, offset, timestamp_ms, .. } = record;
             let at = At { partition, offset, timestamp_ms };
-            if let Some(letter) = letters.remove(&(partition, offset)) {
-                inputs.refused(letter, &record);
+            if let Some(dead_letter) = refused.remove(&(partition, offset)) {
+                inputs.refused(dead_letter, &record);
             } else if !keep(&record, at, &mut sorter)? {
                 inputs.judge(at, Fate::Missing("cannot be read".to_owned()));
             }
             Ok(())
         })?;
-        for ((partition, offset), letter) in letters {
+        for ((partition, offset), dead_letter) in refused {
             if ranges.get(&partition).is_some_and(|(from, to)| (*from..*to).contains(&offset)) {
-                let id = letter.id;
+                let id = dead_letter.id;
                 inputs.check.differs(|| {
                     format!(
                         "ops.dead_letters: {id} is {topic}/{partition}/{offset}, which Kafka has no record of"
@@ -100,10 +100,11 @@ impl<'a> Inputs<'a> {
         Ok((inputs, sorter.sorted()?))
     }
 
-    fn refused(&mut self, letter: &Letter, record: &Record) {
+    fn refused(&mut self, dead_letter: &DeadLetter, record: &Record) {
         self.refused += 1;
-        if letter.body != fingerprint(&record.payload) {
-            let (id, topic, partition, offset) = (letter.id, self.topic, record.partition, record.offset);
+        if dead_letter.body != fingerprint(&record.payload) {
+            let (id, topic, partition, offset) =
+                (dead_letter.id, self.topic, record.partition, record.offset);
             self.check.differs(|| {
                 format!("ops.dead_letters: {id} holds another body than {topic}/{partition}/{offset}")
             });
@@ -144,11 +145,11 @@ impl<'a> Inputs<'a> {
 }
 
 /// Dead letters of stg by partition and offset.
-fn letters_of<'a>(snapshot: &'a Snapshot<'_>, topic: &str) -> HashMap<(i32, i64), &'a Letter> {
-    let own = snapshot.letters.iter().filter(|letter| {
-        letter.stage == StageId::Stg.as_str() && letter.topic == topic && letter.offset >= 0
+fn dead_letters_of<'a>(snapshot: &'a Snapshot<'_>, topic: &str) -> HashMap<(i32, i64), &'a DeadLetter> {
+    let own = snapshot.dead_letters.iter().filter(|dead_letter| {
+        dead_letter.stage == StageId::Stg.as_str() && dead_letter.topic == topic && dead_letter.offset >= 0
     });
-    own.map(|letter| ((letter.partition, letter.offset), letter)).collect()
+    own.map(|dead_letter| ((dead_letter.partition, dead_letter.offset), dead_letter)).collect()
 }
 
 /// What Kafka holds below stg's offsets now: retention may have deleted records since the snapshot.

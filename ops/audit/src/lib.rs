@@ -8,9 +8,9 @@
 //! memory does not grow with the events. What each check claims: docs/RECONCILE.md.
 
 mod copy;
+mod dead_letters;
 mod inputs;
 mod keys;
-mod letters;
 mod metrics;
 mod ordered;
 mod orders;
@@ -69,7 +69,7 @@ fn inspect(
         positions::check_watermarks(&snapshot),
         outputs::check(&snapshot),
     ]);
-    letters::check(&snapshot, &mut report);
+    dead_letters::check(&snapshot, &mut report);
     let (mut orders, mut searches) = std::thread::scope(|scope| {
         let searches = scope.spawn(|| searches::check(&snapshot, fleet, progress));
         let orders = orders::check(&snapshot, fleet, progress);

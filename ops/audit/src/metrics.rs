@@ -22,10 +22,12 @@ use strata_vault::hub_key;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use super::letters;
+use super::dead_letters;
 use super::ordered::Sorter;
 use super::outputs::{header, origin_of};
-use super::snapshot::{Lane, Offsets, Snapshot};
+use strata_pipeline::watermark::OriginKey;
+
+use super::snapshot::{Offsets, Snapshot};
 use strata_observe::read_ranges;
 
 /// Longest wait for Redis.
@@ -43,7 +45,7 @@ pub struct Position {
     /// Next offset by partition of their topic.
     pub offsets: Offsets,
     /// Last origins applied.
-    pub watermarks: BTreeMap<Lane, i64>,
+    pub watermarks: BTreeMap<OriginKey, i64>,
 }
 
 /// Members that messages touched while the rest was read.
@@ -276,14 +278,15 @@ fn to_prices(prices: HashMap<String, String>) -> HashMap<String, i64> {
 }
 
 fn to_position(offsets: BTreeMap<i32, i64>, watermarks: BTreeMap<String, i64>) -> anyhow::Result<Position> {
-    let lane = |field: &str| {
+    let origin_key = |field: &str| {
         let (read, origin) = field.split_once('/')?;
         let (topic, partition) = origin.rsplit_once('/')?;
         Some((read.parse().ok()?, topic.into(), partition.parse().ok()?))
     };
     let watermarks = watermarks.into_iter().map(|(field, last)| {
-        let lane = lane(&field).with_context(|| format!("watermark {field:?} in Redis names no lane"))?;
-        Ok((lane, last))
+        let key =
+            origin_key(&field).with_context(|| format!("watermark {field:?} in Redis names no origin"))?;
+        Ok((key, last))
     });
     Ok(Position { offsets, watermarks: watermarks.collect::<anyhow::Result<_>>()? })
 }
@@ -314,9 +317,9 @@ pub fn withheld(snapshot: &Snapshot<'_>) -> anyhow::Result<Withheld> {
             withheld.extend(key_of(header(output, EVENT_ID_HEADER), &origin).map(|key| (key, false)));
         }
     }
-    for letter in letters::unapplied(snapshot, topic, &position.watermarks) {
-        let start = letter.start();
-        if let Some(key) = start.and_then(|start| key_of(letter.event_id.as_deref(), &start)) {
+    for dead_letter in dead_letters::unapplied(snapshot, topic, &position.watermarks) {
+        let start = dead_letter.start();
+        if let Some(key) = start.and_then(|start| key_of(dead_letter.event_id.as_deref(), &start)) {
             withheld.entry(key).or_insert(false);
         }
     }
@@ -352,7 +355,7 @@ mod tests {
     #[test]
     fn lanes_are_read_whatever_the_topic_is_called() {
         let field = MetricsKeys::watermark(3, "a/b.dlq", 4);
-        let position = to_position(BTreeMap::new(), [(field, 9)].into()).expect("a lane");
+        let position = to_position(BTreeMap::new(), [(field, 9)].into()).expect("an origin");
         assert_eq!(position.watermarks, [((3, "a/b.dlq".into(), 4), 9)].into());
         assert!(to_position(BTreeMap::new(), [("3".to_owned(), 9)].into()).is_err());
     }

@@ -7,7 +7,9 @@ use strata_events::stream::dlq_topic;
 use strata_streams::STREAMS;
 
 use super::report::Check;
-use super::snapshot::{Lane, Offsets, Snapshot};
+use strata_pipeline::watermark::OriginKey;
+
+use super::snapshot::{Offsets, Snapshot};
 
 /// Checks that every stored offset is one that Kafka had, and that no partition is left out.
 pub fn check_offsets(snapshot: &Snapshot<'_>) -> Check {
@@ -76,7 +78,7 @@ impl Ends<'_> {
     }
 }
 
-fn compare(check: &mut Check, topic: &str, stored: &BTreeMap<Lane, i64>, ends: &Ends<'_>) {
+fn compare(check: &mut Check, topic: &str, stored: &BTreeMap<OriginKey, i64>, ends: &Ends<'_>) {
     for ((read, origin, partition), last) in stored {
         // Written by hand, by whomever, where it is none of the fleet's.
         let Some(end) = ends.of(origin, *partition) else { continue };

@@ -5,16 +5,16 @@
 //! Redis is read before the snapshot, so that the snapshot holds every search that the metrics have counted.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use strata_events::StageId;
 use strata_pipeline::Output;
+use strata_pipeline::watermark::OriginKey;
 use strata_service::Settings;
 use strata_streams::hotel_search::HOTEL_SEARCH;
 use strata_streams::order::ORDER;
 
-use super::letters::{self, Letter};
+use super::dead_letters::{self, DeadLetter};
 use super::metrics::RedisMetrics;
 use super::ordered::{Sorter, Source};
 use super::outputs::{self, Kept};
@@ -24,9 +24,6 @@ use tokio::runtime::Handle;
 
 /// Where a stage stands in a topic: partition → next offset.
 pub type Offsets = BTreeMap<i32, i64>;
-
-/// A watermark's place: partition read, topic and partition of the origin.
-pub type Lane = (i32, Arc<str>, i32);
 
 /// A partition as Kafka holds it.
 #[derive(Debug, Clone, Copy)]
@@ -52,9 +49,9 @@ pub struct Snapshot<'a> {
     /// Outputs that may not have been sent.
     pub kept: Vec<Kept>,
     /// All dead letters.
-    pub letters: Vec<Letter>,
+    pub dead_letters: Vec<DeadLetter>,
     /// Watermarks by stage and topic, those of the metrics not included.
-    watermarks: BTreeMap<(String, String), BTreeMap<Lane, i64>>,
+    watermarks: BTreeMap<(String, String), BTreeMap<OriginKey, i64>>,
     /// Last replay numbers by stage and topic.
     pub replays: BTreeMap<(String, String), i64>,
     /// Since when versions of an order cannot have overtaken each other, where partitions were added.
@@ -90,7 +87,7 @@ impl<'a> Snapshot<'a> {
             offsets,
             edges,
             kept: outputs::read(&mut reader)?,
-            letters: letters::read(&source)?,
+            dead_letters: dead_letters::read(&source)?,
             watermarks: read_watermarks(&mut reader)?,
             replays: read_replays(&mut reader)?,
             in_order_since: in_order_since(&mut reader, settings.topics.name(ORDER.topic(StageId::Dds)))?,
@@ -109,7 +106,7 @@ impl<'a> Snapshot<'a> {
             offsets: BTreeMap::new(),
             edges: BTreeMap::new(),
             kept: Vec::new(),
-            letters: Vec::new(),
+            dead_letters: Vec::new(),
             watermarks: BTreeMap::new(),
             replays: BTreeMap::new(),
             in_order_since: None,
@@ -123,7 +120,7 @@ impl<'a> Snapshot<'a> {
     }
 
     /// The watermarks of a stage in a topic.
-    pub fn watermarks_of(&self, stage: &str, topic: &str) -> BTreeMap<Lane, i64> {
+    pub fn watermarks_of(&self, stage: &str, topic: &str) -> BTreeMap<OriginKey, i64> {
         self.watermarks.get(&(stage.to_owned(), topic.to_owned())).cloned().unwrap_or_default()
     }
 
@@ -183,14 +180,16 @@ fn read_offsets(reader: &mut Reader) -> anyhow::Result<BTreeMap<(String, String)
     Ok(offsets)
 }
 
-fn read_watermarks(reader: &mut Reader) -> anyhow::Result<BTreeMap<(String, String), BTreeMap<Lane, i64>>> {
+fn read_watermarks(
+    reader: &mut Reader,
+) -> anyhow::Result<BTreeMap<(String, String), BTreeMap<OriginKey, i64>>> {
     let rows: Vec<(String, String, i32, String, i32, i64)> = reader.rows(sqlx::query_as(
         "select stage, topic, partition, origin_topic, origin_partition, last_offset from ops.origin_watermarks",
     ))?;
-    let mut watermarks: BTreeMap<_, BTreeMap<Lane, i64>> = BTreeMap::new();
+    let mut watermarks: BTreeMap<_, BTreeMap<OriginKey, i64>> = BTreeMap::new();
     for (stage, topic, read, origin_topic, origin_partition, last) in rows {
-        let lane = (read, origin_topic.into(), origin_partition);
-        watermarks.entry((stage, topic)).or_default().insert(lane, last);
+        let key = (read, origin_topic.into(), origin_partition);
+        watermarks.entry((stage, topic)).or_default().insert(key, last);
     }
     Ok(watermarks)
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use strata_pipeline::producer::{Acks, ProduceError};
+use strata_pipeline::producer::Acks;
+use strata_pipeline::seams::ProduceError;
 use strata_pipeline::{Output, Producer};
 use strata_service::http::ApiError;
 use strata_service::trace::{self, TraceParent};

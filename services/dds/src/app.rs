@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use strata_events::StageId;
 use strata_events::StreamSpec;
-use strata_pipeline::metrics::written;
 use strata_pipeline::{Handler, Loops};
-use strata_service::{App, Assembled, Route, Runnable, ServiceSpec, failpoint};
+use strata_service::{App, Assembled, Route, Runnable, ServiceSpec};
 use strata_streams::hotel_search::HOTEL_SEARCH;
 use strata_streams::order::ORDER;
-use strata_vault::load::Hooks;
 
 use crate::order::handler::OrderHandler;
 use crate::search::handler::SearchHandler;
@@ -18,12 +16,6 @@ use crate::search::handler::SearchHandler;
 /// Name, port and API description of the service.
 pub const SPEC: ServiceSpec =
     ServiceSpec { name: "dds_service", port_variable: "DDS_PORT", openapi: include_str!("../openapi.json") };
-
-/// What the loader of the vault tells us.
-pub const HOOKS: Hooks = Hooks {
-    wrote: written::note,
-    in_copy: || failpoint::pass("in_copy").map_err(|error| sqlx::Error::Protocol(error.to_string())),
-};
 
 /// Makes the loop of one stream.
 type Build = fn(&Loops<'_>, &Route) -> anyhow::Result<Box<dyn Runnable>>;

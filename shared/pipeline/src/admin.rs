@@ -7,7 +7,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::connection;
-use crate::producer::MAX_RECORD_BYTES;
+use crate::record::MAX_RECORD_BYTES;
 use strata_service::config::KafkaSettings;
 
 /// Creates the topics that do not exist yet; those that do are left as they are, see `topic_check`.

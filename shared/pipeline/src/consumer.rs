@@ -20,7 +20,7 @@ use crate::connection::{self, Refusals};
 use crate::failure::kafka_refusal;
 use crate::metrics::lag::Lag;
 use crate::record::Record;
-use crate::seams::Source;
+use crate::seams::{Assignment, Collected, Pace, Source};
 use strata_service::config::{BatchSettings, KafkaSettings};
 
 /// Longest wait for a first record; bounds how late a stop is noticed.
@@ -31,15 +31,6 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
 /// From this share of a full batch on, one is large: much arrives, and waiting makes fewer writes of it.
 const LARGE: usize = 16;
-
-/// What the group gave this consumer, counted up with every change.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Assignment {
-    /// Grows with every assignment and revocation.
-    pub epoch: u64,
-    /// Partitions; none before the first assignment and after a revocation.
-    pub partitions: Option<Vec<i32>>,
-}
 
 struct Context {
     assignment: Mutex<Assignment>,
@@ -118,25 +109,6 @@ impl ConsumerContext for Context {
             tracing::error!(error = %e, "partitions cannot be given back");
         }
     }
-}
-
-/// What one collection brought.
-pub enum Collected {
-    /// Records, possibly none.
-    Records(Vec<Record>),
-    /// Kafka does not hold the offset that was asked for.
-    OutOfRange,
-    /// Kafka does not let us read.
-    Denied(anyhow::Error),
-}
-
-/// Whether a batch follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
-    /// Batch follows batch.
-    Busy,
-    /// Nothing is there to be read.
-    Idle,
 }
 
 /// A consumer of one topic.

@@ -12,13 +12,13 @@ use strata_events::reject::Class;
 use strata_events::stream::dlq_topic;
 use strata_events::{Origin, Reject};
 
+use crate::error::StageError;
 use crate::metrics as names;
 use crate::record::{Output, Record};
-use crate::stage::StageError;
 use strata_service::config::Route;
 
 /// Largest payload that is copied into a dead-letter topic; the table keeps all of it.
-const DLQ_PAYLOAD_BYTES: usize = super::producer::MAX_RECORD_BYTES - (64 << 10);
+const DLQ_PAYLOAD_BYTES: usize = crate::record::MAX_RECORD_BYTES - (64 << 10);
 
 /// Longest detail of a dead letter, in characters.
 const DETAIL_CHARS: usize = 500;

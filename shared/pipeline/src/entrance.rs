@@ -13,8 +13,8 @@ use strata_events::stream::dlq_topic;
 use strata_events::{Origin, Reject};
 use strata_service::config::{Route, Upstream};
 
+use crate::error::StageError;
 use crate::record::Record;
-use crate::stage::StageError;
 
 /// Longest origin that a refusal quotes, in characters.
 const QUOTED_CHARS: usize = 100;

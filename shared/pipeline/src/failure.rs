@@ -2,10 +2,10 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::stage::StageError;
+use crate::error::StageError;
 use strata_service::failpoint::Failed;
-use strata_service::health::NO_CONNECTION;
 use strata_service::restart::RestartNeeded;
+use strata_service::status::NO_CONNECTION;
 use strata_service::{pg, redis};
 
 /// The reason.
@@ -139,7 +139,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::producer::ProduceError;
+    use crate::seams::ProduceError;
 
     /// Cause and message of a failure of this source.
     fn told(dependency: &'static str, source: impl Into<anyhow::Error>) -> (&'static str, String) {

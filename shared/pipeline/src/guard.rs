@@ -12,8 +12,8 @@ use strata_events::Reject;
 use strata_events::reject::Class;
 
 use crate::dead_letter::{DeadLetters, Resumes};
+use crate::error::StageError;
 use crate::record::Record;
-use crate::stage::StageError;
 use strata_service::config::DeadLetterLimits;
 
 /// Records and how many of them were refused suspiciously.

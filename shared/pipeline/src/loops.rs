@@ -6,7 +6,8 @@ use rdkafka::error::KafkaError;
 use strata_service::{App, Assembled, Route, Runnable};
 
 use crate::stage::{Handler, Stage};
-use crate::worker::{Worker, WorkerSettings};
+use crate::turn::LoopSettings;
+use crate::worker::Worker;
 use crate::{Partitions, PgStage, Producer};
 
 /// Makes loops over the connections of a service.
@@ -42,14 +43,14 @@ impl<'a> Loops<'a> {
     }
 
     /// The loop of stages that write a batch side by side.
-    pub fn worker<S: Stage>(&self, settings: WorkerSettings, stages: Vec<S>) -> Box<dyn Runnable> {
+    pub fn worker<S: Stage>(&self, settings: LoopSettings, stages: Vec<S>) -> Box<dyn Runnable> {
         Box::new(Worker::new(settings, self.app.postgres.clone(), stages, self.producer.clone()))
     }
 
     /// What a loop is told, as the service is told it.
-    pub fn settings(&self, route: &Route) -> WorkerSettings {
+    pub fn settings(&self, route: &Route) -> LoopSettings {
         let settings = &self.app.settings;
-        WorkerSettings {
+        LoopSettings {
             route: route.clone(),
             kafka: settings.kafka.clone(),
             batch: settings.batch,

@@ -16,10 +16,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::error::StageError;
 use crate::metrics as names;
 use crate::producer::Producer;
 use crate::replay::{self, Replaying};
-use crate::stage::StageError;
 use strata_service::config::Route;
 use strata_service::{Client as _, failpoint};
 

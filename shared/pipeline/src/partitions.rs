@@ -2,8 +2,6 @@
 //!
 //! An output that is sent again must meet its first copy, so its partition is kept with it: the key alone would
 //! choose another one after partitions were added, and what skips the copy would not see it.
-//!
-//! Keys go where Java clients put them. Source: Kafka's `Utils.murmur2`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::error::StageError;
 use crate::producer::Producer;
 use crate::record::Output;
-use crate::stage::StageError;
 use strata_service::failpoint;
 
 /// Time between two looks at the numbers of partitions.
@@ -98,49 +96,4 @@ fn count(producer: &Producer, topic: &str) -> anyhow::Result<(String, i32)> {
     let count = producer.partition_count(topic, ANSWERS_WITHIN)?;
     anyhow::ensure!(count > 0, "kafka does not know the topic {topic}");
     Ok((topic.to_owned(), count))
-}
-
-/// The partition of a key among `partitions`.
-pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
-    (murmur2(key) & 0x7fff_ffff).cast_signed() % partitions.max(1)
-}
-
-fn murmur2(bytes: &[u8]) -> u32 {
-    const M: u32 = 0x5bd1_e995;
-    let mut hash = 0x9747_b28c ^ u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let mut words = bytes.chunks_exact(4);
-    for word in &mut words {
-        let mut k = word.iter().rev().fold(0, |k, byte| (k << 8) | u32::from(*byte)).wrapping_mul(M);
-        k ^= k >> 24;
-        hash = hash.wrapping_mul(M) ^ k.wrapping_mul(M);
-    }
-    let rest = words.remainder();
-    if !rest.is_empty() {
-        hash ^= rest.iter().rev().fold(0, |k, byte| (k << 8) | u32::from(*byte));
-        hash = hash.wrapping_mul(M);
-    }
-    hash ^= hash >> 13;
-    hash = hash.wrapping_mul(M);
-    hash ^ (hash >> 15)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The vectors of Kafka's `UtilsTest.testMurmur2`.
-    #[test]
-    fn hashes_are_those_of_java_clients() {
-        let vectors = [
-            ("21", -973_932_308),
-            ("foobar", -790_332_482),
-            ("a-little-bit-long-string", -985_981_536),
-            ("a-little-bit-longer-string", -1_486_304_829),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
-            ("abc", 479_470_107),
-        ];
-        for (text, hash) in vectors {
-            assert_eq!(murmur2(text.as_bytes()).cast_signed(), hash, "{text}");
-        }
-    }
 }

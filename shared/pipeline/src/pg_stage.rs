@@ -9,12 +9,13 @@ use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use strata_events::Reject;
 
 use crate::dead_letter::DeadLetters;
+use crate::error::StageError;
 use crate::guard::DeadLetterGuard;
 use crate::metrics::{Phases, written};
 use crate::partitions::Partitions;
 use crate::pending;
 use crate::record::{Output, Record};
-use crate::stage::{Handler, Input, Position, Span, Stage, StageError};
+use crate::stage::{Handler, Input, Position, Span, Stage};
 use strata_service::config::Route;
 use strata_service::{failpoint, pg};
 

@@ -21,15 +21,15 @@ use tokio::task::spawn_blocking;
 use crate::connection::{self, Refusals};
 use crate::metrics::{lag, latency};
 use crate::probe;
-use crate::record::Output;
-use crate::seams::Sink;
+use crate::record::{MAX_RECORD_BYTES, Output};
+use crate::seams::{ProduceError, Sink};
 use crate::watchdog::Unserved;
 use strata_service::Client;
 use strata_service::config::KafkaSettings;
 use strata_service::failpoint;
-use strata_service::health::UNREACHABLE;
 use strata_service::metrics::text;
 use strata_service::restart::RestartNeeded;
+use strata_service::status::UNREACHABLE;
 
 /// Records that Kafka has not acknowledged yet.
 const QUEUE: &str = "strata_producer_queue_messages";
@@ -43,29 +43,6 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// Longest look for a partition that the client does not know.
 const LOOKS_WITHIN: Duration = Duration::from_secs(1);
-
-/// Largest record of the fleet's topics, in bytes.
-pub const MAX_RECORD_BYTES: usize = 8 << 20;
-
-/// A record that could not be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum ProduceError {
-    /// The broker or librdkafka refused it.
-    #[error("kafka refused a record")]
-    Refused(#[source] KafkaError),
-    /// The topic has no such partition.
-    #[error(
-        "kafka has no partition {partition} of {topic}, to which outputs were committed: the topic was recreated with \
-         fewer partitions, or is another one; add partitions to it until it has {}",
-        partition + 1
-    )]
-    NoPartition {
-        /// Topic concerned.
-        topic: String,
-        /// Partition that the outputs were kept for.
-        partition: i32,
-    },
-}
 
 /// Counts the acknowledgements that a batch still waits for.
 #[derive(Debug, Default)]

@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize, Serializer};
 use strata_events::stream::dlq_topic;
 use strata_events::{Origin, Reject, TIMES, event_id, origin, reject};
 
-use crate::partitions::partition_of;
+use crate::partitioner::partition_of;
 use strata_service::trace::{self, TraceParent};
+
+/// Largest record of the fleet's topics, in bytes.
+pub const MAX_RECORD_BYTES: usize = 8 << 20;
 
 /// A record as it was read.
 #[derive(Debug, Clone, Default)]

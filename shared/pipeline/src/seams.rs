@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::consumer::{Assignment, Collected, Pace};
+use rdkafka::error::KafkaError;
+
 use crate::metrics::lag::Lag;
-use crate::producer::ProduceError;
-use crate::record::Output;
+use crate::record::{Output, Record};
 use strata_service::config::BatchSettings;
 
 /// A member of a consumer group that reads one topic.
@@ -55,4 +55,52 @@ pub trait Sink: Clone {
 
     /// What Kafka has against our connection, as a predicate of it.
     fn refusal(&self) -> Option<String>;
+}
+
+/// What the group gave this consumer, counted up with every change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// Grows with every assignment and revocation.
+    pub epoch: u64,
+    /// Partitions; none before the first assignment and after a revocation.
+    pub partitions: Option<Vec<i32>>,
+}
+
+/// What one collection brought.
+pub enum Collected {
+    /// Records, possibly none.
+    Records(Vec<Record>),
+    /// Kafka does not hold the offset that was asked for.
+    OutOfRange,
+    /// Kafka does not let us read.
+    Denied(anyhow::Error),
+}
+
+/// Whether a batch follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Batch follows batch.
+    Busy,
+    /// Nothing is there to be read.
+    Idle,
+}
+
+/// A record that could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ProduceError {
+    /// The broker or librdkafka refused it.
+    #[error("kafka refused a record")]
+    Refused(#[source] KafkaError),
+    /// The topic has no such partition.
+    #[error(
+        "kafka has no partition {partition} of {topic}, to which outputs were committed: the topic was recreated with \
+         fewer partitions, or is another one; add partitions to it until it has {}",
+        partition + 1
+    )]
+    NoPartition {
+        /// Topic concerned.
+        topic: String,
+        /// Partition that the outputs were kept for.
+        partition: i32,
+    },
 }

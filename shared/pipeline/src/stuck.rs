@@ -9,8 +9,8 @@ use crate::record::Record;
 use crate::seams::{Sink, Source};
 use crate::stage::Stage;
 use crate::turn::Loop;
+use crate::turn::LoopSettings;
 use crate::watchdog::{Gap, Unserved};
-use crate::worker::WorkerSettings;
 use strata_service::config::Route;
 use strata_service::failpoint;
 use strata_service::restart::RestartNeeded;
@@ -52,7 +52,7 @@ impl<S: Stage, R: Source, O: Sink> Loop<'_, S, R, O> {
 
     /// Has another client look where records seem to be missing; false where Kafka does not answer it.
     fn look_at(&mut self, gap: Gap) -> Result<bool, Failure> {
-        let WorkerSettings { route: Route { input: topic, .. }, kafka, .. } = &self.settings;
+        let LoopSettings { route: Route { input: topic, .. }, kafka, .. } = &self.settings;
         let Gap { partition, position, found } = gap;
         match probe::first_record(kafka, topic, partition, position) {
             Some(at) if at < found => Err(RestartNeeded(format!(
@@ -80,8 +80,8 @@ impl<S: Stage, R: Source, O: Sink> Loop<'_, S, R, O> {
 }
 
 /// Kafka gives our clients only this; an error when it has served others for too long meanwhile.
-fn served(unserved: &mut Unserved, settings: &WorkerSettings, only: &str) -> Result<(), RestartNeeded> {
-    let (now, WorkerSettings { route, kafka, .. }) = (Instant::now(), settings);
+fn served(unserved: &mut Unserved, settings: &LoopSettings, only: &str) -> Result<(), RestartNeeded> {
+    let (now, LoopSettings { route, kafka, .. }) = (Instant::now(), settings);
     if unserved.is_due(now) && unserved.learn(probe::answers(kafka), now) {
         return Err(RestartNeeded(format!(
             "kafka answers a new client, but gives ours {only} of {}",

@@ -10,9 +10,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{client, min_insync_replicas};
-use crate::producer::MAX_RECORD_BYTES;
+use crate::record::MAX_RECORD_BYTES;
 use strata_service::config::KafkaSettings;
-use strata_service::health::WorkerStatus;
+use strata_service::status::WorkerStatus;
 
 /// Kafka tells within this how a topic is set up.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);

@@ -13,28 +13,28 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use futures::FutureExt as _;
 use strata_events::Reject;
-use strata_service::config::{BatchSettings, Route};
-use strata_service::health::WorkerStatus;
+use strata_service::config::{BatchSettings, KafkaSettings, Route};
 use strata_service::restart::RestartNeeded;
-use strata_service::service::REPORTS_WITHIN;
+use strata_service::status::REPORTS_WITHIN;
+use strata_service::status::WorkerStatus;
 use strata_service::{failpoint, pg};
 use tokio::runtime::Handle;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::consumer::{Collected, Pace};
 use crate::entrance::Entrance;
+use crate::error::StageError;
 use crate::failure::{Described, Failure};
 use crate::metrics::latency::Latency;
 use crate::metrics::{self as names, Phases};
-use crate::producer::ProduceError;
 use crate::record::{Output, Record};
+use crate::seams::ProduceError;
+use crate::seams::{Collected, Pace};
 use crate::seams::{Sink, Source};
-use crate::stage::{Span, Stage, StageError};
+use crate::stage::{Span, Stage};
 use crate::trace::BatchTrace;
 use crate::watchdog::{Stalls, Unserved};
-use crate::worker::WorkerSettings;
 use crate::writers::Writers;
 
 /// A transaction that takes longer is given up; well below Kafka's limit between two polls.
@@ -47,9 +47,22 @@ const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Longest pause between retries: recovery shows soon after the cause is gone.
 pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
+/// Names and limits of one loop.
+#[derive(Debug, Clone)]
+pub struct LoopSettings {
+    /// What is read and written.
+    pub route: Route,
+    /// Kafka.
+    pub kafka: KafkaSettings,
+    /// Batches.
+    pub batch: BatchSettings,
+    /// How long settled dead letters are kept.
+    pub keep_settled: Duration,
+}
+
 /// A running loop and where it stands.
 pub(crate) struct Loop<'a, S, R, O> {
-    pub(crate) settings: WorkerSettings,
+    pub(crate) settings: LoopSettings,
     pub(crate) writers: Writers<S>,
     pub(crate) entrance: Entrance,
     pub(crate) source: R,
@@ -83,7 +96,7 @@ pub(crate) struct Loop<'a, S, R, O> {
 impl<'a, S: Stage, R: Source, O: Sink> Loop<'a, S, R, O> {
     /// A loop that has not turned yet; `status` is what it reports to.
     pub(crate) fn new(
-        settings: WorkerSettings,
+        settings: LoopSettings,
         (writers, entrance): (Writers<S>, Entrance),
         (source, sink): (R, O),
         status: Arc<WorkerStatus>,

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use sqlx::PgPool;
 use strata_service::Runnable;
-use strata_service::config::{BatchSettings, KafkaSettings, Route};
-use strata_service::health::WorkerStatus;
+use strata_service::config::Route;
+use strata_service::status::WorkerStatus;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -21,25 +20,12 @@ use crate::producer::Producer;
 use crate::retention::Retention;
 use crate::stage::Stage;
 use crate::topic_check;
-use crate::turn::{BACKOFF_MAX, Loop, waiting_for_kafka};
+use crate::turn::{BACKOFF_MAX, Loop, LoopSettings, waiting_for_kafka};
 use crate::writers::Writers;
-
-/// Names and limits of one loop.
-#[derive(Debug, Clone)]
-pub struct WorkerSettings {
-    /// What is read and written.
-    pub route: Route,
-    /// Kafka.
-    pub kafka: KafkaSettings,
-    /// Batches.
-    pub batch: BatchSettings,
-    /// How long settled dead letters are kept.
-    pub keep_settled: Duration,
-}
 
 /// One layer's loop over one topic.
 pub struct Worker<S> {
-    settings: WorkerSettings,
+    settings: LoopSettings,
     writers: Writers<S>,
     pool: PgPool,
     producer: Producer,
@@ -50,7 +36,7 @@ impl<S: Stage> Worker<S> {
     /// Makes a loop that is not running yet; large batches are written by all `stages` side by side.
     ///
     /// `pool` leads to the Postgres that keeps the offsets of the stage before, and the dead letters.
-    pub fn new(settings: WorkerSettings, pool: PgPool, stages: Vec<S>, producer: Producer) -> Self {
+    pub fn new(settings: LoopSettings, pool: PgPool, stages: Vec<S>, producer: Producer) -> Self {
         let writers = Writers::new(stages, &settings.batch);
         Self { settings, writers, pool, producer, status: Arc::default() }
     }

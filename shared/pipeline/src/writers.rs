@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use strata_events::Reject;
 
+use crate::error::StageError;
 use crate::guard::DeadLetterGuard;
 use crate::record::{Output, Record};
-use crate::stage::{Span, Stage, StageError};
+use crate::stage::{Span, Stage};
 use strata_service::config::BatchSettings;
 
 /// A full batch is split into so many parts at most: smaller ones are not worth round trips and a flush each.

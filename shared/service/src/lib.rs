@@ -1,6 +1,7 @@
 //! The frame of a process, and nothing of what it does with events: configuration, connections, HTTP, health, metrics,
 //! traces, start and stop.
 
+pub mod client;
 pub mod config;
 pub mod docs;
 pub mod failpoint;
@@ -16,10 +17,12 @@ pub mod server;
 pub mod service;
 pub mod session_lock;
 mod sqlstate;
+pub mod status;
 pub mod telemetry;
 pub mod tls;
 pub mod trace;
 
+pub use client::Client;
 pub use config::{Route, Settings, Topics};
-pub use service::{App, Assembled, Client, Runnable, ServiceSpec, run};
+pub use service::{App, Assembled, Runnable, ServiceSpec, run};
 pub use session_lock::SessionLock;

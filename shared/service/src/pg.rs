@@ -7,7 +7,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::sync::Mutex;
 
 use crate::config::PostgresSettings;
-use crate::health::UNREACHABLE;
+use crate::status::UNREACHABLE;
 use crate::{sqlstate, tls};
 
 /// SQLSTATE: a lock was not given within `lock_timeout`.

@@ -12,7 +12,7 @@ use strata_events::Contract;
 use tokio::sync::Mutex;
 
 use crate::config::{RedisSettings, host_and_port};
-use crate::health::UNREACHABLE;
+use crate::status::UNREACHABLE;
 use crate::tls;
 
 /// Whoever waited for an attempt to connect takes its failure for his own for this long.

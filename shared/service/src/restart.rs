@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::health::WorkerStatus;
+use crate::status::WorkerStatus;
 
 /// Exit status of a process that a new one should replace (EX_TEMPFAIL); whoever supervises it starts it again.
 pub const STATUS: u8 = 75;

@@ -8,23 +8,21 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use futures::StreamExt as _;
-use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use sqlx::PgPool;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::health::{Health, WorkerStatus};
+use crate::client::Client;
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::restart::{self, RestartNeeded};
+use crate::status::{REPORTS_WITHIN, WorkerStatus};
 use crate::{Settings, docs, http, pg, redis as redis_client, server, telemetry, tls, trace};
 
 /// Time a stopping service has for the batch in hand and open requests.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
-
-/// A loop reports to its [`WorkerStatus`] within this, whatever it waits for; one that has not hangs in a call.
-pub const REPORTS_WITHIN: Duration = Duration::from_secs(120);
 
 /// Time between two looks at what the loops report.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -62,18 +60,6 @@ pub trait Runnable: Send {
     fn status(&self) -> Arc<WorkerStatus>;
     /// Runs until `token` is cancelled; blocks the thread it is called on.
     fn run(self: Box<Self>, handle: &Handle, token: &CancellationToken) -> anyhow::Result<()>;
-}
-
-/// The client of a server that the frame asks after.
-pub trait Client: Send + Sync {
-    /// Name of the server in `/health`.
-    fn server(&self) -> &'static str;
-    /// Asks the server; the error says what keeps us from it. Blocks the thread.
-    fn ask(&self, within: Duration) -> Result<(), String>;
-    /// Adds what it measures to the text of `/metrics`.
-    fn expose(&self, text: &mut String);
-    /// Ends when the client is of no use any more and only a new process helps.
-    fn failed(&self) -> BoxFuture<'static, RestartNeeded>;
 }
 
 /// A built service.

@@ -4,6 +4,7 @@
 //! cleaning means, rows of the vault, what becomes countable, and the folds. A service brings the servers: it reads and
 //! writes what is decided here, and so do `strata rebuild` and `strata reconcile`.
 
+pub mod definition;
 pub mod hotel_search;
 pub mod order;
 pub mod registry;
@@ -11,7 +12,8 @@ pub mod skew;
 pub mod source;
 pub mod vault;
 
-pub use registry::{DEFAULT, Mart, Message, RawTable, STREAMS, StreamDef, Words, find, names, topics};
+pub use definition::{Mart, Message, RawTable, StreamDef, Words};
+pub use registry::{DEFAULT, STREAMS, find, names, topics};
 
 /// A message as it is written.
 ///

@@ -1,13 +1,8 @@
-//! The registry: every stream of the fleet, and all that the rest of the repository asks one for.
-//!
-//! A stream is data: a plain struct, with functions where it behaves. Its order here is the order on pages.
+//! The registry: every stream of the fleet. Its order here is the order on pages.
 
-use std::fmt;
+use strata_events::TopicSpec;
 
-use strata_events::{Reject, StageId, StreamSpec, TopicSpec};
-use strata_vault::model::VaultModel;
-
-use crate::source::{Accept, Form, Make};
+use crate::definition::StreamDef;
 use crate::{hotel_search, order};
 
 /// Every stream of the fleet; a new one is one more line.
@@ -15,109 +10,6 @@ pub static STREAMS: &[&StreamDef] = &[&order::DEF, &hotel_search::DEF];
 
 /// The stream that is meant where none is named.
 pub static DEFAULT: &StreamDef = &order::DEF;
-
-/// One stream: its path through the layers, its words, and what it means.
-#[derive(Debug)]
-pub struct StreamDef {
-    /// Name and hops.
-    pub spec: StreamSpec,
-    /// What people call its events.
-    pub words: Words,
-    /// What each hop's topic carries, in the order of the hops.
-    pub messages: &'static [Message],
-    /// Makes a generator of its events.
-    pub make: Make,
-    /// Checks its JSON, as the raw layer will.
-    pub accept: Accept,
-    /// How `POST /ingest/<name>` is described in OpenAPI: `operation`, and the `schemas` that it names.
-    pub api: &'static str,
-    /// What it takes besides JSON.
-    pub forms: &'static [Form],
-    /// Its table of the raw layer.
-    pub raw: RawTable,
-    /// Its part of the vault.
-    pub vault: &'static VaultModel,
-    /// Tables of the vault whose rows tell people most, in the order of a summary.
-    pub summary: &'static [&'static str],
-    /// Its data marts; none where a scheduled model makes them.
-    pub marts: &'static [Mart],
-}
-
-/// What people call the events of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Words {
-    /// One of them.
-    pub one: &'static str,
-    /// Several.
-    pub many: &'static str,
-}
-
-/// What a topic carries.
-#[derive(Debug)]
-pub struct Message {
-    /// What its records are, for people: several.
-    pub records: &'static str,
-    /// Golden messages: valid ones, one for each form.
-    pub golden: &'static [&'static str],
-    /// Decodes a message and writes what was read.
-    ///
-    /// **Errors**: those of its contract.
-    pub rewrite: fn(&[u8]) -> Result<Vec<u8>, Reject>,
-}
-
-/// A table of the raw layer: one row per event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RawTable {
-    /// Table with its schema.
-    pub table: &'static str,
-    /// Column of the event's identity, which is unique.
-    pub key: &'static str,
-}
-
-/// What the last layer keeps of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mart {
-    /// A table of counters in Postgres.
-    Counters {
-        /// Table with its schema.
-        table: &'static str,
-        /// Columns that a counter is unique by.
-        key: &'static str,
-        /// By what it counts orders, for people.
-        by: &'static str,
-    },
-    /// Frequencies and lowest prices in Redis.
-    Metrics,
-}
-
-impl StreamDef {
-    /// So many of its events, for people; `count` is a number as it is shown.
-    pub fn named(&self, count: impl fmt::Display) -> String {
-        let count = count.to_string();
-        let word = if count == "1" { self.words.one } else { self.words.many };
-        format!("{count} {word}")
-    }
-
-    /// What the topic carries that a stage reads; none where the stream does not pass it.
-    pub fn message(&self, stage: StageId) -> Option<&'static Message> {
-        let at = self.spec.hops.iter().position(|hop| hop.stage == stage)?;
-        self.messages.get(at)
-    }
-
-    /// The form that a `Content-Type` names, parameters aside; none means JSON.
-    pub fn form(&self, content_type: &str) -> Option<&'static Form> {
-        let media_type = content_type.split(';').next().unwrap_or_default().trim();
-        self.forms.iter().find(|form| form.media_type.eq_ignore_ascii_case(media_type))
-    }
-
-    /// Tables of its counters, each with the columns that are unique.
-    pub fn counters(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
-        self.marts.iter().filter_map(|mart| match *mart {
-            Mart::Counters { table, key, .. } => Some((table, key)),
-            Mart::Metrics => None,
-        })
-    }
-}
 
 /// The stream of this name.
 ///

@@ -18,7 +18,7 @@ use strata_streams::vault::USER;
 use strata_vault::model::Link;
 use uuid::Uuid;
 
-use super::super::letters;
+use super::super::dead_letters;
 use super::super::ordered::{Ordered, Source};
 use super::super::outputs::origin_of;
 use super::super::report::Check;
@@ -61,8 +61,10 @@ pub fn waiting(snapshot: &Snapshot<'_>) -> anyhow::Result<Waiting> {
             waiting.messages += waiting.add(&announced, dds_topic, &origin, &message);
         }
     }
-    for letter in letters::unapplied(snapshot, cdm_topic, &stored) {
-        if let (Some(start), Ok(message)) = (letter.start(), CountedMessage::decode(&letter.payload)) {
+    for dead_letter in dead_letters::unapplied(snapshot, cdm_topic, &stored) {
+        if let (Some(start), Ok(message)) =
+            (dead_letter.start(), CountedMessage::decode(&dead_letter.payload))
+        {
             waiting.refused += waiting.add(&announced, dds_topic, &start, &message);
         }
     }

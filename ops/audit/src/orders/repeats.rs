@@ -28,8 +28,8 @@ pub struct Repeats {
 impl Repeats {
     /// Judges rows from a time on.
     pub fn new(snapshot: &Snapshot<'_>, judged: DateTime<Utc>) -> Self {
-        let replayed = snapshot.letters.iter().filter(|letter| letter.replay_seq.is_some());
-        let replayed = replayed.filter_map(|letter| letter.start()).collect();
+        let replayed = snapshot.dead_letters.iter().filter(|dead_letter| dead_letter.replay_seq.is_some());
+        let replayed = replayed.filter_map(|dead_letter| dead_letter.start()).collect();
         Self { judged: judged.timestamp_micros(), replayed }
     }
 

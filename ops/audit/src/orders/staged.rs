@@ -285,10 +285,12 @@ fn in_flight(snapshot: &Snapshot<'_>, stg_topic: &str, dds_topic: &str) -> anyho
 
 /// The orders that dds refused and that were not replayed since.
 fn refused(snapshot: &Snapshot<'_>, dds_topic: &str) -> Excused {
-    let letters = snapshot.letters.iter().filter(|letter| {
-        letter.stage == StageId::Dds.as_str() && letter.topic == dds_topic && letter.status != "replayed"
+    let refused = snapshot.dead_letters.iter().filter(|dead_letter| {
+        dead_letter.stage == StageId::Dds.as_str()
+            && dead_letter.topic == dds_topic
+            && dead_letter.status != "replayed"
     });
-    letters.filter_map(|letter| about(&letter.payload)).collect()
+    refused.filter_map(|dead_letter| about(&dead_letter.payload)).collect()
 }
 
 #[cfg(test)]

@@ -213,11 +213,13 @@ fn excused(snapshot: &Snapshot<'_>) -> anyhow::Result<HashSet<Uuid>> {
         let key = origin_of(output).and_then(|origin| key_of(header(output, EVENT_ID_HEADER), &origin));
         keys.extend(key);
     }
-    let letters = snapshot.letters.iter().filter(|letter| {
-        letter.stage == StageId::Dds.as_str()
-            && letter.topic == processed_topic
-            && letter.status != "replayed"
+    let refused = snapshot.dead_letters.iter().filter(|dead_letter| {
+        dead_letter.stage == StageId::Dds.as_str()
+            && dead_letter.topic == processed_topic
+            && dead_letter.status != "replayed"
     });
-    keys.extend(letters.filter_map(|letter| key_of(letter.event_id.as_deref(), &letter.start()?)));
+    keys.extend(
+        refused.filter_map(|dead_letter| key_of(dead_letter.event_id.as_deref(), &dead_letter.start()?)),
+    );
     Ok(keys)
 }

@@ -25,25 +25,25 @@ const WAY_OUT: &str = "run strata rebuild metrics";
 pub struct MetricsStage {
     store: MetricsStore,
     postgres: PgPool,
-    letters: DeadLetters,
+    place: DeadLetters,
 }
 
 impl MetricsStage {
     /// Binds the stage to its stores and to what it reads.
     pub fn new(store: MetricsStore, postgres: PgPool, route: &Route) -> Self {
-        Self { store, postgres, letters: DeadLetters::of(route) }
+        Self { store, postgres, place: DeadLetters::of(route) }
     }
 
     /// Keeps dead letters before Redis moves the offset past them; a repeat keeps them once.
     ///
     /// Synchronously: here a commit that a database crash takes back would not be repeated.
-    async fn keep(&self, letters: &[(&Record, &Reject)]) -> Result<(), StageError> {
-        if letters.is_empty() {
+    async fn keep(&self, refused: &[(&Record, &Reject)]) -> Result<(), StageError> {
+        if refused.is_empty() {
             return Ok(());
         }
         let mut tx = self.postgres.begin().await?;
         sqlx::query("set local synchronous_commit = on").execute(&mut *tx).await?;
-        self.letters.store(&mut tx, letters).await?;
+        self.place.store(&mut tx, refused).await?;
         Ok(tx.commit().await?)
     }
 
@@ -133,26 +133,26 @@ impl Stage for MetricsStage {
         refuse_as: Option<Reject>,
         guard: &mut DeadLetterGuard,
     ) -> Result<Vec<Output>, StageError> {
-        let mut phases = Phases::start(self.letters.stream());
+        let mut phases = Phases::start(self.place.stream());
         let mut decoded: Vec<Decoded<'_>> = Vec::with_capacity(records.len());
-        let mut letters: Vec<(&Record, Reject)> = Vec::new();
+        let mut refused: Vec<(&Record, Reject)> = Vec::new();
         for record in records {
             let outcome = record.read(refuse_as.as_ref(), |record| ProcessedSearch::decode(&record.payload));
-            decoded.push((record, outcome.map_err(|reject| letters.push((record, reject))).ok()));
+            decoded.push((record, outcome.map_err(|reject| refused.push((record, reject))).ok()));
         }
-        let letters: Vec<(&Record, &Reject)> =
-            letters.iter().map(|(record, reject)| (*record, reject)).collect();
-        guard.admit(&self.letters, records.len(), &letters, &self.postgres).await?;
+        let refused: Vec<(&Record, &Reject)> =
+            refused.iter().map(|(record, reject)| (*record, reject)).collect();
+        guard.admit(&self.place, records.len(), &refused, &self.postgres).await?;
         phases.end("decode");
-        self.keep(&letters).await?;
+        self.keep(&refused).await?;
         let (mut reached, mut duplicates) = (BTreeMap::new(), 0);
         for chunk in chunks(&decoded) {
             let own = chunk_span(chunk, span, &mut reached);
             duplicates += self.apply_chunk(chunk, &own).await?;
         }
         phases.end("apply");
-        self.letters.count(records.len() - letters.len() - duplicates, duplicates, &letters);
-        Ok(letters.iter().filter_map(|(record, reject)| self.letters.output(record, reject)).collect())
+        self.place.count(records.len() - refused.len() - duplicates, duplicates, &refused);
+        Ok(refused.iter().filter_map(|(record, reject)| self.place.output(record, reject)).collect())
     }
 
     /// Nothing is kept to be sent again: the only outputs are copies of dead letters, of which a crash may

@@ -10,7 +10,7 @@ use strata_streams::order::FactMessage;
 use uuid::Uuid;
 
 use super::states;
-use crate::app::HOOKS;
+use crate::hooks::HOOKS;
 use strata_streams::order::countable::OrderState;
 use strata_streams::order::rows::{OrderFact, VaultRows};
 use strata_streams::order::vault::MODEL;

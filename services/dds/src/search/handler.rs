@@ -9,7 +9,7 @@ use strata_events::{Contract, Reject};
 use strata_pipeline::{Effects, Handler, Input, Output, Record, StageError};
 use strata_streams::hotel_search::ProcessedSearch;
 
-use crate::app::HOOKS;
+use crate::hooks::HOOKS;
 use strata_streams::hotel_search::rows::{SearchFact, earliest, fresh, links, rest};
 use strata_streams::hotel_search::vault::MODEL;
 use strata_vault::load::Loader;

@@ -8,13 +8,14 @@ use strata_events::Reject;
 use strata_service::config::BatchSettings;
 
 use super::world::{Fault, Member, Shared, Store, TOPICS, World};
-use crate::consumer::{Assignment, Collected, Pace};
+use crate::error::StageError;
 use crate::guard::DeadLetterGuard;
 use crate::metrics::lag::Lag;
-use crate::producer::ProduceError;
 use crate::record::{Output, Record};
+use crate::seams::ProduceError;
+use crate::seams::{Assignment, Collected, Pace};
 use crate::seams::{Sink, Source};
-use crate::stage::{Position, Span, Stage, StageError};
+use crate::stage::{Position, Span, Stage};
 use crate::watermark::Watermarks;
 
 /// A record with this body is one that the store refuses.

@@ -19,8 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::entrance::{Entrance, Known};
 use crate::metrics::lag::Lag;
-use crate::turn::Loop;
-use crate::worker::WorkerSettings;
+use crate::turn::{Loop, LoopSettings};
 use crate::writers::Writers;
 use ends::{BAD, MemorySink, MemorySource, MemoryStage};
 use world::{Fault, Member, Shared, TOPICS};
@@ -81,7 +80,7 @@ impl Ground {
             let read = world.lock().stores[0].offsets.clone();
             async { Ok(Known { read, replays: 0 }) }.boxed()
         });
-        let mut settings = WorkerSettings {
+        let mut settings = LoopSettings {
             route,
             kafka: settings.kafka,
             batch: settings.batch,

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use strata_events::Origin;
 
-use crate::consumer::Assignment;
 use crate::record::{Output, Record};
+use crate::seams::Assignment;
 use crate::watermark::OriginKey;
 
 /// The topics of the two stages, in the order of the stream.

@@ -14,7 +14,7 @@ pub mod vault;
 
 use strata_events::{Contract as _, Hop, StageId, StoreKind, StreamSpec};
 
-use crate::registry::{Mart, Message, RawTable, StreamDef, Words};
+use crate::definition::{Mart, Message, RawTable, StreamDef, Words};
 use crate::source::{Form, Make};
 use crate::written;
 

@@ -17,7 +17,7 @@ pub mod vault;
 
 use strata_events::{Contract as _, Hop, StageId, StoreKind, StreamSpec};
 
-use crate::registry::{Mart, Message, RawTable, StreamDef, Words};
+use crate::definition::{Mart, Message, RawTable, StreamDef, Words};
 use crate::source::Make;
 use crate::{vault::USER, written};
 

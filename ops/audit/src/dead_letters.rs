@@ -10,10 +10,12 @@ use strata_streams::STREAMS;
 
 use super::ordered::Source;
 use super::report::{Check, Report};
-use super::snapshot::{Lane, Snapshot};
+use strata_pipeline::watermark::OriginKey;
+
+use super::snapshot::Snapshot;
 
 /// A row of `ops.dead_letters`, as far as the checks look at it.
-pub struct Letter {
+pub struct DeadLetter {
     /// Its number.
     pub id: i64,
     /// Layer that refused it.
@@ -42,7 +44,7 @@ pub struct Letter {
     pub body: u64,
 }
 
-impl Letter {
+impl DeadLetter {
     /// The record that started the event's way.
     pub fn start(&self) -> Option<Origin> {
         match self.source.as_ref().or(self.origin.as_ref()) {
@@ -64,15 +66,15 @@ pub fn fingerprint(body: &[u8]) -> u64 {
 }
 
 /// Reads all of them.
-pub fn read(source: &Source) -> anyhow::Result<Vec<Letter>> {
-    let mut letters = Vec::new();
+pub fn read(source: &Source) -> anyhow::Result<Vec<DeadLetter>> {
+    let mut refused = Vec::new();
     let select = "select id, stage, topic, partition::bigint, \"offset\", reason, status, origin, source, event_id, \
                   replay_seq, payload from ops.dead_letters";
     source.all(select, |row| {
         let text = |column| anyhow::Ok(row.text(column)?.to_owned());
         let optional = |column| anyhow::Ok(row.optional_text(column)?.map(str::to_owned));
         let (stage, payload) = (text(1)?, row.bytea(11)?);
-        letters.push(Letter {
+        refused.push(DeadLetter {
             id: row.bigint(0)?,
             topic: text(2)?,
             partition: i32::try_from(row.bigint(3)?)?,
@@ -89,32 +91,33 @@ pub fn read(source: &Source) -> anyhow::Result<Vec<Letter>> {
         });
         Ok(())
     })?;
-    Ok(letters)
+    Ok(refused)
 }
 
-/// Letters of cdm whose effect is missing: refused, and no replay was applied since.
+/// Dead letters of cdm whose effect is missing: refused, and no replay was applied since.
 ///
 /// **Shape**: `watermarks` are those of the stage's store, which say how far replays were applied.
 pub fn unapplied<'a>(
     snapshot: &'a Snapshot<'_>,
     topic: &str,
-    watermarks: &BTreeMap<Lane, i64>,
-) -> Vec<&'a Letter> {
+    watermarks: &BTreeMap<OriginKey, i64>,
+) -> Vec<&'a DeadLetter> {
     let dlq: Arc<str> = dlq_topic(topic).into();
     let own = || {
         snapshot
-            .letters
+            .dead_letters
             .iter()
-            .filter(|letter| letter.stage == StageId::Cdm.as_str() && letter.topic == topic)
+            .filter(|dead_letter| dead_letter.stage == StageId::Cdm.as_str() && dead_letter.topic == topic)
     };
-    let refused_again: BTreeSet<&str> = own().filter_map(|letter| letter.origin.as_deref()).collect();
+    let refused_again: BTreeSet<&str> =
+        own().filter_map(|dead_letter| dead_letter.origin.as_deref()).collect();
     own()
-        .filter(|letter| {
-            let settled = match letter.replay_seq {
-                // Another letter stands for this one, or a rebuild has counted it.
-                None => letter.status == "replayed",
+        .filter(|dead_letter| {
+            let settled = match dead_letter.replay_seq {
+                // Another dead_letter stands for this one, or a rebuild has counted it.
+                None => dead_letter.status == "replayed",
                 Some(seq) => {
-                    let last = watermarks.get(&(letter.partition, Arc::clone(&dlq), 0));
+                    let last = watermarks.get(&(dead_letter.partition, Arc::clone(&dlq), 0));
                     last.is_some_and(|last| *last >= seq)
                         || refused_again.contains(format!("{dlq}/0/{seq}").as_str())
                 }
@@ -127,34 +130,34 @@ pub fn unapplied<'a>(
 /// Checks the dead letters of all streams.
 pub fn check(snapshot: &Snapshot<'_>, report: &mut Report) {
     let mut check = Check::new("dead letters lie below their stage's offsets");
-    for letter in &snapshot.letters {
+    for dead_letter in &snapshot.dead_letters {
         check.compared += 1;
-        if let Some(why) = misplaced(snapshot, letter) {
-            check.differs(|| format!("ops.dead_letters: {} {why}", letter.id));
+        if let Some(why) = misplaced(snapshot, dead_letter) {
+            check.differs(|| format!("ops.dead_letters: {} {why}", dead_letter.id));
         }
     }
     report.checks.push(check);
 
     let mut unsettled: BTreeMap<(&str, &str, &str), u64> = BTreeMap::new();
-    for letter in &snapshot.letters {
-        let kind = match letter.status.as_str() {
+    for dead_letter in &snapshot.dead_letters {
+        let kind = match dead_letter.status.as_str() {
             "open" | "replaying" => "dead letters",
             "parked" => "parked records",
             _ => continue,
         };
-        *unsettled.entry((kind, &letter.stage, &letter.reason)).or_default() += 1;
+        *unsettled.entry((kind, &dead_letter.stage, &dead_letter.reason)).or_default() += 1;
     }
     for ((kind, stage, reason), count) in unsettled {
         report.notes.push(format!("{count} {kind} of {stage} are open: {reason}"));
     }
 }
 
-/// What is wrong with the place of a letter or with its number.
-fn misplaced(snapshot: &Snapshot<'_>, letter: &Letter) -> Option<String> {
-    let Letter { id, stage, topic, partition, offset, .. } = letter;
+/// What is wrong with the place of a dead_letter or with its number.
+fn misplaced(snapshot: &Snapshot<'_>, dead_letter: &DeadLetter) -> Option<String> {
+    let DeadLetter { id, stage, topic, partition, offset, .. } = dead_letter;
     let last = snapshot.replays.get(&(stage.clone(), topic.clone())).copied().unwrap_or(0);
-    if letter.replay_seq.is_some_and(|seq| seq > last) {
-        let seq = letter.replay_seq.unwrap_or_default();
+    if dead_letter.replay_seq.is_some_and(|seq| seq > last) {
+        let seq = dead_letter.replay_seq.unwrap_or_default();
         return Some(format!("is replay {seq} of {topic}, the last of which was {last}"));
     }
     if *offset < 0 {
