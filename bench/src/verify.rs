@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
 use sqlx::PgPool;
-use strata_streams::order::ORDER;
+use strata_streams::order::vault::{ORDER_CATEGORY, ORDER_PRODUCT};
+use strata_streams::order::{ORDER, fold};
 use strata_streams::{STREAMS, StreamDef};
 use strata_testkit::Fleet;
 use strata_vault::model::SCHEMA;
@@ -36,11 +37,23 @@ async fn events(pool: &PgPool, stream: &StreamDef, stored: u64) -> anyhow::Resul
     no_dead_letters(pool).await
 }
 
-/// Fails unless every order is in every layer and nothing became a dead letter; the counters are for reconcile.
+/// Fails unless the counters are the fold over the vault, every order is in every layer and nothing
+/// became a dead letter.
 pub async fn orders(pool: &PgPool, stored: u64) -> anyhow::Result<()> {
     for table in ["stg.order_events", "dds.h_order", "dds.l_order_user", "dds.s_order_status"] {
         let rows = count(pool, &format!("select count(*) from {table}")).await?;
         ensure!(rows == stored, "{table} holds {rows} rows after {stored} orders");
+    }
+    for (thing, link) in [("product", &ORDER_PRODUCT), ("category", &ORDER_CATEGORY)] {
+        let table = format!("cdm.user_{thing}_counters");
+        let different = format!(
+            "select count(*) from ({}) as f (user_id, thing_id, n) \
+             full join {table} as c on c.user_id = f.user_id and c.{thing}_id = f.thing_id \
+             where c.order_cnt is distinct from f.n",
+            fold::counters(link)
+        );
+        let different = count(pool, &different).await?;
+        ensure!(different == 0, "{table} differs from the fold over dds in {different} counters");
     }
     no_dead_letters(pool).await
 }

@@ -68,7 +68,7 @@ async fn garbage_in_any_topic_is_a_dead_letter_and_stops_nothing() {
     }
     fleet.all_at_rest(SOON).await;
     // THEN each piece is a dead letter of its stream and stage
-    let letters: Vec<(String, String, String, i64)> = sqlx::query_as(
+    let refused: Vec<(String, String, String, i64)> = sqlx::query_as(
         "select stream, stage, topic, count(*) from ops.dead_letters group by 1, 2, 3 order by 1, 2",
     )
     .fetch_all(fleet.pool())
@@ -83,7 +83,7 @@ async fn garbage_in_any_topic_is_a_dead_letter_and_stops_nothing() {
         }
     }
     expected.sort_unstable();
-    assert_eq!(letters, expected);
+    assert_eq!(refused, expected);
     // AND every event has arrived, and the layers agree
     for stream in STREAMS {
         assert_eq!(usize::try_from(received(&fleet, stream).await), Ok(PUSHED), "{}", stream.spec.name);
