@@ -56,7 +56,7 @@ impl Chaos {
     async fn prepare(servers: Arc<LocalServers>, seed: u64, length: Duration) -> Self {
         let proxy = |server| Proxy::start(([127, 0, 0, 1], servers.port(server)).into());
         let (postgres, redis) = (proxy(Server::Postgres), proxy(Server::Redis));
-        let small = [("BATCH_MAX_ROWS", "100"), ("LOG_LEVEL", "info,strata_service=debug")];
+        let small = [("BATCH_MAX_ROWS", "100"), ("LOG_LEVEL", "info,strata_pipeline=debug")];
         let mut fleet = Fleet::prepare_on(servers.servers(), &small).await;
         let through = |url: &str, server, proxy: &Proxy| {
             url.replace(&format!(":{}", servers.port(server)), &format!(":{}", proxy.port()))

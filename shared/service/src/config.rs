@@ -127,7 +127,7 @@ pub struct Settings {
     pub reconcile_every: Duration,
     /// Key that requests which change state must carry; none means open.
     pub api_key: Option<Secret>,
-    /// Filter for log lines, for example `info` or `strata_service=debug`.
+    /// Filter for log lines, for example `info` or `strata_pipeline=debug`.
     pub log_level: String,
     /// True for JSON lines, false for text.
     pub log_json: bool,

@@ -160,8 +160,7 @@ fn come_to_rest(world: &Shared, loops: &mut [[MemoryLoop<'_>; 2]; 2]) {
     panic!("it does not come to rest: {:?}", world.lock().stores);
 }
 
-/// Every good record took effect once in both stages, every bad one was refused once by the first; what one
-/// partition brought arrives in its order.
+/// Every good record took effect once in both stages, every bad one was refused once by the first.
 fn compare(world: &Shared) {
     let world = world.lock();
     let origin = |record: &crate::Record| (record.coordinates(), 1);
