@@ -14,6 +14,14 @@ use browser::{Browser, SHOWN_WITHIN};
 /// Orders that data-source sent, as the picture of the flow shows them.
 const SENT: &str = r#"[data-service="data-source"] [data-stream="order"] [data-figure="sent"]"#;
 
+/// Pipes whose middle is not beside the gauge of their stream in the service that they lead to.
+const ASKEW: &str = r#"return [...document.querySelectorAll(".hop")].filter((hop) => {
+    const gauge = hop.parentElement.nextElementSibling.querySelector(`.gauge[data-stream="${hop.dataset.stream}"]`);
+    const [at, beside] = [hop, gauge].map((element) => element.getBoundingClientRect());
+    const middle = (at.top + at.bottom) / 2;
+    return middle < beside.top || middle > beside.bottom;
+}).map((hop) => hop.dataset.hop)"#;
+
 /// Opens the dashboard of a fleet and waits until it is live.
 async fn open(fleet: &Fleet) -> Browser {
     fleet.launch_console().await;
@@ -219,6 +227,10 @@ async fn the_page_fits_every_width_and_nobody_looks_when_it_is_closed() {
                 holds(sizes[0] <= sizes[1] && sizes[1] <= i64::from(width), || format!("{sizes:?}"))
             })
             .await;
+            // AND where services stand in a row, what flows between them stands beside the gauges of its stream
+            if width > 1024 {
+                assert_eq!(browser.script(ASKEW).await, json!([]), "{width}");
+            }
         }
     }
     assert_eq!(browser.console_errors().await, Vec::<String>::new());
