@@ -18,7 +18,7 @@ BROKERS ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down clean build setup servers status check browser test test-fast test-brokers chaos fuzz alerts bench
+.PHONY: help up down clean build setup servers status check browser test test-fast test-brokers chaos fuzz alerts bench backup restore
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,19 @@ clean: ## stop everything and remove .local with all its data
 	scripts/servers.sh clean
 	$(ENV) bash -c 'cd "$$STRATA_LOCAL_DIR" && rm -rf kafka broker-1 broker-2 broker-3 postgres redis log run'
 	$(ENV) bash -c 'rmdir --ignore-fail-on-non-empty "$$STRATA_LOCAL_DIR"'
+
+backup: ## copy Postgres and Redis into the directory BACKUP while the fleet runs
+	@: $${BACKUP:?name a new directory: make backup BACKUP=...}
+	scripts/servers.sh backup "$$BACKUP"
+
+restore: build ## stop the fleet, put the copy in BACKUP in the place of the data, and read the rest from Kafka once more
+	@: $${BACKUP:?name the directory of a copy: make restore BACKUP=...}
+	scripts/fleet.sh stop
+	scripts/servers.sh stop postgres redis
+	scripts/servers.sh restore "$$BACKUP"
+	scripts/servers.sh start
+	$(ENV) bash -c '"$${CARGO_TARGET_DIR:-target}"/release/strata stage restored'
+	scripts/fleet.sh start
 
 status: ## what runs, and whether it is healthy
 	@scripts/servers.sh status; servers=$$?; scripts/fleet.sh status && exit $$servers

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Kafka, Postgres and Redis of our own, below .local/, without containers.
 #   scripts/servers.sh start|stop|status|clean [kafka|postgres|redis]...
+#   scripts/servers.sh backup|restore DIRECTORY [postgres|redis]...
 set -euo pipefail
 
 # shellcheck source=scripts/lib.sh
@@ -17,10 +18,14 @@ set -euo pipefail
 usage() {
     cat <<'END'
 usage: scripts/servers.sh COMMAND [kafka|postgres|redis]...
+       scripts/servers.sh backup|restore DIRECTORY [postgres|redis]...
   start   install what is missing, start, wait until they answer
   stop    stop them; their data stay
   status  what runs where (fails when one does not)
   clean   stop them and remove their data
+  backup  copy Postgres and Redis into DIRECTORY while they are used
+  restore put that copy in the place of their data, which are kept beside it;
+          Kafka is not copied: what the copy lacks is read from it once more
 Without names: all three. A server given by KAFKA_BROKERS, DATABASE_URL or
 REDIS_URL is used as it is, never started, stopped or cleaned.
 END
@@ -120,6 +125,35 @@ clean_all() {
     done
 }
 
+# backup_all DIRECTORY SERVER...
+backup_all() {
+    local directory=$1 server
+    shift
+    mkdir -p "$directory"
+    for server in "$@"; do
+        [[ ! -e $directory/$server ]] || die "$directory/$server is there already; name a new directory"
+        if [[ -z $(given_by "$server") ]] && ! still_running "$server"; then die "$server does not run"; fi
+        "${server}_backup" "$directory/$server.part"
+        mv "$directory/$server.part" "$directory/$server"
+        note "$server: copied to $directory/$server ($(du -sh "$directory/$server" | cut -f 1))"
+    done
+}
+
+# restore_all DIRECTORY SERVER...
+restore_all() {
+    local directory=$1 server
+    shift
+    for server in "$@"; do
+        [[ -z $(given_by "$server") ]] || die "$server is given by $(given_by "$server"); restore it by its own means"
+        [[ -e $directory/$server ]] || die "no $directory/$server; scripts/servers.sh backup $directory makes it"
+        ! still_running "$server" || die "$server runs; stop it first: scripts/servers.sh stop $server"
+    done
+    for server in "$@"; do
+        "${server}_restore" "$directory/$server"
+        note "$server: restored from $directory/$server"
+    done
+}
+
 status_all() {
     local server pid status=0
     for server in "$@"; do
@@ -136,9 +170,16 @@ status_all() {
 }
 
 main() {
-    local command=${1-} server
+    local command=${1-} server directory=()
     case $command in
     start | stop | status | clean) shift ;;
+    backup | restore)
+        (($# > 1)) || { usage >&2 && return 2; }
+        directory=("$(realpath -m -- "$2")")
+        shift 2
+        (($# > 0)) || set -- postgres redis
+        [[ " $* " != *" kafka "* ]] || die "Kafka is not copied: it is what the others are read from again"
+        ;;
     help | -h | --help) usage && return ;;
     *) usage >&2 && return 2 ;;
     esac
@@ -152,7 +193,7 @@ main() {
         exec 9>"$RUN_DIR/servers.lock"
         flock -w 600 9 || die "another scripts/servers.sh has been running for ten minutes"
     fi
-    "${command}_all" "$@"
+    "${command}_all" "${directory[@]}" "$@"
 }
 
 main "$@"

@@ -33,6 +33,7 @@ mod rebuild;
 mod reconcile;
 mod refusals;
 mod replay;
+mod restore;
 mod searches;
 mod secure;
 mod shutdown;

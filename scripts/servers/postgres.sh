@@ -191,6 +191,30 @@ postgres_wait() {
 # INT is the fast shutdown: it does not wait for clients to leave.
 postgres_stop() { stop_process postgres "$POSTGRES_MARK" INT 60; }
 
+# The URL of the server, as clients are told it. The role needs REPLICATION.
+postgres_backup() {
+    postgres_find || die "pg_basebackup is of Postgres' server package"
+    local url=${DATABASE_URL:-postgres://$POSTGRES_USER:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_PORT/$POSTGRES_DB}
+    rm -rf "$1"
+    "$PG_BIN/pg_basebackup" --dbname="$url" --pgdata="$1" --checkpoint=fast --wal-method=stream \
+        2>"$LOG_DIR/postgres-backup.log" || fail_with_log postgres-backup "Postgres cannot be copied"
+}
+
+# The data so far are kept until the next restore. They say who runs Postgres here, so they move last.
+postgres_restore() {
+    postgres_install
+    postgres_choose_user
+    local new=$POSTGRES_DIR/data.new owner=${PG_OWNER:-0}:
+    mkdir -p "$POSTGRES_DIR"
+    if [[ -d $POSTGRES_DATA ]]; then owner=$(stat -c %u:%g "$POSTGRES_DATA"); fi
+    rm -rf "$new" "$POSTGRES_DIR/data.before"
+    cp -a "$1" "$new"
+    chmod 700 "$new"
+    if ((EUID == 0)); then chown -R "$owner" "$new"; fi
+    [[ ! -d $POSTGRES_DATA ]] || mv "$POSTGRES_DATA" "$POSTGRES_DIR/data.before"
+    mv "$new" "$POSTGRES_DATA"
+}
+
 postgres_clean() { rm -rf "$POSTGRES_DIR"; }
 
 postgres_address() { echo "postgres://$POSTGRES_USER@localhost:$1/$POSTGRES_DB"; }

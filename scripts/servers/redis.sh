@@ -51,6 +51,28 @@ redis_wait() { wait_ready redis "$REDIS_MARK" 60 redis_answers; }
 
 redis_stop() { stop_process redis "$REDIS_MARK" TERM 20; }
 
+redis_backup() {
+    rm -rf "$1"
+    mkdir -p "$1"
+    local server=(-h 127.0.0.1 -p "$REDIS_PORT")
+    if [[ -n ${REDIS_URL-} ]]; then server=(-u "$REDIS_URL"); fi
+    # Empty, it would be sent as a password.
+    if [[ -n ${REDIS_PASSWORD-} ]]; then local -x REDISCLI_AUTH=$REDIS_PASSWORD; fi
+    redis-cli "${server[@]}" --rdb "$1/dump.rdb" \
+        >"$LOG_DIR/redis-backup.log" 2>&1 || fail_with_log redis-backup "Redis cannot be copied"
+}
+
+# Redis reads its append-only file and nothing else; that may begin with a copy of this form.
+redis_restore() {
+    local new=$REDIS_DIR/data.new
+    rm -rf "$new" "$REDIS_DIR/data.before"
+    mkdir -p "$new/appendonlydir"
+    cp "$1/dump.rdb" "$new/appendonlydir/appendonly.aof.1.base.rdb"
+    echo "file appendonly.aof.1.base.rdb seq 1 type b" >"$new/appendonlydir/appendonly.aof.manifest"
+    [[ ! -d $REDIS_DIR/data ]] || mv "$REDIS_DIR/data" "$REDIS_DIR/data.before"
+    mv "$new" "$REDIS_DIR/data"
+}
+
 redis_clean() { rm -rf "$REDIS_DIR"; }
 
 redis_address() { echo "redis://localhost:$1"; }

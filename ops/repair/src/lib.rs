@@ -4,8 +4,10 @@
 
 pub mod dead_letters;
 pub mod rebuild;
+mod restored;
 
 pub use rebuild::Repair;
+pub use restored::{Restored, restored};
 
 /// Told what is worked through and how many more of it are done.
 pub type Progress<'a> = dyn FnMut(&'static str, u64) + Send + 'a;

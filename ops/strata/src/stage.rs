@@ -25,6 +25,9 @@ enum Command {
     /// Lets a stage go on that has stopped because it would refuse too much: these records become dead letters, and
     /// so does what follows, until most records are usable again.
     Resume(ResumeArgs),
+    /// Says that Postgres was put back to a copy of itself: the stages take what Kafka holds from their former life.
+    /// To be said before they start; safe to repeat.
+    Restored,
 }
 
 /// Which stage goes on.
@@ -42,6 +45,7 @@ pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         None | Some(Command::List) => list(settings).await,
         Some(Command::Resume(args)) => resume(settings, args).await,
+        Some(Command::Restored) => restored(settings).await,
     }
 }
 
@@ -73,6 +77,15 @@ async fn resume(settings: &Settings, args: &ResumeArgs) -> anyhow::Result<ExitCo
         .context("Postgres does not answer; is the fleet up? (make up)")?;
         println!("{} goes on with {} within seconds, where it had stopped", args.stage, stream.name);
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn restored(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let restored = strata_repair::restored(settings).await?;
+    for (stage, topic) in &restored.reads {
+        println!("{stage} believes what {topic} holds");
+    }
+    println!("{} records are left to read; start the services (scripts/fleet.sh start)", restored.to_read);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -149,6 +149,34 @@ impl LocalServers {
         }
     }
 
+    /// Copies Postgres and Redis into a directory while they are used.
+    pub async fn back_up(&self, to: &Path) {
+        for server in [Server::Postgres, Server::Redis] {
+            self.run("backup", to, server).await;
+        }
+    }
+
+    /// Puts a crashed Postgres and Redis back to a copy, and starts them on it.
+    pub async fn restore(&self, from: &Path) {
+        for server in [Server::Postgres, Server::Redis] {
+            self.run("restore", from, server).await;
+            self.restart(server).await;
+        }
+    }
+
+    async fn run(&self, command: &str, directory: &Path, server: Server) {
+        let mut script = self.script("scripts/servers.sh", server);
+        script.arg(command).arg(directory).arg(server.name());
+        let done = tokio::task::spawn_blocking(move || script.output()).await.expect("no panic");
+        let done = done.unwrap_or_else(|e| panic!("scripts/servers.sh does not run: {e}"));
+        assert!(done.status.success(), "{command} {server:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// A directory for what a test keeps, gone with the servers.
+    pub fn directory(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
     /// Directory of a server; each has one of its own, because the scripts lock theirs while they work.
     pub(crate) fn home(&self, server: Server) -> PathBuf {
         self.dir.join(server.name())
