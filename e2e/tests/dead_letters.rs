@@ -30,7 +30,7 @@ pub async fn assert_dead_letters(fleet: &Fleet, service: Service, topic: &str, b
     .fetch_all(fleet.pool())
     .await
     .expect("the dead letters");
-    let letters = fleet.kafka().read_all(&dlq_topic(topic)).await;
+    let copies = fleet.kafka().read_all(&dlq_topic(topic)).await;
     for Bad { what, body, reason } in bad {
         let body = body.clone().unwrap_or_default();
         let found: Vec<_> = rows.iter().filter(|row| row.0 == body).collect();
@@ -38,16 +38,16 @@ pub async fn assert_dead_letters(fleet: &Fleet, service: Service, topic: &str, b
         let (_, stored, detail, partition, offset) = found[0];
         assert_eq!(stored, reason, "{what}: {detail}");
         assert!(!detail.is_empty(), "{what} has no detail");
-        let is_copy = |letter: &&TopicRecord| {
-            letter.header("original_partition") == Some(&partition.to_string())
-                && letter.header("original_offset") == Some(&offset.to_string())
+        let is_copy = |copy: &&TopicRecord| {
+            copy.header("original_partition") == Some(&partition.to_string())
+                && copy.header("original_offset") == Some(&offset.to_string())
         };
-        let copy = letters.iter().find(is_copy);
+        let copy = copies.iter().find(is_copy);
         let copy = copy.unwrap_or_else(|| panic!("{what} is not on {}", dlq_topic(topic)));
         assert_eq!(copy.header("reason"), Some(*reason), "{what}");
         assert_eq!(copy.header("original_topic"), Some(topic), "{what}");
         assert_eq!(copy.payload.clone().unwrap_or_default(), body, "{what}");
     }
     let positions: BTreeSet<(i32, i64)> = rows.iter().map(|row| (row.3, row.4)).collect();
-    assert_eq!((rows.len(), positions.len(), letters.len()), (bad.len(), bad.len(), bad.len()));
+    assert_eq!((rows.len(), positions.len(), copies.len()), (bad.len(), bad.len(), bad.len()));
 }

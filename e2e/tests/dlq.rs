@@ -55,7 +55,7 @@ async fn listed(fleet: &Fleet, filters: &[&str]) -> u64 {
 }
 
 /// Dead letters by status and number of attempts.
-async fn letters(fleet: &Fleet) -> Vec<(String, i32, i64)> {
+async fn dead_letters(fleet: &Fleet) -> Vec<(String, i32, i64)> {
     sqlx::query_as("select status, attempts, count(*) from ops.dead_letters group by 1, 2 order by 1, 2")
         .fetch_all(fleet.pool())
         .await
@@ -90,14 +90,14 @@ async fn with_refused(count: i64) -> Fleet {
     fleet.ingest(&(0..30).map(|number| simple_order(number, "CLOSED")).collect::<Vec<_>>()).await;
     fleet.ingest(&refused_orders(count)).await;
     at_rest(&fleet).await;
-    assert_eq!(letters(&fleet).await, tally(&[("open", 1, count)]));
+    assert_eq!(dead_letters(&fleet).await, tally(&[("open", 1, count)]));
     // What is refused is accounted for.
     assert_clean(&fleet).await;
     fleet
 }
 
 #[tokio::test]
-async fn letters_are_found_by_reason_stream_stage_and_time() {
+async fn dead_letters_are_found_by_reason_stream_stage_and_time() {
     // GIVEN dead letters of several kinds, one of them old
     let fleet = with_refused(3).await;
     for (topic, body) in [
@@ -170,7 +170,7 @@ async fn a_replay_that_is_run_three_times_has_the_effect_of_one_event() {
         assert_eq!(again["replayed"], json!(0), "{again}");
     }
     // THEN each counts once
-    assert_eq!(letters(&fleet).await, tally(&[("replayed", 2, 20)]));
+    assert_eq!(dead_letters(&fleet).await, tally(&[("replayed", 2, 20)]));
     assert_exact(&fleet).await;
 }
 
@@ -192,7 +192,7 @@ async fn replays_that_are_run_at_once_share_the_work() {
     }
     // THEN each was replayed by one of them
     assert_eq!(replayed, 40);
-    assert_eq!(letters(&fleet).await, tally(&[("replayed", 2, 40)]));
+    assert_eq!(dead_letters(&fleet).await, tally(&[("replayed", 2, 40)]));
     assert_exact(&fleet).await;
 }
 
@@ -223,7 +223,7 @@ async fn a_replay_that_is_killed_in_any_window_is_finished_by_the_next() {
         // AND the next one finishes it, as it was begun
         let next = dlq(&fleet, &["replay", "--all", "--wait", "60"]).await;
         assert_eq!((&next["resumed"], &next["replayed"]), (&json!(20), &json!(20)), "{window}: {next}");
-        assert_eq!(letters(&fleet).await, tally(&[("replayed", 2, finished)]), "{window}");
+        assert_eq!(dead_letters(&fleet).await, tally(&[("replayed", 2, finished)]), "{window}");
         assert_exact(&fleet).await;
     }
 }
@@ -234,7 +234,7 @@ async fn constrain(fleet: &Fleet, table: &str, condition: &str) {
     fleet.pool().execute(sql.as_str()).await.expect("a constraint");
 }
 
-/// Mends that.
+/// Repairs that.
 async fn release(fleet: &Fleet, table: &str) {
     let sql = format!("alter table {table} drop constraint refused");
     fleet.pool().execute(sql.as_str()).await.expect("no constraint");
@@ -250,7 +250,7 @@ const REFUSED: [(&str, &str); 5] = [
 ];
 
 #[tokio::test]
-async fn letters_of_every_stage_are_replayed_once_their_cause_is_repaired() {
+async fn dead_letters_of_every_stage_are_replayed_once_their_cause_is_repaired() {
     // GIVEN one event that each stage refuses, among good ones
     let fleet = launch(&[]).await;
     let mut reference = reference();
@@ -288,7 +288,7 @@ async fn letters_of_every_stage_are_replayed_once_their_cause_is_repaired() {
     assert_eq!(refused, expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())));
     // AND they are accounted for while they lie there
     assert_clean(&fleet).await;
-    // WHEN the causes are removed and the letters replayed, more than once
+    // WHEN the causes are removed and the dead letters replayed, more than once
     for (table, _) in REFUSED {
         release(&fleet, table).await;
     }
@@ -296,7 +296,7 @@ async fn letters_of_every_stage_are_replayed_once_their_cause_is_repaired() {
     assert_eq!((&first["replayed"], &first["refused_again"]), (&json!(5), &json!(0)), "{first}");
     assert_eq!(dlq(&fleet, &["replay", "--all", "--wait", "60"]).await["replayed"], json!(0));
     // THEN every layer equals the model
-    assert_eq!(letters(&fleet).await, tally(&[("replayed", 2, 5)]));
+    assert_eq!(dead_letters(&fleet).await, tally(&[("replayed", 2, 5)]));
     assert_exact(&fleet).await;
 }
 
@@ -336,7 +336,7 @@ async fn what_is_still_bad_is_refused_again_and_counts_its_attempts() {
         fleet.kafka().produce(topic, &[NewRecord::of(format!("garbage on {topic}"))]).await;
     }
     at_rest(&fleet).await;
-    assert_eq!(letters(&fleet).await, tally(&[("open", 1, 6)]));
+    assert_eq!(dead_letters(&fleet).await, tally(&[("open", 1, 6)]));
     // WHEN they are replayed, twice
     for attempt in [2, 3] {
         let done = dlq(&fleet, &["replay", "--all", "--wait", "60"]).await;
@@ -344,7 +344,7 @@ async fn what_is_still_bad_is_refused_again_and_counts_its_attempts() {
         assert_eq!((&done["replayed"], &done["refused_again"]), (&json!(6), &json!(6)), "{done}");
         at_rest(&fleet).await;
         let open: Vec<_> =
-            letters(&fleet).await.into_iter().filter(|(status, ..)| status == "open").collect();
+            dead_letters(&fleet).await.into_iter().filter(|(status, ..)| status == "open").collect();
         assert_eq!(open, tally(&[("open", attempt, 6)]));
         assert_clean(&fleet).await;
     }
@@ -354,7 +354,7 @@ async fn what_is_still_bad_is_refused_again_and_counts_its_attempts() {
 }
 
 #[tokio::test]
-async fn a_discarded_letter_stays_and_is_not_replayed() {
+async fn a_discarded_dead_letter_stays_and_is_not_replayed() {
     // GIVEN dead letters of which some are discarded
     let fleet = with_refused(5).await;
     fleet.kafka().produce(&fleet.stg_topic(), &[NewRecord::of("garbage")]).await;
@@ -363,15 +363,15 @@ async fn a_discarded_letter_stays_and_is_not_replayed() {
     assert!(!refused.status.success(), "everything was discarded by an empty choice");
     let done = dlq(&fleet, &["discard", "--reason", "refused_by_store", "--limit", "2"]).await;
     assert_eq!(done["discarded"].as_array().map(Vec::len), Some(2), "{done}");
-    assert_eq!(letters(&fleet).await, tally(&[("discarded", 1, 2), ("open", 1, 4)]));
+    assert_eq!(dead_letters(&fleet).await, tally(&[("discarded", 1, 2), ("open", 1, 4)]));
     // WHEN all are replayed
     release(&fleet, "stg.order_events").await;
     let done = dlq(&fleet, &["replay", "--all", "--wait", "60"]).await;
     assert_eq!((&done["replayed"], &done["refused_again"]), (&json!(4), &json!(1)), "{done}");
     // THEN the discarded ones are not, and still can be looked at
     let rows = [("discarded", 1, 2), ("open", 2, 1), ("replayed", 2, 4)];
-    eventually(SOON, "the letters as they should be", async || {
-        let found = letters(&fleet).await;
+    eventually(SOON, "the dead letters as they should be", async || {
+        let found = dead_letters(&fleet).await;
         if found == tally(&rows) { Ok(()) } else { Err(format!("{found:?}")) }
     })
     .await;

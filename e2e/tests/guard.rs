@@ -19,7 +19,7 @@ const LIMITS: [(&str, &str); 2] = [("DEAD_LETTER_MIN_RECORDS", "100"), ("BATCH_M
 /// A stage looks for a way on at least so often.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(10);
 
-async fn letters(fleet: &Fleet) -> i64 {
+async fn dead_letters(fleet: &Fleet) -> i64 {
     let count = sqlx::query_scalar("select count(*) from ops.dead_letters").fetch_one(fleet.pool()).await;
     count.expect("the dead letters")
 }
@@ -78,7 +78,7 @@ async fn garbage_stops_nothing_however_much_it_is() {
     for service in Service::ALL {
         fleet.wait_healthy(service).await;
     }
-    assert_eq!(letters(&fleet).await, 5000 + 500 * 5 + 200);
+    assert_eq!(dead_letters(&fleet).await, 5000 + 500 * 5 + 200);
     let stored: i64 = sqlx::query_scalar("select count(*) from dds.h_order")
         .fetch_one(fleet.pool())
         .await
@@ -104,7 +104,7 @@ async fn orders_that_the_vault_refuses_stop_dds_until_they_can_be_stored() {
     // AND the other stream and the other stages go on
     fleet.push_searches(50).await;
     fleet.searches_at_rest(SOON).await;
-    let refused = letters(&fleet).await;
+    let refused = dead_letters(&fleet).await;
     assert!(refused <= 120, "{refused} dead letters");
     assert_clean(&fleet).await;
     // WHEN the cause is removed
@@ -112,7 +112,7 @@ async fn orders_that_the_vault_refuses_stop_dds_until_they_can_be_stored() {
     // THEN it goes on by itself and refuses no more
     fleet.wait_healthy(Service::Dds).await;
     fleet.at_rest(SOON).await;
-    assert_eq!(letters(&fleet).await, refused);
+    assert_eq!(dead_letters(&fleet).await, refused);
     // AND what it had refused is replayed
     fleet.strata_ok(&["dlq", "replay", "--all", "--wait", "60"]).await;
     fleet.at_rest(SOON).await;
@@ -142,7 +142,7 @@ async fn a_stopped_stage_is_resumed_without_a_restart() {
     })
     .await;
     fleet.at_rest(SOON).await;
-    assert_eq!(letters(&fleet).await, 550);
+    assert_eq!(dead_letters(&fleet).await, 550);
     assert_clean(&fleet).await;
 }
 
@@ -169,7 +169,7 @@ async fn what_dds_wrote_and_cdm_cannot_read_stops_cdm_also_where_its_data_lie_in
     fleet.push_searches(30).await;
     fleet.searches_at_rest(SOON).await;
     fleet.wait_healthy(Service::Cdm).await;
-    assert_eq!(letters(&fleet).await, 500);
+    assert_eq!(dead_letters(&fleet).await, 500);
     assert_searches_equal(&fleet, &fleet.search_model().await).await;
 }
 
@@ -212,7 +212,7 @@ async fn a_line_that_was_refused_over_http_is_refused_for_the_same_reason_as_it_
     wanted.sort();
     assert_eq!(reasons, wanted);
     assert!(rows.iter().any(|(_, payload)| payload.starts_with(order.as_bytes())), "the head as it came");
-    assert_eq!(letters(&fleet).await, 3);
+    assert_eq!(dead_letters(&fleet).await, 3);
     // AND a replay judges the body itself: the order that was too long with its padding is one without it
     fleet.strata_ok(&["dlq", "replay", "--reason", "too_large", "--wait", "60"]).await;
     let stored: i64 = sqlx::query_scalar("select count(*) from stg.order_events")

@@ -15,7 +15,7 @@ const PROCESSED: &str = strata_streams::hotel_search::golden::PROCESSED;
 const PARTITIONS: i32 = 6;
 
 /// Dead letters by reason.
-async fn letters(fleet: &Fleet) -> Vec<(String, i64)> {
+async fn dead_letters(fleet: &Fleet) -> Vec<(String, i64)> {
     let count = "select reason, count(*) from ops.dead_letters group by 1 order by 1";
     sqlx::query_as(count).fetch_all(fleet.pool()).await.expect("the dead letters")
 }
@@ -72,12 +72,12 @@ async fn a_forged_origin_silences_no_partition_and_is_a_dead_letter() {
     }
     at_rest(&fleet).await;
     // THEN each is a dead letter
-    assert_eq!(letters(&fleet).await, [("unknown_origin".to_owned(), forged)]);
+    assert_eq!(dead_letters(&fleet).await, [("unknown_origin".to_owned(), forged)]);
     // AND what comes afterwards counts
     orders(&fleet, 30..300).await;
     fleet.push_searches(300).await;
     assert_exact(&fleet).await;
-    assert_eq!(letters(&fleet).await, [("unknown_origin".to_owned(), forged)]);
+    assert_eq!(dead_letters(&fleet).await, [("unknown_origin".to_owned(), forged)]);
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn on_the_first_topic_of_a_stream_an_origin_means_nothing() {
         .fetch_one(fleet.pool())
         .await
         .expect("the searches");
-    assert_eq!((searches, letters(&fleet).await), (4, Vec::new()));
+    assert_eq!((searches, dead_letters(&fleet).await), (4, Vec::new()));
     assert_warehouse_equals(fleet.pool(), &fleet.model(&fleet.reference().await).await).await;
     assert_clean(&fleet).await;
 }
@@ -130,7 +130,7 @@ async fn stages_that_are_set_back_believe_what_was_made_before() {
     }
     // THEN nothing is refused and nothing counts twice
     assert_exact(&fleet).await;
-    assert_eq!(letters(&fleet).await, []);
+    assert_eq!(dead_letters(&fleet).await, []);
 }
 
 #[tokio::test]

@@ -67,9 +67,9 @@ async fn status_shows_where_every_stage_stands_and_what_the_layers_hold() {
         assert_eq!(stage["partitions"].as_array().map(Vec::len), Some(6), "{stage}");
     }
     // AND the unusable one shows
-    let letters = &status["dead_letters"][0];
-    assert_eq!((&letters["stage"], &letters["open"]), (&"stg".into(), &1.into()), "{status}");
-    assert_eq!(letters["reason"], "malformed_json", "{status}");
+    let dead_letters = &status["dead_letters"][0];
+    assert_eq!((&dead_letters["stage"], &dead_letters["open"]), (&"stg".into(), &1.into()), "{status}");
+    assert_eq!(dead_letters["reason"], "malformed_json", "{status}");
     // AND so does the one that waits
     assert_eq!(status["parked"], 1, "{status}");
     let shown = fleet.strata_ok(&["status"]).await;

@@ -36,14 +36,14 @@ async fn die_in_every_window(service: Service) {
     let fleet = launch(&[small_batch(service)]).await;
     let messages = versions(&mut random(), 100, 5);
     let share = messages.len() / WINDOWS.len();
-    let mut letters = 0;
+    let mut dead_letters = 0;
     for (window, messages) in WINDOWS.into_iter().zip(messages.chunks(share)) {
         // WHEN the stage dies in a window
         fleet.terminate(service).await;
         fleet.ingest(messages).await;
         if service == Service::Cdm {
             fleet.kafka().produce(&fleet.cdm_topic(), &garbage(60)).await;
-            letters += 60;
+            dead_letters += 60;
         }
         fleet.start_failing(service, &format!("{window}:kill:3"));
         assert_died_in(&fleet, service, window).await;
@@ -57,7 +57,7 @@ async fn die_in_every_window(service: Service) {
             .fetch_one(fleet.pool())
             .await
             .expect("the dead letters");
-        assert_eq!(kept, letters, "{window}");
+        assert_eq!(kept, dead_letters, "{window}");
     }
 }
 

@@ -96,7 +96,7 @@ pub async fn verify(chaos: &Chaos, stage: Service, topic: &str) {
     // What waits for reference data is not dead yet, and has no copy.
     let waits: BTreeSet<(i32, i64)> =
         rows.iter().filter(|row| row.2).map(|&(partition, offset, _)| (partition, offset)).collect();
-    // On the topic a letter may stand twice, as every output may, but none is missing.
+    // On the topic a dead letter may stand twice, as every output may, but none is missing.
     let number = |record: &TopicRecord, name| record.header(name).and_then(|text| text.parse::<i64>().ok());
     let copies = kafka.read_all(&dlq_topic(topic)).await;
     let copied: BTreeSet<(i32, i64)> = copies

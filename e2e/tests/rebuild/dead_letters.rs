@@ -93,7 +93,7 @@ async fn refuse(fleet: &Fleet, record: &TopicRecord) {
     .bind(record.header("origin"))
     .execute(fleet.pool())
     .await
-    .expect("the letter is kept");
+    .expect("the dead letter is kept");
     sqlx::query("update ops.consumer_offsets set next_offset = $1 where stage = 'cdm' and topic = $2 and partition = $3")
         .bind(record.offset + 1)
         .bind(fleet.cdm_topic())

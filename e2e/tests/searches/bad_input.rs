@@ -167,13 +167,13 @@ async fn bad_lines_are_reported_by_number_and_kept_while_good_ones_pass() {
     assert_eq!(empty.status, 400, "{}", empty.body);
     // AND all the bad lines are dead letters of stg, the good ones are counted
     fleet.searches_at_rest(SOON).await;
-    let letters: i64 =
+    let dead_letters: i64 =
         sqlx::query_scalar("select count(*) from ops.dead_letters where stage = 'stg' and topic = $1")
             .bind(fleet.raw_topic())
             .fetch_one(fleet.pool())
             .await
             .expect("the dead letters");
-    assert_eq!(letters, 7 + 2 + 7 + 1 + 2);
+    assert_eq!(dead_letters, 7 + 2 + 7 + 1 + 2);
     let model = model_of(&fleet, |record| record.key.is_some()).await;
     assert_eq!(model.count(), 4);
     assert_searches_equal(&fleet, &model).await;
