@@ -72,10 +72,7 @@ impl<'a> Snapshot<'a> {
         let (redis, users) = RedisMetrics::read(settings, runtime)?;
         let (mut reader, name) = Reader::export(runtime, &settings.postgres)?;
         let source = Source::new(runtime.clone(), settings.postgres.clone(), name);
-        let mut edges = BTreeMap::new();
-        for (topic, before) in topics.iter().zip(before) {
-            edges.insert((*topic).to_owned(), look_around(settings, fleet, topic, &before)?);
-        }
+        let edges = edges(settings, fleet, &topics, &before)?;
         let metrics_topic = settings.topics.name(HOTEL_SEARCH.topic(StageId::Cdm));
         let mut offsets = read_offsets(&mut reader)?;
         offsets.insert(
@@ -147,6 +144,27 @@ impl<'a> Snapshot<'a> {
     pub fn partitions(&self, topic: &str) -> i32 {
         self.edges.get(topic).map_or(0, |edges| i32::try_from(edges.len()).unwrap_or(i32::MAX))
     }
+}
+
+/// What Kafka holds of each topic: side by side, for each takes a client of its own, which mostly waits.
+fn edges(
+    settings: &Settings,
+    fleet: &Fleet,
+    topics: &[&str],
+    before: &[Vec<(i32, i64, i64)>],
+) -> anyhow::Result<BTreeMap<String, BTreeMap<i32, Edge>>> {
+    std::thread::scope(|scope| {
+        let looks: Vec<_> = topics
+            .iter()
+            .zip(before)
+            .map(|(&topic, before)| (topic, scope.spawn(move || look_around(settings, fleet, topic, before))))
+            .collect();
+        let edges = looks.into_iter().map(|(topic, look)| {
+            let edges = look.join().map_err(|_| anyhow::anyhow!("the look at {topic} panicked"))??;
+            Ok((topic.to_owned(), edges))
+        });
+        edges.collect()
+    })
 }
 
 fn look_around(
