@@ -80,7 +80,7 @@ browser: ## install the browser that the tests of the dashboard drive
 
 test: servers browser test-fast ## all tests, against the local servers: cheap ones first, the fleets last
 	$(ENV) cargo build --workspace --bins --locked
-	$(ENV) cargo test --workspace --locked --test fleet
+	$(ENV) cargo test --workspace --locked --test fleet -- --test-threads=4
 
 # One set of features for all builds (--workspace), so that nothing is compiled twice.
 test-fast: servers ## the tests that start no fleet: functions, contracts, single stages on real servers

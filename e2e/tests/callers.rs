@@ -95,8 +95,8 @@ async fn a_change_that_another_web_page_asks_for_is_refused_with_the_key_and_wit
 
 #[tokio::test]
 async fn what_tells_of_one_person_wants_the_key_too() {
-    // GIVEN a fleet with a key
-    let fleet = Fleet::launch_with(&[("APIKEY", KEY)]).await;
+    // GIVEN services with a key
+    let fleet = Fleet::launch_only(&[Service::Cdm], &[("APIKEY", KEY)]).await;
     fleet.launch_console().await;
     for (service, path) in PERSONAL {
         // WHEN it is asked for without, or with another THEN that is refused
@@ -109,7 +109,7 @@ async fn what_tells_of_one_person_wants_the_key_too() {
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
     }
     // AND no other page of a browser reads who the users are, where there is no key
-    let open = Fleet::launch().await;
+    let open = Fleet::launch_only(&[Service::Cdm], &[]).await;
     open.launch_console().await;
     let origin = ("origin", "https://travel.example");
     for (service, path) in PERSONAL {
@@ -154,7 +154,7 @@ async fn what_changes_state_wants_the_key_and_nobody_is_told_it() {
 #[tokio::test]
 async fn a_menu_too_dear_to_order_from_is_told_to_who_pushes() {
     // GIVEN a restaurant of whose dishes no order can hold two
-    let fleet = Fleet::launch().await;
+    let fleet = Fleet::launch_only(&[Service::DataSource], &[]).await;
     let dish = |id: &str| json!({"_id": id.repeat(24), "name": id, "price": 99_999_999_999_999_i64, "category": "Супы"});
     let restaurant = json!({
         "_id": "d".repeat(24), "name": "dear", "menu": [dish("a"), dish("b"), dish("c")],
@@ -174,7 +174,7 @@ async fn a_menu_too_dear_to_order_from_is_told_to_who_pushes() {
 
 #[tokio::test]
 async fn too_much_at_once_is_refused_with_a_reason() {
-    let fleet = Fleet::launch().await;
+    let fleet = Fleet::launch_only(&[Service::DataSource, Service::Cdm], &[]).await;
     let push =
         async |body: String| fleet.post_as(Service::DataSource, "/push", "application/json", body).await;
     // WHEN more events are asked for than are made, or none THEN the field is named
@@ -236,7 +236,8 @@ async fn drip(mut stream: TcpStream) -> String {
 #[tokio::test]
 async fn callers_that_send_byte_by_byte_are_let_go() {
     // GIVEN services with little patience
-    let fleet = Fleet::launch_with(&[("HTTP_READ_TIMEOUT_SECS", "1")]).await;
+    let fleet =
+        Fleet::launch_only(&[Service::DataSource, Service::Cdm], &[("HTTP_READ_TIMEOUT_SECS", "1")]).await;
     for service in [Service::DataSource, Service::Cdm] {
         // WHEN a header never ends THEN the connection is closed
         drip(begin(&fleet, service, "GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ").await).await;
@@ -255,7 +256,7 @@ async fn callers_that_send_byte_by_byte_are_let_go() {
 #[tokio::test]
 async fn there_are_no_more_connections_than_allowed() {
     // GIVEN a service of four connections, all of them taken by callers that say nothing
-    let fleet = Fleet::launch_with(&[("HTTP_MAX_CONNECTIONS", "4")]).await;
+    let fleet = Fleet::launch_only(&[Service::Cdm], &[("HTTP_MAX_CONNECTIONS", "4")]).await;
     let ask = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let mut taken = Vec::new();
     let mut waiting = eventually(SOON, "a connection that has to wait", async || {
@@ -280,7 +281,7 @@ async fn there_are_no_more_connections_than_allowed() {
 #[tokio::test]
 async fn there_are_no_more_requests_than_allowed() {
     // GIVEN a service that works on two requests at once, and has two that last
-    let fleet = Fleet::launch_with(&[("HTTP_MAX_REQUESTS", "2")]).await;
+    let fleet = Fleet::launch_only(&[Service::DataSource], &[("HTTP_MAX_REQUESTS", "2")]).await;
     let head = "POST /ingest/order HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
     let lasting =
         [begin(&fleet, Service::DataSource, head).await, begin(&fleet, Service::DataSource, head).await];

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use strata_testkit::builders::ndjson;
 use strata_testkit::search::log_line;
-use strata_testkit::{Service, search};
+use strata_testkit::{Fleet, Service, search};
 
 use crate::searches::support as searches;
 use crate::support::{SOON, assert_exact, launch, random, simple_order};
@@ -63,7 +63,7 @@ async fn searches_arrive_from_standard_input_in_both_forms() {
 #[tokio::test]
 async fn the_key_is_passed_on() {
     // GIVEN a fleet that wants a key
-    let fleet = strata_testkit::Fleet::launch_with(&[("APIKEY", "open sesame")]).await;
+    let fleet = Fleet::launch_only(&[Service::DataSource, Service::Stg], &[("APIKEY", "open sesame")]).await;
     let body = ndjson(&[searches::any_search(&mut random()).build()]);
     let ingest = ["ingest", "-", "--stream", "hotel_search"];
     // WHEN the tool has another one

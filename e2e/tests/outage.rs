@@ -11,7 +11,7 @@ use crate::support::{SOON, assert_exact, random, reference, versions};
 #[tokio::test]
 async fn a_stage_that_is_told_to_stop_while_kafka_hangs_keeps_the_outputs_it_could_not_send() {
     // GIVEN a stage behind the commit of a batch whose outputs are not sent, one before it acknowledged
-    let servers = Arc::new(LocalServers::start().await);
+    let servers = Arc::new(LocalServers::start_these(&[Server::Kafka]).await);
     let fleet = Fleet::prepare_on(servers.servers(), &[("BATCH_MAX_ROWS", "15")]).await;
     for service in [Service::DataSource, Service::Stg, Service::Cdm] {
         fleet.start(service);

@@ -15,7 +15,7 @@ const SLOW: &str = "/counters/users/d3275d9d9530440ea2b0be23/products";
 #[tokio::test]
 async fn requests_that_wait_for_a_locked_table_do_not_stop_the_stage() {
     // GIVEN callers of cdm who use up every connection that requests may have
-    let fleet = Arc::new(Fleet::launch().await);
+    let fleet = Arc::new(Fleet::launch_only(&[Service::Cdm], &[]).await);
     let mut locking = fleet.pool().begin().await.expect("a transaction");
     sqlx::query("lock table cdm.user_product_counters in access exclusive mode")
         .execute(&mut *locking)

@@ -11,7 +11,7 @@ use crate::support::{SOON, assert_exact};
 #[tokio::test]
 async fn a_push_that_waits_outlasts_kafka_and_data_source_and_pushes_nothing_twice() {
     // GIVEN a fleet on servers of its own
-    let servers = Arc::new(LocalServers::start().await);
+    let servers = Arc::new(LocalServers::start_these(&[Server::Kafka]).await);
     let fleet = Fleet::prepare_on(servers.servers(), &[]).await;
     for service in Service::ALL {
         fleet.start(service);
@@ -40,7 +40,7 @@ async fn a_push_that_waits_outlasts_kafka_and_data_source_and_pushes_nothing_twi
         .await;
         servers.thaw(Server::Kafka);
     };
-    let arguments = ["push", "order=6000", "hotel_search=6000", "--rate", "400", "--wait"];
+    let arguments = ["push", "order=6000", "hotel_search=6000", "--rate", "1000", "--wait"];
     let (pushed, ()) = tokio::join!(fleet.strata(&arguments), faults);
     // THEN it says what it waits for, and ends well
     let said = String::from_utf8_lossy(&pushed.stderr).into_owned();

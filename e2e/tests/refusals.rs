@@ -2,7 +2,7 @@
 
 use sqlx::Executor as _;
 use strata_testkit::eventually::holds;
-use strata_testkit::{Fleet, Service, eventually};
+use strata_testkit::{Fleet, LocalServers, Server, Service, eventually};
 
 use crate::support::{SOON, reference, simple_order};
 
@@ -109,11 +109,11 @@ async fn what_postgres_refuses_is_told_with_what_to_do_and_the_stage_goes_on_whe
     }
     // AND none of it was a dead letter
     fleet.terminate(Service::Stg).await;
-    let letters: i64 = sqlx::query_scalar("select count(*) from ops.dead_letters")
+    let dead_letters: i64 = sqlx::query_scalar("select count(*) from ops.dead_letters")
         .fetch_one(fleet.pool())
         .await
         .expect("a count");
-    assert_eq!(letters, 0);
+    assert_eq!(dead_letters, 0);
     role.run(&fleet, "drop owned by {role}").await;
     role.run(&fleet, "drop role {role}").await;
 }
@@ -121,7 +121,7 @@ async fn what_postgres_refuses_is_told_with_what_to_do_and_the_stage_goes_on_whe
 #[tokio::test]
 async fn a_redis_that_is_full_or_takes_no_writes_is_no_outage() {
     // GIVEN cdm, on servers of its own
-    let servers = strata_testkit::LocalServers::start().await;
+    let servers = LocalServers::start_these(&[Server::Redis]).await;
     let fleet = Fleet::prepare_on(servers.servers(), &[]).await;
     for service in Service::ALL {
         fleet.start(service);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+use strata_streams::STREAMS;
 use strata_testkit::eventually::holds;
 use strata_testkit::{Fleet, NewRecord, Service, eventually};
 
@@ -11,11 +13,18 @@ use crate::support::{SOON, assert_exact, launch, simple_order};
 /// Quiet for a while, suspected for a while.
 const NOTICED_WITHIN: Duration = Duration::from_secs(90);
 
+/// Some events of both streams, in about a quarter of a second: this lasts, and other tests want the processors.
+async fn trickle(fleet: &Fleet) {
+    for stream in STREAMS {
+        let body = json!({"N": 10, "stream": stream.spec.name, "rate": 80});
+        fleet.post(Service::DataSource, "/push", &body).await.ok();
+    }
+}
+
 /// Waits, under load, until dds has ended and was started again, for this reason.
 async fn started_again(fleet: &Fleet, reason: &str) {
     eventually(NOTICED_WITHIN, "dds that asks to be started again", async || {
-        fleet.push(20).await;
-        fleet.push_searches(20).await;
+        trickle(fleet).await;
         holds(fleet.restarts(Service::Dds) > 0, || "it runs".to_owned())
     })
     .await;
@@ -35,8 +44,7 @@ async fn a_partition_that_falls_silent_is_told_and_ends_the_process() {
     fleet.wait_healthy(Service::Dds).await;
     // WHEN events arrive in all of them: whichever loop comes by first has lost its partition
     let told = eventually(NOTICED_WITHIN, "dds that tells of a silent partition", async || {
-        fleet.push(20).await;
-        fleet.push_searches(20).await;
+        trickle(&fleet).await;
         let health = fleet.get(Service::Dds, "/health").await;
         let told =
             health.status == 503 && health.body.to_string().contains("brings nothing, though kafka holds");

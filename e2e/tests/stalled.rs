@@ -14,7 +14,7 @@ const STALL_AFTER: (&str, &str) = ("STRATA_STALL_AFTER_MS", "10000");
 #[tokio::test]
 async fn livez_tells_a_loop_that_hangs_and_stays_well_while_a_server_is_down() {
     // GIVEN two stages, of which the batches of one will hang in a call
-    let servers = Arc::new(LocalServers::start().await);
+    let servers = Arc::new(LocalServers::start_these(&[Server::Postgres]).await);
     let fleet = Fleet::prepare_on(servers.servers(), &[STALL_AFTER]).await;
     fleet.start(Service::DataSource);
     fleet.start_failing(Service::Stg, "after_fetch:sleep:20000");
@@ -47,6 +47,7 @@ async fn livez_tells_a_loop_that_hangs_and_stays_well_while_a_server_is_down() {
     while away.elapsed() < Duration::from_secs(14) {
         assert_eq!(fleet.get(Service::Dds, "/livez").await.status, 200);
         unwell |= fleet.get(Service::Dds, "/readyz").await.status == 503;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(unwell, "/readyz is as /health");
     servers.restart(Server::Postgres).await;

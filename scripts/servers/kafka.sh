@@ -67,9 +67,9 @@ kafka_install() {
     fi
 }
 
-# kafka_java CLASS ARGUMENT...: runs a class of Kafka's jars.
+# kafka_java CLASS ARGUMENT...: runs a class of Kafka's jars, which ends before compiling it well pays.
 kafka_java() {
-    "$(java_command)" -cp "$(kafka_libs)/*" \
+    "$(java_command)" -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$(kafka_libs)/*" \
         -Dlog4j2.configurationFile="$ROOT/scripts/kafka/log4j2.properties" "$@"
 }
 

@@ -136,7 +136,7 @@ async fn what_is_down_shows_as_down_and_the_page_comes_back_by_itself() {
 #[tokio::test]
 async fn a_page_without_redis_and_then_without_postgres_shows_what_is_left() {
     // GIVEN the page of a fleet on servers of its own
-    let servers = LocalServers::start().await;
+    let servers = LocalServers::start_these(&[Server::Redis, Server::Postgres]).await;
     let fleet = Fleet::prepare_on(servers.servers(), &[]).await;
     for service in Service::ALL {
         fleet.start(service);

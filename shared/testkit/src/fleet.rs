@@ -115,12 +115,17 @@ impl Fleet {
 
     /// As [`Fleet::launch`], with further variables in the environment of every service.
     pub async fn launch_with(variables: &[(&str, &str)]) -> Self {
+        Self::launch_only(&Service::ALL, variables).await
+    }
+
+    /// As [`Fleet::launch_with`], but starts these services alone.
+    pub async fn launch_only(services: &[Service], variables: &[(&str, &str)]) -> Self {
         let fleet = Self::prepare(variables).await;
-        for service in Service::ALL {
-            fleet.start(service);
+        for service in services {
+            fleet.start(*service);
         }
-        for service in Service::ALL {
-            fleet.wait_healthy(service).await;
+        for service in services {
+            fleet.wait_healthy(*service).await;
         }
         fleet
     }
@@ -461,12 +466,12 @@ async fn forget_keys(servers: &Servers, pattern: &str) {
     }
 }
 
-/// How many fleets run at once: more only slow each other down.
+/// How many fleets run at once: most of what a fleet does is waiting, but more of them only slow each other down.
 fn gate() -> &'static Arc<Semaphore> {
     static GATE: OnceLock<Arc<Semaphore>> = OnceLock::new();
     GATE.get_or_init(|| {
         let fleets = std::env::var("STRATA_TEST_FLEETS").ok().and_then(|n| n.parse().ok());
-        Arc::new(Semaphore::new(fleets.unwrap_or(2)))
+        Arc::new(Semaphore::new(fleets.unwrap_or(4)))
     })
 }
 

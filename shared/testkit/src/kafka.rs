@@ -1,6 +1,7 @@
 //! Kafka from outside the fleet: any record in, whole topics out.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
@@ -116,6 +117,8 @@ fn is_unknown_partition(error: &KafkaError) -> bool {
 pub struct Kafka {
     settings: KafkaSettings,
     producer: FutureProducer,
+    /// The client that has answered last.
+    asked: Arc<Mutex<Option<BaseConsumer>>>,
 }
 
 impl Kafka {
@@ -127,7 +130,7 @@ impl Kafka {
             .set("partitioner", "murmur2_random")
             .create()
             .expect("a kafka producer");
-        Self { settings: settings.clone(), producer }
+        Self { settings: settings.clone(), producer, asked: Arc::default() }
     }
 
     /// Produces records in this order and waits until Kafka holds them all.
@@ -182,7 +185,7 @@ impl Kafka {
             .set("transactional.id", format!("testkit-{topic}"))
             .create()
             .expect("a kafka producer");
-        let undone = Self { settings: self.settings.clone(), producer };
+        let undone = Self { producer, ..self.clone() };
         let run = |step: fn(&FutureProducer) -> KafkaResult<()>| {
             let producer = undone.producer.clone();
             tokio::task::spawn_blocking(move || step(&producer).expect("a transaction"))
@@ -262,8 +265,8 @@ impl Kafka {
 
     /// Reads every record a topic holds now, by partition and offset.
     pub async fn read_all(&self, topic: &str) -> Vec<TopicRecord> {
-        let (topic, settings) = (topic.to_owned(), self.settings.clone());
-        self.blocking(move |client| read_all(&settings, &topic, &watermarks(client, &topic)?)).await
+        let topic = topic.to_owned();
+        self.blocking(move |client| read_all(client, &topic, &watermarks(client, &topic)?)).await
     }
 
     /// The offsets that a consumer group has told Kafka, by partition; those it has told none of are left out.
@@ -334,19 +337,24 @@ impl Kafka {
         connection::client(&self.settings).create().expect("a kafka admin client")
     }
 
-    /// Asks until there is an answer, every time with a new client: a broker that has just started, or comes
+    /// Asks until there is an answer, after each failure with a new client: a broker that has just started, or comes
     /// back from a pause, knows its leaders only after a while.
     async fn blocking<T: Send + 'static>(
         &self,
         ask: impl Fn(&BaseConsumer) -> KafkaResult<T> + Send + 'static,
     ) -> T {
-        let settings = self.settings.clone();
+        let (settings, asked) = (self.settings.clone(), Arc::clone(&self.asked));
         let ask_until_answered = move || {
             let deadline = Instant::now() + ANSWER_WITHIN;
+            let slot = || asked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = slot().take();
             loop {
-                let client = connection::client(&settings).create();
-                match client.and_then(|client| ask(&client)) {
-                    Ok(answer) => return answer,
+                let client = known.take().map_or_else(|| member(&settings, "strata-testkit"), Ok);
+                match client.and_then(|client| ask(&client).map(|answer| (answer, client))) {
+                    Ok((answer, client)) => {
+                        *slot() = Some(client);
+                        return answer;
+                    }
                     Err(e) => assert!(Instant::now() < deadline, "kafka does not answer: {e}"),
                 }
                 std::thread::sleep(Duration::from_millis(50));
@@ -372,19 +380,40 @@ fn member(settings: &KafkaSettings, group: &str) -> KafkaResult<BaseConsumer> {
 
 fn watermarks(client: &BaseConsumer, topic: &str) -> KafkaResult<BTreeMap<i32, (i64, i64)>> {
     let metadata = client.fetch_metadata(Some(topic), CLIENT_WITHIN)?;
-    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-    let marks = partitions.map(|partition| {
-        Ok((partition.id(), client.fetch_watermarks(topic, partition.id(), CLIENT_WITHIN)?))
-    });
-    marks.collect()
+    let partitions: Vec<i32> = metadata
+        .topics()
+        .iter()
+        .flat_map(|topic| topic.partitions())
+        .map(|partition| partition.id())
+        .collect();
+    // One question for all of them, where asking for watermarks would be two each.
+    let edge = |bound: Offset| -> KafkaResult<BTreeMap<i32, i64>> {
+        let mut list = TopicPartitionList::new();
+        for partition in &partitions {
+            list.add_partition_offset(topic, *partition, bound)?;
+        }
+        let found = client.offsets_for_times(list, CLIENT_WITHIN)?;
+        let offset = |at: &TopicPartitionListElem<'_>| {
+            at.error()?;
+            Ok((at.partition(), at.offset().to_raw().unwrap_or_default()))
+        };
+        found.elements().iter().map(offset).collect()
+    };
+    if partitions.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let (low, high) = (edge(Offset::Beginning)?, edge(Offset::End)?);
+    Ok(low
+        .into_iter()
+        .filter_map(|(partition, low)| Some((partition, (low, *high.get(&partition)?))))
+        .collect())
 }
 
 fn read_all(
-    settings: &KafkaSettings,
+    consumer: &BaseConsumer,
     topic: &str,
     marks: &BTreeMap<i32, (i64, i64)>,
 ) -> KafkaResult<Vec<TopicRecord>> {
-    let consumer = member(settings, "strata-testkit")?;
     let mut list = TopicPartitionList::new();
     let mut missing: i64 = 0;
     for (&partition, &(low, high)) in marks {
@@ -414,6 +443,8 @@ fn read_all(
             headers: headers.unwrap_or_default(),
         });
     }
+    // Nothing more is fetched until the next question.
+    consumer.unassign()?;
     records.sort_by_key(|record| (record.partition, record.offset));
     Ok(records)
 }

@@ -15,7 +15,7 @@ use crate::servers::Servers;
 pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// All of them.
-const ALL: [Server; 3] = [Server::Kafka, Server::Postgres, Server::Redis];
+pub(crate) const ALL: &[Server] = &[Server::Kafka, Server::Postgres, Server::Redis];
 
 /// Starts that fail by chance, say on a port that was just taken, are tried again.
 const ATTEMPTS: u32 = 3;
@@ -50,8 +50,12 @@ impl Server {
     }
 }
 
-/// Three servers and their directory, both removed with the value.
+/// The flags of a Kafka that lives for a minute: what is compiled well is compiled for nothing.
+const KAFKA_OPTIONS: &str = "-Xms128m -Xmx512m -XX:TieredStopAtLevel=1";
+
+/// Servers and their directory, both removed with the value.
 pub struct LocalServers {
+    own: &'static [Server],
     dir: PathBuf,
     environment: Vec<(&'static str, String)>,
     /// Removes everything when the test is killed.
@@ -59,13 +63,18 @@ pub struct LocalServers {
 }
 
 impl LocalServers {
-    /// Starts them and waits until they answer.
+    /// Starts all three and waits until they answer.
     pub async fn start() -> Self {
-        Self::start_prepared(|_| ()).await
+        Self::start_these(ALL).await
     }
 
-    /// As [`LocalServers::start`], after `prepare` has put files into their directories.
-    pub(crate) async fn start_prepared(prepare: impl FnOnce(&Self)) -> Self {
+    /// Starts those that a test does something to; the others are those of the environment.
+    pub async fn start_these(own: &'static [Server]) -> Self {
+        Self::start_prepared(own, |_| ()).await
+    }
+
+    /// As [`LocalServers::start_these`], after `prepare` has put files into their directories.
+    pub(crate) async fn start_prepared(own: &'static [Server], prepare: impl FnOnce(&Self)) -> Self {
         let dir = std::env::temp_dir().join(format!("strata-fire-{}-{}", std::process::id(), free_port()));
         std::fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
         let port = |name| (name, free_port().to_string());
@@ -74,24 +83,40 @@ impl LocalServers {
             port("KAFKA_CONTROLLER_PORT"),
             port("POSTGRES_PORT"),
             port("REDIS_PORT"),
+            ("KAFKA_HEAP_OPTS", KAFKA_OPTIONS.to_owned()),
+            // Any 16 bytes in base 64.
+            ("KAFKA_CLUSTER_ID", "strata-tests-cluster-A".to_owned()),
         ];
         environment.extend(kafka_home().map(|home| ("KAFKA_HOME", home.display().to_string())));
-        let mut local = Self { dir, environment, watchdog: None };
+        let mut local = Self { own, dir, environment, watchdog: None };
         prepare(&local);
-        let [kafka, postgres, redis] = ALL.map(|server| local.restart(server));
-        tokio::join!(kafka, postgres, redis);
+        futures::future::join_all(own.iter().map(|server| local.restart(*server))).await;
         local.watchdog = Some(local.watch());
         local
     }
 
-    /// Where they are.
+    /// Where they are, and those of the environment that were not started here.
     pub fn servers(&self) -> Servers {
-        let database_url = format!("postgres://de:engineer@127.0.0.1:{}/dwh", self.port(Server::Postgres));
-        Servers::at([
-            ("DATABASE_URL", database_url),
-            ("REDIS_URL", format!("redis://127.0.0.1:{}", self.port(Server::Redis))),
-            ("KAFKA_BROKERS", format!("127.0.0.1:{}", self.port(Server::Kafka))),
-        ])
+        let others = if self.own.len() == ALL.len() {
+            Servers::at([] as [(&str, String); 0])
+        } else {
+            Servers::configured()
+        };
+        self.own.iter().fold(others, |servers, server| {
+            let port = self.port(*server);
+            match server {
+                Server::Kafka => {
+                    servers.with_other(&["KAFKA_"], ("KAFKA_BROKERS", format!("127.0.0.1:{port}")))
+                }
+                Server::Postgres => {
+                    let url = format!("postgres://de:engineer@127.0.0.1:{port}/dwh");
+                    servers.with_other(&["POSTGRES_", "DATABASE_"], ("DATABASE_URL", url))
+                }
+                Server::Redis => {
+                    servers.with_other(&["REDIS_"], ("REDIS_URL", format!("redis://127.0.0.1:{port}")))
+                }
+            }
+        })
     }
 
     /// Port of a server.
@@ -209,12 +234,18 @@ impl LocalServers {
         let clean = self.command("clean", Server::Kafka);
         let mut shell = Command::new("sh");
         let work = "tail --pid=\"$1\" -f /dev/null
-            for server in kafka postgres redis; do
+            for server in $4; do
                 STRATA_LOCAL_DIR=\"$3/$server\" \"$2\" clean \"$server\" >/dev/null 2>&1
             done
             rm -rf -- \"$3\"";
+        let own: Vec<&str> = self.own.iter().map(|server| server.name()).collect();
         shell.args(["-c", work, "sh", &std::process::id().to_string()]);
-        shell.arg(clean.get_program()).arg(&self.dir).stdin(Stdio::null()).stdout(Stdio::null());
+        shell
+            .arg(clean.get_program())
+            .arg(&self.dir)
+            .arg(own.join(" "))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         shell.envs(clean.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))));
         // Out of reach of what ends the test, such as Ctrl-C.
         shell.process_group(0).spawn().expect("a shell")
@@ -228,7 +259,7 @@ impl Drop for LocalServers {
             drop(watchdog.kill());
             drop(watchdog.wait());
         }
-        for server in ALL {
+        for &server in self.own {
             let cleaned = self.command("clean", server).stdout(Stdio::null()).status();
             if !cleaned.is_ok_and(|status| status.success()) {
                 eprintln!("{server:?} stays, in {}", self.home(server).display());

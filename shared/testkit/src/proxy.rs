@@ -10,7 +10,7 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Passage {
     /// They go through.
-    Open,
+    To(SocketAddr),
     /// They stay and bring nothing.
     Hung,
     /// They are closed.
@@ -20,6 +20,7 @@ enum Passage {
 /// A proxy on a port of its own; it runs on a thread of its own and ends with the value.
 pub struct Proxy {
     port: u16,
+    target: SocketAddr,
     /// Closed with the value.
     passage: watch::Sender<Passage>,
 }
@@ -30,12 +31,12 @@ impl Proxy {
         let listener = StdListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         listener.set_nonblocking(true).expect("a listener for tokio");
-        let (passage, seen) = watch::channel(Passage::Open);
+        let (passage, seen) = watch::channel(Passage::To(target));
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(serve(listener, target, seen));
+            runtime.expect("a runtime").block_on(serve(listener, seen));
         });
-        Self { port, passage }
+        Self { port, target, passage }
     }
 
     /// Port to connect to.
@@ -55,17 +56,22 @@ impl Proxy {
 
     /// Lets new connections through; those that hung are closed.
     pub fn resume(&self) {
-        self.passage.send_replace(Passage::Open);
+        self.lead_to(self.target);
+    }
+
+    /// Leads new connections to another server; the others are closed.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.passage.send_replace(Passage::To(target));
     }
 }
 
-async fn serve(listener: StdListener, target: SocketAddr, seen: watch::Receiver<Passage>) {
+async fn serve(listener: StdListener, seen: watch::Receiver<Passage>) {
     let listener = TcpListener::from_std(listener).expect("a listener for tokio");
     let mut closed = seen.clone();
     let accepting = async {
         loop {
             let Ok((client, _)) = listener.accept().await else { continue };
-            tokio::spawn(carry(client, target, seen.clone()));
+            tokio::spawn(carry(client, seen.clone()));
         }
     };
     tokio::select! {
@@ -75,8 +81,9 @@ async fn serve(listener: StdListener, target: SocketAddr, seen: watch::Receiver<
 }
 
 /// Serves one connection; dropping it closes it.
-async fn carry(mut client: TcpStream, target: SocketAddr, mut passage: watch::Receiver<Passage>) {
-    if *passage.borrow_and_update() == Passage::Open {
+async fn carry(mut client: TcpStream, mut passage: watch::Receiver<Passage>) {
+    let now = *passage.borrow_and_update();
+    if let Passage::To(target) = now {
         tokio::select! {
             () = pass(&mut client, target) => return,
             // The end of the proxy is a cut, too.

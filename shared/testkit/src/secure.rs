@@ -1,6 +1,7 @@
 //! Kafka, Postgres and Redis of one test that speak TLS only and ask for a password or a certificate.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +10,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Executor as _};
 
 use crate::fleet::free_port;
-use crate::local::{LocalServers, ROOT, Server};
+use crate::local::{ALL, LocalServers, ROOT, Server};
+use crate::proxy::Proxy;
 use crate::servers::Servers;
 
 /// User of all three servers; has to be quoted nearly everywhere.
@@ -70,9 +72,20 @@ impl Identity {
 /// Three servers with certificates; removed with the value.
 pub struct SecureServers {
     local: LocalServers,
-    /// Ports: Kafka with passwords, Kafka with client certificates, Redis with TLS.
+    ports: Ports,
+    /// Between the clients and the listener of Kafka that shows the certificate of the moment.
+    kafka: Proxy,
+}
+
+/// Ports of what speaks TLS.
+#[derive(Clone, Copy)]
+struct Ports {
+    /// Kafka with passwords.
     sasl: u16,
+    /// Kafka with client certificates.
     mutual: u16,
+    /// Kafka with a certificate that has expired, and with one for another host.
+    bad: [u16; 2],
     redis: u16,
 }
 
@@ -80,7 +93,9 @@ impl SecureServers {
     /// Starts them and makes the users.
     pub async fn start() -> Self {
         let [sasl, mutual, redis] = [free_port(), free_port(), free_port()];
-        let local = LocalServers::start_prepared(|local| {
+        let ports = Ports { sasl, mutual, bad: [free_port(), free_port()], redis };
+        let kafka = Proxy::start(on_loopback(sasl));
+        let local = LocalServers::start_prepared(ALL, |local| {
             let made = Command::new(Path::new(ROOT).join("scripts/certificates.sh"))
                 .arg(pki(local))
                 .status()
@@ -88,12 +103,14 @@ impl SecureServers {
             assert!(made.success(), "the certificates cannot be made");
             let home = local.home(Server::Kafka).join("kafka");
             fs::create_dir_all(&home).unwrap_or_else(|e| panic!("{}: {e}", home.display()));
-            write_keystore(local, Identity::Server);
-            fs::write(home.join("extra.properties"), kafka_properties(local, sasl, mutual))
+            for identity in [Identity::Server, Identity::Expired, Identity::WrongHost] {
+                write_keystore(local, identity);
+            }
+            fs::write(home.join("extra.properties"), kafka_properties(local, ports, kafka.port()))
                 .expect("kafka's listeners");
         })
         .await;
-        let servers = Self { local, sasl, mutual, redis };
+        let servers = Self { local, ports, kafka };
         tokio::join!(servers.set_up_postgres(), servers.set_up_redis());
         servers.set_kafka_password(PASSWORD).await;
         servers
@@ -107,7 +124,7 @@ impl SecureServers {
     /// What a service is told to reach all three with user and password.
     pub fn variables(&self, mechanism: Mechanism) -> Vec<(&'static str, String)> {
         vec![
-            ("KAFKA_BROKERS", format!("localhost:{}", self.sasl)),
+            ("KAFKA_BROKERS", format!("localhost:{}", self.kafka.port())),
             ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL".into()),
             ("KAFKA_SASL_MECHANISM", mechanism.name().into()),
             ("KAFKA_USERNAME", USER.into()),
@@ -121,7 +138,7 @@ impl SecureServers {
             ("POSTGRES_SSLMODE", "verify-full".into()),
             ("POSTGRES_CA", self.file("ca.pem")),
             ("REDIS_HOST", "localhost".into()),
-            ("REDIS_PORT", self.redis.to_string()),
+            ("REDIS_PORT", self.ports.redis.to_string()),
             ("REDIS_TLS", "true".into()),
             ("REDIS_USERNAME", USER.into()),
             ("REDIS_PASSWORD", PASSWORD.into()),
@@ -140,7 +157,7 @@ impl SecureServers {
         });
         for (name, value) in &mut variables {
             match *name {
-                "KAFKA_BROKERS" => *value = format!("localhost:{}", self.mutual),
+                "KAFKA_BROKERS" => *value = format!("localhost:{}", self.ports.mutual),
                 "KAFKA_SECURITY_PROTOCOL" => *value = "SSL".into(),
                 "POSTGRES_USER" => *value = CERTIFIED.into(),
                 _ => {}
@@ -167,9 +184,12 @@ impl SecureServers {
     pub async fn show(&self, server: Server, identity: Identity) {
         match server {
             Server::Kafka => {
-                write_keystore(&self.local, identity);
-                self.local.crash(Server::Kafka).await;
-                self.local.restart(Server::Kafka).await;
+                let Ports { sasl, bad: [expired, wrong_host], .. } = self.ports;
+                self.kafka.lead_to(on_loopback(match identity {
+                    Identity::Server => sasl,
+                    Identity::Expired => expired,
+                    Identity::WrongHost => wrong_host,
+                }));
             }
             Server::Postgres => {
                 self.give_to_postgres(identity);
@@ -210,14 +230,19 @@ impl SecureServers {
     /// Sets the proofs of the password; that of PLAIN stands in Kafka's configuration.
     async fn set_kafka_password(&self, password: &str) {
         // Kafka takes one of them at a time.
-        for mechanism in [Mechanism::Scram256, Mechanism::Scram512] {
-            let mut tool = self.local.script("scripts/kafka.sh", Server::Kafka);
-            tool.args(["configs", "--alter", "--entity-type", "users", "--entity-name", USER]);
-            tool.args(["--add-config", &format!("{}=[password={password}]", mechanism.name())]);
-            let done = tokio::task::spawn_blocking(move || tool.output()).await.expect("no panic");
-            let done = done.unwrap_or_else(|e| panic!("scripts/kafka.sh does not run: {e}"));
-            assert!(done.status.success(), "no password: {}", String::from_utf8_lossy(&done.stderr));
-        }
+        tokio::join!(
+            self.set_proof(Mechanism::Scram256, password),
+            self.set_proof(Mechanism::Scram512, password)
+        );
+    }
+
+    async fn set_proof(&self, mechanism: Mechanism, password: &str) {
+        let mut tool = self.local.script("scripts/kafka.sh", Server::Kafka);
+        tool.args(["configs", "--alter", "--entity-type", "users", "--entity-name", USER]);
+        tool.args(["--add-config", &format!("{}=[password={password}]", mechanism.name())]);
+        let done = tokio::task::spawn_blocking(move || tool.output()).await.expect("no panic");
+        let done = done.unwrap_or_else(|e| panic!("scripts/kafka.sh does not run: {e}"));
+        assert!(done.status.success(), "no password: {}", String::from_utf8_lossy(&done.stderr));
     }
 
     async fn set_up_postgres(&self) {
@@ -286,7 +311,7 @@ impl SecureServers {
                 "tls-key-file",
                 &self.file("server.key"),
             ],
-            &["CONFIG", "SET", "tls-port", &self.redis.to_string()],
+            &["CONFIG", "SET", "tls-port", &self.ports.redis.to_string()],
             &["ACL", "SETUSER", USER, "on", &password, "~*", "&*", "+@all"],
         ] {
             self.redis_command(arguments).await;
@@ -308,23 +333,32 @@ fn pki(local: &LocalServers) -> PathBuf {
     local.home(Server::Kafka).join("certificates")
 }
 
+fn on_loopback(port: u16) -> SocketAddr {
+    ([127, 0, 0, 1], port).into()
+}
+
 /// Kafka wants key, certificate and CA in one file.
 fn write_keystore(local: &LocalServers, identity: Identity) {
     let parts = [format!("{}.key", identity.name()), format!("{}.pem", identity.name()), "ca.pem".to_owned()];
     let read = |part| fs::read_to_string(pki(local).join(part)).expect("a certificate");
-    fs::write(pki(local).join("keystore.pem"), parts.map(read).concat()).expect("the keystore");
+    let place = pki(local).join(format!("{}.keystore.pem", identity.name()));
+    fs::write(place, parts.map(read).concat()).expect("the keystore");
 }
 
-fn kafka_properties(local: &LocalServers, sasl: u16, mutual: u16) -> String {
+/// Listeners with TLS; clients are told to come by the port `advertised`.
+fn kafka_properties(local: &LocalServers, ports: Ports, advertised: u16) -> String {
     // The file is read as Latin-1, and its backslashes escape; inside of the quotes there is another such layer.
     let quoted = PASSWORD.replace('"', "\\\\\"").replace('ü', "\\u00fc");
     let (pki, plain) = (pki(local), local.port(Server::Kafka));
     let (pki, controller) = (pki.display(), local.port_in("KAFKA_CONTROLLER_PORT"));
+    let Ports { sasl, mutual, bad: [expired, wrong_host], .. } = ports;
     format!(
         "listeners=PLAINTEXT://127.0.0.1:{plain},SASL_SSL://127.0.0.1:{sasl},MUTUAL://127.0.0.1:{mutual},\
-         CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL_SSL://localhost:{sasl},MUTUAL://localhost:{mutual}\n\
-         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,MUTUAL:SSL\n\
+         EXPIRED://127.0.0.1:{expired},WRONGHOST://127.0.0.1:{wrong_host},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL_SSL://localhost:{advertised},\
+         MUTUAL://localhost:{mutual},EXPIRED://localhost:{expired},WRONGHOST://localhost:{wrong_host}\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,MUTUAL:SSL,\
+         EXPIRED:SSL,WRONGHOST:SSL\n\
          sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
          listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=\
          org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
@@ -333,7 +367,9 @@ fn kafka_properties(local: &LocalServers, sasl: u16, mutual: u16) -> String {
          listener.name.sasl_ssl.plain.sasl.jaas.config=\
          org.apache.kafka.common.security.plain.PlainLoginModule required \"user_{USER}\"=\"{quoted}\";\n\
          ssl.keystore.type=PEM\n\
-         ssl.keystore.location={pki}/keystore.pem\n\
+         ssl.keystore.location={pki}/server.keystore.pem\n\
+         listener.name.expired.ssl.keystore.location={pki}/expired.keystore.pem\n\
+         listener.name.wronghost.ssl.keystore.location={pki}/wronghost.keystore.pem\n\
          ssl.truststore.type=PEM\n\
          ssl.truststore.location={pki}/ca.pem\n\
          listener.name.mutual.ssl.client.auth=required\n"

@@ -8,6 +8,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use strata_pipeline::connection;
 use strata_service::config::{self, KafkaSettings, VARIABLES};
 use strata_service::{Settings, tls};
+use tokio::sync::OnceCell;
 
 /// A server that does not answer within this is missing.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -21,14 +22,18 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Reads the environment of the services and makes sure that each server answers.
+    /// Reads the environment of the services and makes sure, once in this process, that each server answers.
     ///
     /// **Panics** when one does not: a missing server is a failed test, never a skipped one.
     pub async fn from_env() -> Self {
+        static ANSWERED: OnceCell<()> = OnceCell::const_new();
         let servers = Self::configured();
-        drop(servers.connect_postgres().await);
-        servers.ping_redis().await;
-        servers.ask_kafka().await;
+        let ask = async || {
+            drop(servers.connect_postgres().await);
+            servers.ping_redis().await;
+            servers.ask_kafka().await;
+        };
+        ANSWERED.get_or_init(ask).await;
         servers
     }
 
@@ -58,6 +63,13 @@ impl Servers {
     pub fn with_variable(&self, name: &str, value: &str) -> Self {
         let others = self.variables.iter().filter(|(variable, _)| variable != name).cloned();
         Self::at(others.chain([(name.to_owned(), value.to_owned())]))
+    }
+
+    /// The same servers, but the one whose variables begin so is where this variable says.
+    pub(crate) fn with_other(&self, prefixes: &[&str], (name, value): (&str, String)) -> Self {
+        let is_other = |variable: &str| prefixes.iter().any(|prefix| variable.starts_with(prefix));
+        let others = self.variables.iter().filter(|(variable, _)| !is_other(variable)).cloned();
+        Self::at(others.chain([(name.to_owned(), value)]))
     }
 
     /// What a service is told to reach these servers and this database.
