@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use strata_testkit::{
-    Fleet, Model, NewRecord, assert_no_dead_letters, assert_warehouse_equals, eventually, order,
-};
+use strata_testkit::{Fleet, NewRecord, Service, eventually};
 
 use crate::reconcile::assert_clean;
-use crate::support::{SOON, assert_exact, launch, load, random, reference, simple_order, versions};
+use crate::support::{SOON, assert_exact, launch, load, random, simple_order, versions};
 
 /// What one order makes countable.
 const COUNTED: &[u8] = strata_streams::order::golden::COUNTED.as_bytes();
@@ -26,36 +24,9 @@ async fn every_layer_equals_the_model_after_generated_and_shuffled_orders() {
 }
 
 #[tokio::test]
-async fn a_dish_that_moves_to_another_category_counts_where_it_was_ordered() {
-    // GIVEN an order of a dish
-    let fleet = launch(&[]).await;
-    let before = reference();
-    let closed =
-        |number: i64| order(number).user(before.user(0)).dishes(before.restaurant(0), [0]).status("CLOSED");
-    fleet.ingest(&[closed(1).build()]).await;
-    fleet.at_rest(SOON).await;
-    // WHEN the menu moves the dish and it is ordered again
-    let mut after = before.clone();
-    let restaurant = after.restaurants.values_mut().next().expect("a restaurant");
-    restaurant.menu[0].category = "Десерты".to_owned();
-    fleet.put_reference(&after).await;
-    fleet.ingest(&[closed(2).build()]).await;
-    fleet.at_rest(SOON).await;
-    // THEN each order counts in the category that the dish had then
-    let mut model = Model::default();
-    for record in fleet.kafka().read_all(&fleet.stg_topic()).await {
-        let first = record.key.as_deref() == Some(b"1");
-        model.accept(&record, if first { &before } else { &after });
-    }
-    assert_eq!(model.category_counters().len(), 2);
-    assert_warehouse_equals(fleet.pool(), &model).await;
-    assert_no_dead_letters(fleet.pool()).await;
-}
-
-#[tokio::test]
 async fn counters_wait_for_more_when_much_arrives_and_are_written_once() {
     // GIVEN a cdm for which two messages are much
-    let fleet = Fleet::launch_with(&[("BATCH_MAX_ROWS", "8")]).await;
+    let fleet = Fleet::launch_only(&[Service::Cdm], &[("BATCH_MAX_ROWS", "8")]).await;
     let counted = async || {
         let largest = sqlx::query_scalar("select coalesce(max(order_cnt), 0) from cdm.user_product_counters");
         largest.fetch_one(fleet.pool()).await.expect("counters")

@@ -10,29 +10,6 @@ use crate::support::{SOON, launch, random};
 const PARTITIONS: i32 = 6;
 
 #[tokio::test]
-async fn a_search_that_two_instances_of_dds_hold_at_once_counts_once() {
-    // GIVEN what stg made of searches, while dds is stopped
-    let fleet = launch(&[("BATCH_MAX_ROWS", "10")]).await;
-    fleet.terminate(Service::Dds).await;
-    let mut random = random();
-    let bodies: Vec<_> = (0..300).map(|_| any_search(&mut random).build()).collect();
-    fleet.ingest_searches(&bodies).await;
-    fleet.stage_at_rest(Service::Stg, &fleet.raw_topic(), SOON).await;
-    // WHEN the same records lie in two further partitions each, and two instances read them
-    let topic = fleet.processed_topic();
-    let facts = fleet.kafka().read_all(&topic).await;
-    for shift in [1, 4] {
-        let moved =
-            facts.iter().map(|fact| NewRecord::from(fact).partition((fact.partition + shift) % PARTITIONS));
-        fleet.kafka().produce(&topic, &moved.collect::<Vec<_>>()).await;
-    }
-    fleet.start(Service::Dds);
-    fleet.second(Service::Dds);
-    // THEN every layer equals the model
-    assert_eq!(assert_exact(&fleet).await.count(), 300);
-}
-
-#[tokio::test]
 async fn a_search_that_lies_in_several_partitions_of_the_source_counts_once() {
     // GIVEN two instances of stg and dds
     let fleet = launch(&[("BATCH_MAX_ROWS", "10")]).await;

@@ -1,3 +1,4 @@
-//! The raw layer against a real Postgres and a Redis behind a proxy.
+//! The raw layer against a real Postgres and a real Redis, without Kafka and other stages.
 
 mod hanging_redis;
+mod raw_orders;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rdkafka::Message;
-use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::message::Headers;
 use serde::{Deserialize, Serialize, Serializer};
 use strata_events::stream::dlq_topic;
 use strata_events::{Origin, Reject, TIMES, event_id, origin, reject};
@@ -50,7 +50,7 @@ const TIMES_MS: std::ops::Range<i64> = TIMES.start * 1000..TIMES.end * 1000;
 
 impl Record {
     /// Copies a message out of librdkafka's buffers.
-    pub fn copy(topic: &Arc<str>, message: &BorrowedMessage<'_>) -> Self {
+    pub fn copy(topic: &Arc<str>, message: &impl Message) -> Self {
         let mut record = Self {
             topic: Arc::clone(topic),
             partition: message.partition(),

@@ -18,10 +18,29 @@ use crate::failure::kafka_refusal;
 use crate::metrics;
 use crate::producer::Producer;
 use crate::retention::Retention;
+use crate::seams::{Sink, Source};
 use crate::stage::Stage;
 use crate::topic_check;
 use crate::turn::{BACKOFF_MAX, Loop, LoopSettings, waiting_for_kafka};
 use crate::writers::Writers;
+
+/// Turns the loop of a stage over other ends than Kafka's, on this thread, until `token` stops it: so a stage is tested
+/// with its handler and its store.
+///
+/// **Errors**: where only a new process would help.
+pub fn turn_over<S: Stage>(
+    settings: LoopSettings,
+    pool: PgPool,
+    stages: Vec<S>,
+    ends: (impl Source, impl Sink),
+    status: Arc<WorkerStatus>,
+    (handle, token): (&Handle, &CancellationToken),
+) -> anyhow::Result<()> {
+    // Timeouts are made on this thread, before the runtime polls them.
+    let _entered = handle.enter();
+    let (writers, entrance) = (Writers::new(stages, &settings.batch), Entrance::new(&settings.route, pool));
+    Ok(Loop::new(settings, (writers, entrance), ends, status, (handle, token)).turn().0?)
+}
 
 /// One layer's loop over one topic.
 pub struct Worker<S> {

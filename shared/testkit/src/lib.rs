@@ -3,6 +3,7 @@
 //! Nothing here is mocked. Every test gets a database, topics, consumer groups and Redis keys of its
 //! own, so tests run side by side on one set of servers; a server that is missing is a failure.
 
+pub mod alone;
 pub mod brokers;
 pub mod builders;
 pub mod compare;
@@ -19,14 +20,16 @@ mod process;
 pub mod proxy;
 pub mod reference;
 mod rest;
+pub mod samples;
 pub mod search;
 pub mod secure;
 pub mod servers;
 mod streams;
 mod tool;
 
+pub use alone::Alone;
 pub use builders::{OrderBuilder, order};
-pub use compare::{assert_no_dead_letters, assert_warehouse_equals};
+pub use compare::{assert_no_dead_letters, assert_vault_equals, assert_warehouse_equals};
 pub use database::{TestDatabase, migrate};
 pub use eventually::eventually;
 pub use fleet::{Fleet, Service};
@@ -37,6 +40,6 @@ pub use model::{Arrival, Model};
 pub use process::Stopped;
 pub use proxy::Proxy;
 pub use reference::{Reference, golden_order};
-pub use search::{SearchBuilder, SearchModel, assert_searches_equal, search};
+pub use search::{SearchBuilder, SearchModel, assert_search_vault_equals, assert_searches_equal, search};
 pub use secure::{Identity, Mechanism, SecureServers};
 pub use servers::Servers;

@@ -68,14 +68,27 @@ pub async fn assert_searches_equal(fleet: &Fleet, model: &SearchModel) {
 pub async fn search_differences(fleet: &Fleet, model: &SearchModel) -> Vec<String> {
     let (pool, mut report) = (fleet.pool(), Report::default());
     compare_raw(pool, model, &mut report).await;
-    compare_hubs(pool, model, &mut report).await;
-    compare_searches(pool, model, &mut report).await;
-    for (what, sql) in ORPHANS {
-        report.differences(what, select(pool, sql).await, Vec::new());
-    }
+    compare_vault(pool, model, &mut report).await;
     compare_metrics(fleet, model, &mut report).await;
     compare_keys(fleet, model, &mut report).await;
     report.into_lines()
+}
+
+/// Compares the vault alone with the model, where no other stage has run.
+///
+/// **Panics** with all differences at once.
+pub async fn assert_search_vault_equals(pool: &PgPool, model: &SearchModel) {
+    let mut report = Report::default();
+    compare_vault(pool, model, &mut report).await;
+    report.assert_empty();
+}
+
+async fn compare_vault(pool: &PgPool, model: &SearchModel, report: &mut Report) {
+    compare_hubs(pool, model, report).await;
+    compare_searches(pool, model, report).await;
+    for (what, sql) in ORPHANS {
+        report.differences(what, select(pool, sql).await, Vec::new());
+    }
 }
 
 async fn compare_raw(pool: &PgPool, model: &SearchModel, report: &mut Report) {

@@ -7,7 +7,7 @@ mod fleet;
 mod model;
 
 pub use builder::{SearchBuilder, log_line, search};
-pub use compare::{assert_searches_equal, search_differences};
+pub use compare::{assert_search_vault_equals, assert_searches_equal, search_differences};
 pub use fleet::{Metrics, Ranked};
 pub use model::{Fact, SearchModel};
 
