@@ -1,8 +1,10 @@
 //! The fleet as seen from outside, for everything that shows it: `strata status`, `strata watch`, the dashboard.
 //!
 //! [`Observer::look`] takes one [`Snapshot`]: it asks all parts at once, and a part that does not answer is
-//! shown as down while the rest still shows. [`Fleet`] answers single questions, for tools that wait.
+//! shown as down while the rest still shows. [`Fleet`] answers single questions, for tools that wait; [`Api`]
+//! asks the services themselves.
 
+mod api;
 pub mod fleet;
 mod kafka;
 mod observer;
@@ -12,6 +14,7 @@ pub mod services;
 pub mod snapshot;
 mod store;
 
+pub use api::{Api, Ingested, Push};
 pub use fleet::{Fleet, StagePosition};
 pub use observer::Observer;
 pub use range::{Ranges, read_ranges};

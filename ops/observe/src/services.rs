@@ -1,6 +1,5 @@
 //! The services by address.
 
-use reqwest::RequestBuilder;
 use strata_events::StageId;
 use strata_service::Settings;
 use strata_service::config::ConfigError;
@@ -46,13 +45,5 @@ impl Service {
         }
         let settings = Settings::from_env(self.port_variable)?;
         Ok(format!("http://{}", settings.http_address_here()))
-    }
-}
-
-/// Adds the key that whatever changes state or tells of a person wants, where one is set.
-pub fn with_key(request: RequestBuilder, settings: &Settings) -> RequestBuilder {
-    match &settings.api_key {
-        Some(key) => request.header("APIKEY", key.expose()),
-        None => request,
     }
 }

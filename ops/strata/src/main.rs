@@ -18,7 +18,6 @@ use std::process::{self, ExitCode};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use strata_observe::{fleet, services};
 use strata_service::{Settings, pg, tls};
 
 /// Pushes events through the fleet and shows where they are.

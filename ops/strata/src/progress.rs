@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use strata_events::StreamSpec;
+use strata_observe::{Fleet, StagePosition};
 use strata_service::Settings;
 use strata_streams::StreamDef;
 use tokio::task::JoinHandle;
-
-use crate::fleet::{Fleet, StagePosition};
 
 /// Time between two looks at the fleet.
 const REFRESH: Duration = Duration::from_millis(200);

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
 use serde::Deserialize;
+use strata_observe::Api;
 use strata_service::Settings;
 
 use crate::layers::grouped;
-use crate::services::{CDM, with_key};
 
 /// Hotels in the table.
 const HOTELS: usize = 5;
@@ -20,19 +19,12 @@ struct Frequencies {
 
 /// Prints how many were seen, and the top of them.
 pub async fn print(settings: &Settings) -> anyhow::Result<()> {
-    let base = CDM.url()?;
-    let client = reqwest::Client::new();
-    let get = async |path: &str| {
-        let url = format!("{base}{path}?limit={HOTELS}");
-        let answer = with_key(client.get(&url), settings).send().await;
-        let answer = answer.with_context(|| format!("cdm does not answer at {url}"))?;
-        anyhow::Ok(answer.error_for_status()?)
-    };
-    let users: Frequencies = get("/users").await?.json().await?;
-    let hotels: Frequencies = get("/hotels").await?.json().await?;
-    let advertisers: Frequencies = get("/advertisers").await?.json().await?;
-    let offers: BTreeMap<String, BTreeMap<String, i64>> =
-        get("/hotel_min_offer_per_advertiser").await?.json().await?;
+    let api = Api::new(settings);
+    let seen = async |what: &str| api.cdm::<Frequencies>(&format!("/{what}?limit={HOTELS}")).await;
+    let (users, hotels, advertisers) =
+        (seen("users").await?, seen("hotels").await?, seen("advertisers").await?);
+    let offers = format!("/hotel_min_offer_per_advertiser?limit={HOTELS}");
+    let offers: BTreeMap<String, BTreeMap<String, i64>> = api.cdm(&offers).await?;
     println!(
         "\nSeen in searches: {} users, {} hotels, {} advertisers",
         grouped(users.count),
