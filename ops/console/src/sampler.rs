@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
-use strata_observe::{Observer, Snapshot};
+use strata_observe::Observer;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -21,7 +21,7 @@ const TOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// What viewers are shown, as JSON; written once for all of them.
 #[derive(Debug, Clone, Default)]
 pub struct Frame {
-    /// A [`Snapshot`].
+    /// A [`strata_observe::Snapshot`].
     pub fleet: Arc<str>,
     /// A [`Top`].
     pub top: Arc<str>,
@@ -59,20 +59,15 @@ impl Sampler {
     }
 
     async fn look(self: Arc<Self>, observer: Observer, frames: Arc<watch::Sender<Frame>>) {
-        let mut last: Option<Snapshot> = None;
         let mut tick = interval(REFRESH);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.is_watched(&frames) {
             tick.tick().await;
             let top = timeout(TOP_TIMEOUT, Top::read(&self.sources));
             let people = timeout(TOP_TIMEOUT, People::read(&self.sources));
-            let (mut snapshot, top, people) = tokio::join!(observer.look(), top, people);
-            if let Some(last) = &last {
-                snapshot.rate_since(last);
-            }
+            let (snapshot, top, people) = tokio::join!(observer.look(), top, people);
             let (top, people) = (json(&top.ok()), json(&people.ok()));
             frames.send_replace(Frame { fleet: json(&snapshot), top, people });
-            last = Some(snapshot);
         }
         // Kafka's clients take their time to close, and block meanwhile.
         drop(tokio::task::spawn_blocking(move || drop(observer)));

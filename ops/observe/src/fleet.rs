@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use futures::future::try_join_all;
 use sqlx::PgPool;
 use strata_events::{StoreKind, StreamSpec};
 use strata_service::redis::{Connection, MetricsKeys};
@@ -16,6 +17,12 @@ use crate::store;
 
 /// Kafka is asked no longer than this.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time between two looks at stages that are followed.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// A fleet that applies nothing for this long does not work.
+const STALL: Duration = Duration::from_secs(60);
 
 /// Where one stage stands in one stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,6 +78,70 @@ impl Fleet {
             positions.push(position);
         }
         Ok(positions)
+    }
+
+    /// Follows the stages of these streams until `is_sent` holds and nothing is left to apply. `seen` is given how
+    /// many records each has applied meanwhile, stream by stream, in the order of the hops.
+    ///
+    /// A server that is away comes back, so it is waited for; `told` hears every new reason. **Errors**: the stages
+    /// lag, could be asked, and apply nothing for a minute.
+    pub async fn follow(
+        &self,
+        settings: &Settings,
+        streams: &[&StreamSpec],
+        is_sent: impl Fn() -> bool,
+        seen: impl Fn(&[u64]),
+        told: impl Fn(&str),
+    ) -> anyhow::Result<()> {
+        let start = self.await_positions(settings, streams, &told).await;
+        let (mut last, mut moved) = (start.clone(), Instant::now());
+        loop {
+            let (sent, asked) = (is_sent(), Instant::now());
+            let now = self.await_positions(settings, streams, &told).await;
+            // What no stage can be asked about is no standstill.
+            moved += asked.elapsed();
+            let applied = now.iter().zip(&start).map(|(now, start)| (now.applied - start.applied).max(0));
+            seen(&applied.map(i64::unsigned_abs).collect::<Vec<_>>());
+            let lagging = now.iter().position(|stage| stage.lag() > 0);
+            // A stage that was empty-handed a moment ago may have been handed something since.
+            if sent && lagging.is_none() && self.await_positions(settings, streams, &told).await == now {
+                return Ok(());
+            }
+            if now != last {
+                (last, moved) = (now.clone(), Instant::now());
+            }
+            if let Some(index) = lagging.filter(|_| moved.elapsed() > STALL) {
+                let mut hops = streams.iter().flat_map(|s| s.hops.iter().map(|hop| (s.name, hop.stage)));
+                let (stream, stage) = hops.nth(index).context("a stage of these streams")?;
+                let (seconds, lag) = (STALL.as_secs(), now[index].lag());
+                anyhow::bail!(
+                    "{stream} {stage} has applied nothing for {seconds} s and lags by {lag}; its /health says why"
+                );
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Where the stages stand, as soon as all servers answer.
+    async fn await_positions(
+        &self,
+        settings: &Settings,
+        streams: &[&StreamSpec],
+        told: &impl Fn(&str),
+    ) -> Vec<StagePosition> {
+        let mut reason = String::new();
+        loop {
+            let positions = streams.iter().map(|stream| self.positions(settings, stream));
+            match try_join_all(positions).await {
+                Ok(positions) => return positions.concat(),
+                Err(error) if reason == format!("{error:#}") => {}
+                Err(error) => {
+                    reason = format!("{error:#}");
+                    told(&reason);
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Next offset by partition, as a stage stored it beside its data.

@@ -5,6 +5,7 @@
 //! asks the services themselves.
 
 mod api;
+pub mod backlog;
 pub mod fleet;
 mod kafka;
 mod observer;
@@ -18,6 +19,7 @@ pub use api::{Api, Ingested, Push};
 pub use fleet::{Fleet, StagePosition};
 pub use observer::Observer;
 pub use range::{Ranges, read_ranges};
+pub use rows::summary;
 pub use services::Service;
 pub use snapshot::Snapshot;
 pub use store::{last_reconcile, reconcile_is_due};

@@ -1,7 +1,7 @@
 //! Takes snapshots: all parts at once, none waited for longer than [`TIMEOUT`].
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -44,6 +44,8 @@ pub struct Observer {
     timestamps: Arc<Mutex<Timestamps>>,
     /// Names of the topics in force, by stream, in the order of its hops.
     streams: Vec<(&'static StreamDef, Vec<String>)>,
+    /// What was seen last, for the rates.
+    last: Mutex<Option<Snapshot>>,
 }
 
 /// What Postgres answered; parts that failed by themselves are none.
@@ -86,11 +88,22 @@ impl Observer {
             topics: Arc::new(Mutex::new(Topics::new(&settings.kafka)?)),
             timestamps: Arc::new(Mutex::new(Timestamps::new(&settings.kafka)?)),
             streams: streams.collect(),
+            last: Mutex::default(),
         })
     }
 
-    /// Takes a snapshot; what does not answer shows as down.
+    /// Takes a snapshot, with the rates since the one before; what does not answer shows as down.
     pub async fn look(&self) -> Snapshot {
+        let mut seen = self.look_once().await;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = &*last {
+            seen.rate_since(last);
+        }
+        *last = Some(seen.clone());
+        seen
+    }
+
+    async fn look_once(&self) -> Snapshot {
         let (services, (warehouse, live, edges)) = tokio::join!(self.ask_services(), async {
             // The stores first: an end that is asked later never lies before what was applied.
             let (warehouse, live) = tokio::join!(self.ask_postgres(), self.ask_redis());

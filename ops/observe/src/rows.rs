@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use sqlx::PgPool;
+use strata_streams::{Mart, STREAMS};
+use strata_vault::model::SCHEMA;
 
 use crate::snapshot::Table;
 
@@ -93,6 +95,26 @@ async fn count(pool: &PgPool, known: &[Known]) -> sqlx::Result<BTreeMap<Name, (i
         Some((table.name.clone(), (rows, table.moved)))
     });
     Ok(counted.collect())
+}
+
+/// What tells most of every layer, counted, in the order of the layers: rows by table, and what the counters sum up to.
+pub async fn summary(pool: &PgPool) -> sqlx::Result<Vec<(String, i64)>> {
+    let rows = |table: String| (format!("select count(*) from {table}"), table);
+    let mut counts: Vec<_> = STREAMS.iter().map(|stream| rows(stream.raw.table.to_owned())).collect();
+    let vault = STREAMS.iter().flat_map(|stream| stream.summary);
+    counts.extend(vault.map(|table| rows(format!("{SCHEMA}.{table}"))));
+    for mart in STREAMS.iter().flat_map(|stream| stream.marts) {
+        let Mart::Counters { table, by, .. } = mart else { continue };
+        counts.push(rows((*table).to_owned()));
+        let sum = format!("select coalesce(sum(order_cnt), 0)::bigint from {table}");
+        counts.push((sum, format!("  orders counted, by {by}")));
+    }
+    counts.push(rows("ops.dead_letters".to_owned()));
+    let mut summary = Vec::with_capacity(counts.len());
+    for (statement, name) in counts {
+        summary.push((name, sqlx::query_scalar(&statement).fetch_one(pool).await?));
+    }
+    Ok(summary)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! What could not be asked is null, never zero: Kafka down leaves `end` and `lag` null, a store down leaves
 //! `applied` and `lag` null.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +54,16 @@ pub enum State {
     Unhealthy,
     /// It does not answer.
     Down,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "ok",
+            Self::Unhealthy => "unhealthy",
+            Self::Down => "down",
+        })
+    }
 }
 
 /// One stream's way through the layers.
@@ -220,6 +232,22 @@ impl Snapshot {
                 }
             }
         }
+    }
+
+    /// Rows by table, in the order of the layers, then what Redis counts.
+    pub fn rows(&self) -> Option<Vec<(String, i64)>> {
+        let tables = self.tables.as_ref()?.iter();
+        let tables = tables.map(|table| (format!("{}.{}", table.layer, table.name), table.rows));
+        let metrics = self.metrics.iter().flat_map(|Metrics { users, hotels, advertisers }| {
+            let counted = [("users", users), ("hotels", hotels), ("advertisers", advertisers)];
+            counted.map(|(name, count)| (format!("metrics: {name}"), *count))
+        });
+        Some(tables.chain(metrics).collect())
+    }
+
+    /// Every stage with the name of its stream, in the order of the data's way.
+    pub fn stages(&self) -> impl Iterator<Item = (&str, &Stage)> + Clone {
+        self.streams.iter().flat_map(|stream| stream.stages.iter().map(|stage| (&*stream.name, stage)))
     }
 
     /// Parts that are not well.

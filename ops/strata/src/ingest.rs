@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use futures::TryStreamExt as _;
-use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Body;
 use strata_observe::{Api, Ingested};
 use strata_service::Settings;
@@ -12,10 +11,15 @@ use strata_streams::{StreamDef, find};
 use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 
-use crate::layers::grouped;
+use crate::progress;
+use crate::table::grouped;
 
 /// Bytes that are read and sent at once.
 const PIECE: usize = 256 * 1024;
+
+/// Bytes sent, of a file and of what has no length.
+const BAR: &str = "  {bar:40} {bytes:>11}/{total_bytes} {bytes_per_sec:>14} {eta}";
+const SPINNER: &str = "  {spinner} {bytes:>11} {bytes_per_sec:>14} {elapsed}";
 
 /// The form that every stream has.
 const JSON: &str = "json";
@@ -58,7 +62,7 @@ impl Args {
 pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     let media_type = args.media_type()?;
     let (reader, length) = open(&args.file).await?;
-    let bar = progress(length)?;
+    let bar = progress::bar(length, if length.is_some() { BAR } else { SPINNER });
     let sent = bar.clone();
     let pieces =
         ReaderStream::with_capacity(reader, PIECE).inspect_ok(move |piece| sent.inc(piece.len() as u64));
@@ -84,17 +88,6 @@ async fn open(file: &str) -> anyhow::Result<(Box<dyn AsyncRead + Send + Unpin>, 
     // A pipe has no length that means anything.
     let length = metadata.is_file().then_some(metadata.len());
     Ok((Box::new(opened), length))
-}
-
-/// Bytes sent, on a terminal.
-fn progress(length: Option<u64>) -> anyhow::Result<ProgressBar> {
-    let (bar, template) = match length {
-        Some(length) => {
-            (ProgressBar::new(length), "  {bar:40} {bytes:>11}/{total_bytes} {bytes_per_sec:>14} {eta}")
-        }
-        None => (ProgressBar::no_length(), "  {spinner} {bytes:>11} {bytes_per_sec:>14} {elapsed}"),
-    };
-    Ok(bar.with_style(ProgressStyle::with_template(template)?))
 }
 
 fn report(done: &Ingested) {

@@ -2,7 +2,6 @@
 
 mod dlq;
 mod ingest;
-mod layers;
 mod progress;
 mod push;
 mod rebuild;

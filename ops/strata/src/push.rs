@@ -9,8 +9,8 @@ use strata_service::Settings;
 use strata_streams::{DEFAULT, Mart, StreamDef, find};
 use uuid::Uuid;
 
-use crate::layers::grouped;
-use crate::{layers, progress, top};
+use crate::table::grouped;
+use crate::{progress, top};
 
 /// Events of the default stream where nothing else is asked for.
 const DEFAULT_EVENTS: u64 = 1000;
@@ -95,7 +95,9 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
     let seconds = started.elapsed().as_secs_f64();
     let rate = grouped((total as f64 / seconds) as i64);
     println!("\n{what} in all layers after {seconds:.1} s: {rate} a second\n");
-    layers::print(&fleet.pool).await?;
+    for (name, rows) in strata_observe::summary(&fleet.pool).await? {
+        println!("  {name:<32}{:>14}", grouped(rows));
+    }
     if wanted.iter().any(|(stream, _)| stream.marts.contains(&Mart::Metrics)) {
         top::print(settings).await?;
     }

@@ -1,14 +1,12 @@
 //! `strata reconcile`: has the layers compared and prints what was found.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use indicatif::ProgressBar;
-use strata_audit::Report;
+use strata_audit::{Check, Report};
 use strata_service::{Settings, pg};
 
-use crate::layers::grouped;
-use crate::table::{Align, Table};
+use crate::progress;
+use crate::table::{Table, grouped};
 
 /// How to report.
 #[derive(clap::Args)]
@@ -23,9 +21,7 @@ pub struct Args {
 
 /// Compares the layers; fails when they differ.
 pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
-    // Hidden by itself where standard error is no terminal.
-    let bar = ProgressBar::new_spinner();
-    bar.enable_steady_tick(Duration::from_millis(200));
+    let bar = progress::spinner("{spinner} {msg}");
     let shown = bar.clone();
     let report = strata_audit::reconcile(settings, move |step| shown.set_message(step.to_owned())).await;
     bar.finish_and_clear();
@@ -44,21 +40,11 @@ pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Prints a line per check and names the first `rows` that differ of each.
 fn print(report: &Report, rows: usize) {
-    let mut table = Table::new(&[
-        ("check", Align::Left),
-        ("rows", Align::Right),
-        ("differences", Align::Right),
-        ("result", Align::Left),
-    ]);
-    for check in &report.checks {
-        table.push([
-            check.name.clone(),
-            grouped(check.compared),
-            grouped(check.differences),
-            check.result().to_owned(),
-        ]);
-    }
-    table.print();
+    let row = |check: &Check| {
+        let (compared, differences) = (grouped(check.compared), grouped(check.differences));
+        [check.name.clone(), compared, differences, check.result().to_owned()]
+    };
+    Table::of(["check", "rows", "differences", "result"], report.checks.iter().map(row)).print();
     for check in report.failed() {
         println!("\n{}", check.name);
         let named = check.named.iter().take(rows);
@@ -71,10 +57,15 @@ fn print(report: &Report, rows: usize) {
     for note in &report.notes {
         println!("\nnote: {note}");
     }
-    let verdict = match report.differences() {
-        0 => "all layers agree".to_owned(),
-        1 => "1 difference".to_owned(),
-        n => format!("{} differences", grouped(n)),
-    };
+    let verdict = verdict(report.differences());
     println!("\n{verdict}; {} checks in {:.1} s", report.checks.len(), report.took.as_secs_f64());
+}
+
+/// What a reconcile came to.
+pub fn verdict(differences: i64) -> String {
+    match differences {
+        0 => "all layers agree".to_owned(),
+        1 => "1 DIFFERENCE".to_owned(),
+        n => format!("{} DIFFERENCES", grouped(n)),
+    }
 }

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use strata_observe::Observer;
-use strata_observe::snapshot::{Reconcile, Snapshot, State};
+use strata_observe::snapshot::{Part, Reconcile, Snapshot, Stage};
 use strata_service::Settings;
 
-use crate::layers::grouped;
-use crate::table::{Align, Table};
+use crate::reconcile::verdict;
+use crate::table::{Table, grouped, number, seconds};
 
 /// How to report.
 #[derive(clap::Args)]
@@ -31,87 +31,44 @@ pub async fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
 
 fn print(snapshot: &Snapshot) {
     println!("Health");
-    health(snapshot).print();
+    health("part", snapshot.services.iter().chain(&snapshot.servers)).print();
     println!("\nLag");
     lag(snapshot).print();
     let exact = snapshot.tables.iter().flatten().all(|table| table.exact);
     println!("\nRows{}", if exact { "" } else { ", about: records flow, or a table is too large to count" });
-    match rows(snapshot) {
-        Some(table) => table.print(),
+    match snapshot.rows() {
+        Some(rows) => {
+            Table::of(["table", "rows"], rows.into_iter().map(|(table, rows)| [table, grouped(rows)]))
+                .print();
+        }
         None => println!("  not known"),
     }
     println!("\nDead letters: {}", dead_letters_in_short(snapshot));
-    if let Some(table) = dead_letters(snapshot) {
-        table.print();
+    let kinds = snapshot.dead_letters.iter().flatten();
+    let rows =
+        kinds.map(|kind| [kind.stage.clone(), kind.stream.clone(), kind.reason.clone(), grouped(kind.open)]);
+    let rows: Vec<_> = rows.collect();
+    if !rows.is_empty() {
+        Table::of(["stage", "stream", "reason", "open"], rows).print();
     }
     println!("\nLast reconcile: {}", reconciled(snapshot.reconcile.as_ref(), snapshot.at));
 }
 
-fn health(snapshot: &Snapshot) -> Table {
-    let mut table = Table::new(&[("part", Align::Left), ("state", Align::Left), ("why", Align::Left)]);
-    for part in snapshot.services.iter().chain(&snapshot.servers) {
-        let state = state(part.state).to_owned();
-        table.push([part.name.clone(), state, part.detail.clone().unwrap_or_default()]);
-    }
-    table
+/// How parts do, and why.
+pub fn health<'a>(what: &str, parts: impl Iterator<Item = &'a Part>) -> Table<3> {
+    let row =
+        |part: &Part| [part.name.clone(), part.state.to_string(), part.detail.clone().unwrap_or_default()];
+    Table::of([what, "state", "why"], parts.map(row))
 }
 
-/// A state in a word.
-pub fn state(state: State) -> &'static str {
-    match state {
-        State::Ok => "ok",
-        State::Unhealthy => "unhealthy",
-        State::Down => "down",
-    }
-}
-
-fn lag(snapshot: &Snapshot) -> Table {
-    let mut table = Table::new(&[
-        ("stream", Align::Left),
-        ("stage", Align::Left),
-        ("lag", Align::Right),
-        ("seconds", Align::Right),
-        ("applied", Align::Right),
-        ("in Kafka", Align::Right),
-        ("topic", Align::Left),
-    ]);
-    for stream in &snapshot.streams {
-        for stage in &stream.stages {
-            table.push([
-                stream.name.clone(),
-                stage.stage.clone(),
-                number(stage.lag),
-                seconds(stage.lag_seconds),
-                number(stage.applied),
-                number(stage.end),
-                stage.topic.clone(),
-            ]);
-        }
-    }
-    table
-}
-
-/// Tables of Postgres, then what Redis counts.
-pub fn rows_by_table(snapshot: &Snapshot) -> Option<Vec<(String, i64)>> {
-    let tables = snapshot.tables.as_ref()?.iter();
-    let mut rows: Vec<_> =
-        tables.map(|table| (format!("{}.{}", table.layer, table.name), table.rows)).collect();
-    if let Some(metrics) = snapshot.metrics {
-        for (name, count) in
-            [("users", metrics.users), ("hotels", metrics.hotels), ("advertisers", metrics.advertisers)]
-        {
-            rows.push((format!("metrics: {name}"), count));
-        }
-    }
-    Some(rows)
-}
-
-fn rows(snapshot: &Snapshot) -> Option<Table> {
-    let mut table = Table::new(&[("table", Align::Left), ("rows", Align::Right)]);
-    for (name, rows) in rows_by_table(snapshot)? {
-        table.push([name, grouped(rows)]);
-    }
-    Some(table)
+fn lag(snapshot: &Snapshot) -> Table<7> {
+    let row = |(stream, stage): (&str, &Stage)| {
+        let Stage { lag, lag_seconds, applied, end, topic, .. } = stage;
+        let (lag, late, applied, end) = (number(*lag), seconds(*lag_seconds), number(*applied), number(*end));
+        [stream.to_owned(), stage.stage.clone(), lag, late, applied, end, topic.clone()]
+    };
+    let head = ["stream", "stage", "lag", "seconds", "applied", "in Kafka", "topic"];
+    Table::of(head, snapshot.stages().map(row))
 }
 
 /// How many there are, and how many records are only parked.
@@ -127,34 +84,12 @@ pub fn dead_letters_in_short(snapshot: &Snapshot) -> String {
     }
 }
 
-fn dead_letters(snapshot: &Snapshot) -> Option<Table> {
-    let kinds = snapshot.dead_letters.as_ref().filter(|kinds| !kinds.is_empty())?;
-    let mut table = Table::new(&[
-        ("stage", Align::Left),
-        ("stream", Align::Left),
-        ("reason", Align::Left),
-        ("open", Align::Right),
-    ]);
-    for kind in kinds {
-        table.push([kind.stage.clone(), kind.stream.clone(), kind.reason.clone(), grouped(kind.open)]);
-    }
-    Some(table)
-}
-
 /// The last reconcile in a sentence.
 pub fn reconciled(run: Option<&Reconcile>, now: DateTime<Utc>) -> String {
     let Some(run) = run else { return "not known; strata reconcile compares all layers".to_owned() };
-    let result = match run.differences {
-        0 => "all layers agree".to_owned(),
-        1 => "1 DIFFERENCE".to_owned(),
-        n => format!("{} DIFFERENCES", grouped(n)),
-    };
-    let took = run.duration_ms as f64 / 1000.0;
-    format!(
-        "{result}, {} checks in {took:.1} s, {} ago",
-        run.checks,
-        span((now - run.finished_at).num_seconds())
-    )
+    let (result, took) = (verdict(run.differences), run.duration_ms as f64 / 1000.0);
+    let ago = span((now - run.finished_at).num_seconds());
+    format!("{result}, {} checks in {took:.1} s, {ago} ago", run.checks)
 }
 
 /// A span of time, in the largest unit that fits.
@@ -165,16 +100,6 @@ fn span(seconds: i64) -> String {
         seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
         seconds => format!("{} days", seconds / 86_400),
     }
-}
-
-/// A number that may not be known.
-pub fn number(number: Option<i64>) -> String {
-    number.map_or_else(|| "?".to_owned(), grouped)
-}
-
-/// Seconds that may not be known.
-pub fn seconds(seconds: Option<f64>) -> String {
-    seconds.map_or_else(|| "?".to_owned(), |seconds| format!("{seconds:.1}"))
 }
 
 #[cfg(test)]
@@ -189,11 +114,5 @@ mod tests {
         assert_eq!(reconciled(Some(&run(0)), now), "all layers agree, 16 checks in 14.1 s, 5 min ago");
         assert!(reconciled(Some(&run(1_200)), now).starts_with("1 200 DIFFERENCES, 16 checks"));
         assert!(reconciled(None, now).contains("strata reconcile"));
-    }
-
-    #[test]
-    fn what_is_not_known_is_a_question_mark() {
-        assert_eq!((number(None), seconds(None)), ("?".to_owned(), "?".to_owned()));
-        assert_eq!((number(Some(1_000)), seconds(Some(2.04))), ("1 000".to_owned(), "2.0".to_owned()));
     }
 }

@@ -11,7 +11,7 @@ use strata_service::{Settings, pg};
 
 pub use filter::{Filter, UNSETTLED};
 pub use replay::{Replayed, replay, wait};
-pub use row::{DeadLetter, hex, rfc3339};
+pub use row::DeadLetter;
 
 use filter::matching;
 use row::columns;

@@ -66,27 +66,32 @@ impl DeadLetter {
         self.source.clone().or_else(|| self.origin.clone()).unwrap_or_else(|| self.coordinates())
     }
 
+    /// What is known of it, key and payload aside, in an order for people.
+    pub fn fields(&self) -> [(&'static str, Value); 17] {
+        [
+            ("id", json!(self.id)),
+            ("status", json!(self.status)),
+            ("stream", json!(self.stream)),
+            ("stage", json!(self.stage)),
+            ("topic", json!(self.topic)),
+            ("partition", json!(self.partition)),
+            ("offset", json!(self.offset)),
+            ("record_dt", json!(rfc3339(self.record_dt))),
+            ("reason", json!(self.reason)),
+            ("detail", json!(self.detail)),
+            ("waits_for", json!(self.waits_for)),
+            ("first_seen", json!(rfc3339(self.first_seen))),
+            ("attempts", json!(self.attempts)),
+            ("origin", json!(self.origin)),
+            ("source", json!(self.start())),
+            ("event_id", json!(self.event_id)),
+            ("replay_seq", json!(self.replay_seq)),
+        ]
+    }
+
     /// As JSON, without key and payload.
     pub fn summary(&self) -> Value {
-        json!({
-            "id": self.id,
-            "stream": self.stream,
-            "stage": self.stage,
-            "topic": self.topic,
-            "partition": self.partition,
-            "offset": self.offset,
-            "record_dt": rfc3339(self.record_dt),
-            "reason": self.reason,
-            "detail": self.detail,
-            "first_seen": rfc3339(self.first_seen),
-            "attempts": self.attempts,
-            "status": self.status,
-            "origin": self.origin,
-            "source": self.start(),
-            "event_id": self.event_id,
-            "replay_seq": self.replay_seq,
-            "waits_for": self.waits_for,
-        })
+        self.fields().into_iter().collect()
     }
 
     /// As JSON, with key and payload; what is no text is given in hexadecimal digits.
@@ -104,11 +109,11 @@ impl DeadLetter {
 }
 
 /// A time to the second, UTC.
-pub fn rfc3339(time: DateTime<Utc>) -> String {
+fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
 /// Bytes as hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

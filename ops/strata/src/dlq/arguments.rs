@@ -27,17 +27,9 @@ pub struct FilterArgs {
     until: Option<DateTime<Utc>>,
 }
 
-impl FilterArgs {
-    /// What they mean.
-    pub fn filter(&self) -> Filter {
-        Filter {
-            ids: self.id.clone(),
-            reason: self.reason.clone(),
-            stream: self.stream.clone(),
-            stage: self.stage,
-            since: self.since,
-            until: self.until,
-        }
+impl From<FilterArgs> for Filter {
+    fn from(FilterArgs { id: ids, reason, stream, stage, since, until }: FilterArgs) -> Self {
+        Self { ids, reason, stream, stage, since, until }
     }
 }
 
@@ -56,8 +48,8 @@ pub struct Choice {
 
 impl Choice {
     /// Refuses to change every dead letter unless `--all` says that this is meant.
-    pub fn filter(&self) -> anyhow::Result<Filter> {
-        let filter = self.filter.filter();
+    pub fn filter(self) -> anyhow::Result<Filter> {
+        let filter = Filter::from(self.filter);
         anyhow::ensure!(
             self.all || !filter.is_empty(),
             "which ones? Say --id, --reason, --stream, --stage, --since or --until, or --all"
@@ -74,15 +66,10 @@ fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(day) = text.parse::<NaiveDate>() {
         return Ok(day.and_time(chrono::NaiveTime::MIN).and_utc());
     }
-    let seconds = text.char_indices().last().and_then(|(at, unit)| {
-        let factor = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
-            _ => return None,
-        };
-        text[..at].parse::<u32>().ok().map(|number| i64::from(number) * factor)
+    let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
+    let seconds = units.iter().find_map(|(unit, factor)| {
+        let number: u32 = text.strip_suffix(*unit)?.parse().ok()?;
+        Some(i64::from(number) * factor)
     });
     let ago = seconds.and_then(TimeDelta::try_seconds).and_then(|ago| Utc::now().checked_sub_signed(ago));
     ago.ok_or_else(|| {

@@ -4,14 +4,13 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize as _};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Cell, Padding, Paragraph, Row, Table};
-use strata_observe::Snapshot;
-use strata_observe::snapshot::{Part, Stage, State};
+use ratatui::widgets::{Block, Padding, Paragraph};
+use strata_observe::backlog::{Backlog, Backlogs};
+use strata_observe::snapshot::{Part, Snapshot, Stage, State};
 
-use super::backlog::{Backlog, Backlogs};
 use super::rate;
-use crate::layers::grouped;
-use crate::status::{dead_letters_in_short, number, reconciled, rows_by_table, seconds, state};
+use crate::status::{dead_letters_in_short, reconciled};
+use crate::table::{Table, grouped, number, seconds};
 
 /// Cells of a progress bar.
 const BAR: usize = 20;
@@ -22,18 +21,16 @@ pub fn draw(frame: &mut Frame<'_>, snapshot: Option<&Snapshot>, backlogs: &Backl
         frame.render_widget(Line::from(" asking the fleet …").dim(), frame.area());
         return;
     };
-    let stages: usize = snapshot.streams.iter().map(|stream| stream.stages.len()).sum();
-    let stages = u16::try_from(stages).unwrap_or(u16::MAX);
-    let troubles = u16::try_from(snapshot.troubled().count()).unwrap_or(u16::MAX);
+    let height = |lines: usize| Constraint::Length(u16::try_from(lines).unwrap_or(u16::MAX));
     let [head, flow, rows, foot] = Layout::vertical([
-        Constraint::Length(2 + troubles),
-        Constraint::Length(stages + 3),
+        height(2 + snapshot.troubled().count()),
+        height(3 + snapshot.stages().count()),
         Constraint::Fill(1),
         Constraint::Length(3),
     ])
     .areas(frame.area());
     frame.render_widget(Paragraph::new(health(snapshot)), head);
-    frame.render_widget(flow_table(snapshot, backlogs), flow);
+    frame.render_widget(Paragraph::new(self::flow(snapshot, backlogs)).block(section("Flow")), flow);
     draw_rows(frame, rows, snapshot);
     frame.render_widget(Paragraph::new(notes(snapshot)), foot);
 }
@@ -48,7 +45,7 @@ fn health(snapshot: &Snapshot) -> Vec<Line<'static>> {
     let mut lines = vec![Line::from(parts)];
     lines.extend(snapshot.troubled().map(|part| {
         let detail = part.detail.clone().unwrap_or_default();
-        Line::styled(format!(" {} is {}: {detail}", part.name, state(part.state)), colour(part))
+        Line::styled(format!(" {} is {}: {detail}", part.name, part.state), colour(part))
     }));
     lines
 }
@@ -61,53 +58,27 @@ fn colour(part: &Part) -> Style {
     }
 }
 
-fn flow_table(snapshot: &Snapshot, backlogs: &Backlogs) -> Table<'static> {
-    let mut rows = Vec::new();
-    for stream in &snapshot.streams {
-        for stage in &stream.stages {
-            let backlog = backlogs.of(&stream.name, &stage.stage);
-            rows.push(flow_row(&stream.name, stage, backlog));
-        }
-    }
-    let head = ["stream", "stage", "in /s", "out /s", "lag", "seconds", "progress"];
-    let head = head.into_iter().enumerate().map(|(column, name)| aligned(name.to_owned(), column));
-    let widths = [
-        Constraint::Length(13),
-        Constraint::Length(6),
-        Constraint::Length(9),
-        Constraint::Length(9),
-        Constraint::Length(11),
-        Constraint::Length(9),
-        Constraint::Fill(1),
-    ];
-    Table::new(rows, widths).header(Row::new(head.collect::<Vec<_>>()).dim()).block(section("Flow"))
-}
-
-fn flow_row(stream: &str, stage: &Stage, backlog: Backlog) -> Row<'static> {
-    let cells = [
-        stream.to_owned(),
-        stage.stage.clone(),
-        rate(stage.arrived_per_second),
-        rate(stage.applied_per_second),
-        number(stage.lag),
-        seconds(stage.lag_seconds),
-    ];
-    let mut cells: Vec<Cell<'_>> =
-        cells.into_iter().enumerate().map(|(column, text)| aligned(text, column)).collect();
-    cells.push(Cell::from(progress(stage, backlog)));
-    Row::new(cells)
-}
-
-/// A cell; numbers, which begin in the third column, stand to the right.
-fn aligned(text: String, column: usize) -> Cell<'static> {
-    let line = Line::from(text);
-    Cell::from(if (2..6).contains(&column) { line.right_aligned() } else { line })
+/// A line for each stage, with how far it has come.
+fn flow(snapshot: &Snapshot, backlogs: &Backlogs) -> Vec<Line<'static>> {
+    let row = |(stream, stage): (&str, &Stage)| {
+        let (arrived, applied) = (rate(stage.arrived_per_second), rate(stage.applied_per_second));
+        let (lag, late) = (number(stage.lag), seconds(stage.lag_seconds));
+        [stream.to_owned(), stage.stage.clone(), arrived, applied, lag, late]
+    };
+    let head = ["stream", "stage", "in /s", "out /s", "lag", "seconds"];
+    let mut lines = Table::of(head, snapshot.stages().map(row)).lines().into_iter().map(Line::from);
+    let head = lines.next().map(|head| head.dim());
+    let stages = lines.zip(snapshot.stages()).map(|(mut line, (stream, stage))| {
+        line.extend(progress(stage, backlogs.of(stream, &stage.stage)));
+        line
+    });
+    head.into_iter().chain(stages).collect()
 }
 
 /// How far a stage has come with its backlog, or that it has none.
-fn progress(stage: &Stage, backlog: Backlog) -> Line<'static> {
+fn progress(stage: &Stage, backlog: Backlog) -> Vec<Span<'static>> {
     if stage.lag.is_none() {
-        return Line::from("not known").yellow();
+        return vec![Span::from("  not known").yellow()];
     }
     let filled = (backlog.done() * BAR as f64).round() as usize;
     let colour = if backlog.lag == 0 { Color::Green } else { Color::Cyan };
@@ -116,11 +87,12 @@ fn progress(stage: &Stage, backlog: Backlog) -> Line<'static> {
         (_, Some(left)) => format!(" {:.0} %, {left:.0} s left", backlog.done() * 100.0),
         (_, None) => format!(" {:.0} %", backlog.done() * 100.0),
     };
-    Line::from(vec![
+    vec![
+        Span::from("  "),
         Span::styled("█".repeat(filled), colour),
         Span::from("░".repeat(BAR.saturating_sub(filled))).dim(),
         Span::from(words),
-    ])
+    ]
 }
 
 /// The tables of each layer side by side.
@@ -128,22 +100,19 @@ fn draw_rows(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
     let block = section("Rows");
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    let Some(rows) = rows_by_table(snapshot) else {
+    let Some(rows) = snapshot.rows() else {
         frame.render_widget(Line::from("not known").yellow(), inner);
         return;
     };
+    let mut layers = [const { Vec::new() }; 3];
+    for (name, rows) in rows {
+        let layer = ["stg.", "dds."].iter().position(|layer| name.starts_with(layer));
+        layers[layer.unwrap_or(2)].push([name, grouped(rows)]);
+    }
     let columns = Layout::horizontal([Constraint::Ratio(1, 3); 3]).spacing(2).split(inner);
-    for (layer, column) in ["stg.", "dds.", ""].into_iter().zip(columns.iter()) {
-        let ours = rows.iter().filter(|(name, _)| match layer {
-            "" => !name.starts_with("stg.") && !name.starts_with("dds."),
-            layer => name.starts_with(layer),
-        });
-        let lines: Vec<Row<'_>> = ours
-            .map(|(name, rows)| {
-                Row::new([Line::from(name.clone()), Line::from(grouped(*rows)).right_aligned()])
-            })
-            .collect();
-        frame.render_widget(Table::new(lines, [Constraint::Fill(1), Constraint::Length(12)]), *column);
+    for (rows, column) in layers.into_iter().zip(columns.iter()) {
+        let lines = Table::of(["table", "rows"], rows).lines().into_iter().skip(1).map(Line::from);
+        frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()), *column);
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use strata_observe::Snapshot;
-use strata_observe::snapshot::Stage;
+use crate::snapshot::{Snapshot, Stage};
 
 /// The backlogs of all stages.
 #[derive(Debug, Default)]
@@ -23,13 +22,11 @@ pub struct Backlog {
 impl Backlogs {
     /// Takes a look into account.
     pub fn note(&mut self, snapshot: &Snapshot) {
-        for stream in &snapshot.streams {
-            for stage in &stream.stages {
-                let backlog = self.0.entry((stream.name.clone(), stage.stage.clone())).or_default();
-                // While the lag is not known, what was known stays.
-                if let Some(lag) = stage.lag {
-                    *backlog = backlog.then(lag, shrinking(stage));
-                }
+        for (stream, stage) in snapshot.stages() {
+            let backlog = self.0.entry((stream.to_owned(), stage.stage.clone())).or_default();
+            // While the lag is not known, what was known stays.
+            if let Some(lag) = stage.lag {
+                *backlog = backlog.then(lag, shrinking(stage));
             }
         }
     }
