@@ -3,6 +3,7 @@
 
 mod ceiling;
 mod copy;
+mod fleet;
 mod growth;
 mod latency;
 mod load;
@@ -25,17 +26,12 @@ use strata_streams::STREAMS;
 use strata_streams::order::{self, ORDER};
 use strata_testkit::{Fleet, Servers, Service};
 
+use crate::fleet::{VARIABLES, WARM_UP, launch};
 use crate::load::Load;
 use crate::options::Options;
 use crate::procs::Processes;
 use crate::report::Report;
 use crate::verify::Stored;
-
-/// Settings that the fleet of a bench has beside the defaults: those of its tests are for quick crashes.
-const VARIABLES: [(&str, &str); 2] = [("KAFKA_SESSION_TIMEOUT_MS", "10000"), ("LOG_LEVEL", "warn")];
-
-/// Orders that go through a fleet before anything of it is measured.
-const WARM_UP: u64 = 1000;
 
 /// Events of each stream that warm up the servers: Kafka's machine compiles itself while it runs.
 const SERVER_WARM_UP: u64 = 40_000;
@@ -100,13 +96,6 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// Starts a fleet of its own and finds its processes.
-async fn launch(servers: &Servers) -> (Fleet, Processes) {
-    let fleet = Fleet::launch_with(&VARIABLES).await;
-    let processes = Processes::of(&fleet, &servers.kafka().brokers).await;
-    (fleet, processes)
 }
 
 /// Memory under all streams, latency and start of one instance of each service.

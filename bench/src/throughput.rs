@@ -10,10 +10,11 @@ use strata_streams::StreamDef;
 use strata_testkit::Servers;
 
 use crate::ceiling::{Attempt, Rows};
+use crate::fleet::{WARM_UP, launch};
 use crate::load::{self, Load};
 use crate::options::Options;
 use crate::verify::Stored;
-use crate::{WARM_UP, launch, statements, verify};
+use crate::{statements, verify};
 
 /// What a stream reached.
 #[derive(Debug, Serialize)]

@@ -8,13 +8,17 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use strata_service::ServiceSpec;
 use strata_service::config::{self, Secret};
 use strata_service::http::{ApiError, Checked, require_api_key};
 use strata_vault::hub_key;
 use uuid::Uuid;
 
-use crate::app::SPEC;
 use crate::store::read_counters;
+
+/// Name, port and API description of the service.
+pub const SPEC: ServiceSpec =
+    ServiceSpec { name: "cdm_service", port_variable: "CDM_PORT", openapi: include_str!("../openapi.json") };
 
 /// Rows in an answer where the request names no limit.
 const DEFAULT_LIMIT: i64 = 100;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use strata_events::{StageId, StreamSpec};
 use strata_pipeline::Loops;
 use strata_service::redis::MetricsKeys;
-use strata_service::{App, Assembled, Route, Runnable, ServiceSpec};
+use strata_service::{App, Assembled, Route, Runnable};
 use strata_streams::hotel_search::HOTEL_SEARCH;
 use strata_streams::order::ORDER;
 
@@ -14,10 +14,6 @@ use crate::handler::OrderHandler;
 use crate::metrics::stage::MetricsStage;
 use crate::metrics::store::MetricsStore;
 use crate::{api, metrics};
-
-/// Name, port and API description of the service.
-pub const SPEC: ServiceSpec =
-    ServiceSpec { name: "cdm_service", port_variable: "CDM_PORT", openapi: include_str!("../openapi.json") };
 
 /// Makes the loop of one stream.
 type Build = fn(&Loops<'_>, &Route) -> Box<dyn Runnable>;

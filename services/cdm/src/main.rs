@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    strata_service::run(cdm::app::SPEC, cdm::app::build)
+    strata_service::run(cdm::api::SPEC, cdm::app::build)
 }

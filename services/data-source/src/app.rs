@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{post, put};
 use strata_events::stream::dlq_topic;
@@ -14,40 +13,17 @@ use strata_pipeline::Producer;
 use strata_pipeline::admin::ensure_topics;
 use strata_service::config::KafkaSettings;
 use strata_service::http::require_api_key;
-use strata_service::{App, Assembled, Client, Topics};
-use strata_streams::{STREAMS, StreamDef};
+use strata_service::{App, Assembled, Client};
+use strata_streams::STREAMS;
 use tokio_util::sync::CancellationToken;
 
-use crate::body::BodyReader;
+use crate::context::Context;
+use crate::put::put as put_reference;
 use crate::reference::ReferenceStore;
 use crate::{ingest, metrics, push};
 
 /// Longest pause between two attempts to create the topics.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
-
-/// What every request needs.
-pub struct Context {
-    /// Kafka.
-    pub producer: Producer,
-    /// Redis.
-    pub reference: ReferenceStore,
-    /// Cancelled when the service stops.
-    pub stop: CancellationToken,
-    patience: Duration,
-    topics: Topics,
-}
-
-impl Context {
-    /// Where events of this kind go.
-    pub fn topic(&self, stream: &StreamDef) -> String {
-        self.topics.name(stream.spec.source()).to_owned()
-    }
-
-    /// Reads a request's body, as long as its caller sends.
-    pub fn reader(&self, body: Body) -> BodyReader {
-        BodyReader::new(body, self.stop.clone(), self.patience)
-    }
-}
 
 /// Builds the service; nothing waits for Kafka or Redis here.
 pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
@@ -69,8 +45,8 @@ fn assemble(app: App) -> anyhow::Result<Assembled> {
     let routes = Router::new()
         .route("/push", post(push::push))
         .route("/ingest/{stream}", post(ingest::ingest))
-        .route("/reference/users", put(crate::put::put::<User>))
-        .route("/reference/restaurants", put(crate::put::put::<Restaurant>))
+        .route("/reference/users", put(put_reference::<User>))
+        .route("/reference/restaurants", put(put_reference::<Restaurant>))
         .route_layer(from_fn_with_state(settings.api_key, require_api_key))
         .with_state(Arc::new(context));
     Ok(Assembled { routes, clients: vec![client], needs_redis: true, ..Assembled::default() })

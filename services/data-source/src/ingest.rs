@@ -12,8 +12,8 @@ use strata_service::http::{ApiError, Checked};
 use strata_streams::source::{Accept, Accepted, Event};
 use strata_streams::{find, names};
 
-use crate::app::Context;
 use crate::body::{Sink, TURN};
+use crate::context::Context;
 use crate::metrics;
 use crate::publish::Publisher;
 use crate::split::{Piece, Splitter};

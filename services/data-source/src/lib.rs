@@ -12,6 +12,7 @@
 
 pub mod app;
 pub mod body;
+pub mod context;
 pub mod description;
 pub mod ingest;
 pub mod metrics;

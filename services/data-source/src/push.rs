@@ -11,7 +11,7 @@ use strata_service::trace::TraceParent;
 use strata_streams::source::{Event, GenerateError, Generator, Make, Snapshot, Start};
 use tokio::sync::mpsc;
 
-use crate::app::Context;
+use crate::context::Context;
 use crate::pace::Pace;
 use crate::publish::Publisher;
 use crate::request::PushRequest;

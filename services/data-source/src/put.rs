@@ -7,8 +7,8 @@ use axum::response::Response;
 use strata_events::MAX_EVENT_BYTES;
 use strata_service::http::ApiError;
 
-use crate::app::Context;
 use crate::body::Sink;
+use crate::context::Context;
 use crate::reference::{ReferenceStore, Referenced};
 use crate::split::{Piece, Splitter};
 use crate::summary::{self, Summary};

@@ -1,6 +1,7 @@
 //! The frame of a process, and nothing of what it does with events: configuration, connections, HTTP, health, metrics,
 //! traces, start and stop.
 
+mod api_error;
 pub mod client;
 pub mod config;
 pub mod docs;

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use crate::http::ApiError;
+use crate::api_error::ApiError;
 
 /// Set by browsers alone: scripts of a page cannot change it.
 const FETCH_SITE: &str = "sec-fetch-site";

@@ -9,7 +9,7 @@ use strata_pipeline::metrics::written;
 use strata_pipeline::{Input, StageError};
 use uuid::Uuid;
 
-use crate::search::handler::IdentifiedSearch;
+use crate::search::identified::IdentifiedSearch;
 
 /// Columns for `stg.hotel_search_events`, one row a search, sorted by `event_id`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -94,12 +94,12 @@ pub async fn insert_hotel_search_events(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::handler::tests::{decode, record};
+    use crate::search::identified::tests::record;
 
     #[test]
     fn one_row_a_search_and_the_earliest_record_wins() {
         let records = [(3, "b"), (2, "a"), (1, "a"), (4, "a")].map(|(at, id)| record(at, Some(id)));
-        let input = |record| Input { record, event: decode(record).expect("valid") };
+        let input = |record| Input { record, event: IdentifiedSearch::decode(record).expect("valid") };
         let inputs = records.each_ref().map(input);
         let rows = SearchEventRows::earliest(&inputs);
         assert_eq!(rows.event_id, ["a", "b"]);

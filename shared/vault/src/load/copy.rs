@@ -5,7 +5,7 @@
 use sqlx::postgres::{PgArgumentBuffer, Postgres};
 use sqlx::{Encode, PgConnection};
 
-use super::Hooks;
+use super::hooks::Hooks;
 use crate::Value;
 
 /// Signature, flags and the length of the header extension, which is empty.

@@ -10,6 +10,7 @@
 
 mod columns;
 pub mod copy;
+mod hooks;
 mod satellites;
 mod statements;
 
@@ -19,23 +20,10 @@ use uuid::Uuid;
 
 use self::columns::Columns;
 use self::copy::CopyRows;
+pub use self::hooks::Hooks;
 use self::statements::{Fill, Statements};
 use crate::model::{Parent, VaultModel};
 use crate::rows::{Batch, Fresh, KeyedRows, LinkRows, Load};
-
-/// What a process wants to be told.
-#[derive(Debug, Clone, Copy)]
-pub struct Hooks {
-    /// Rows that a statement wrote, by table.
-    pub wrote: fn(&'static str, u64),
-    /// Called when a `COPY` has begun and none of its rows is sent.
-    pub in_copy: fn() -> Result<(), sqlx::Error>,
-}
-
-impl Hooks {
-    /// Nothing is told.
-    pub const NONE: Self = Self { wrote: |_, _| {}, in_copy: || Ok(()) };
-}
 
 /// Loads rows into the vault of one stream. One for the life of a process.
 pub struct Loader {
