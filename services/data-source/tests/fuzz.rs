@@ -2,25 +2,18 @@
 //!
 //! `make fuzz` runs millions of cases; inputs that once failed are kept in `proptest-regressions/`.
 
+#[path = "../../../shared/streams/tests/fuzz/config.rs"]
+mod config;
+
+use config::config;
 use data_source::split::{HEAD_BYTES, Piece, Splitter};
 use data_source::summary;
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
 use strata_streams::STREAMS;
 use strata_streams::order::golden;
 
 /// Cases of a run that does not say how many: seconds in a debug build.
 const CASES: u32 = 10_000;
-
-fn config() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    let kept = FileFailurePersistence::Direct("proptest-regressions/fuzz.txt");
-    ProptestConfig {
-        cases: cases.unwrap_or(CASES),
-        failure_persistence: Some(Box::new(kept)),
-        ..ProptestConfig::default()
-    }
-}
 
 /// Everything that comes out of a body in chunks of this size.
 fn pieces(limit: usize, body: &[u8], chunk: usize) -> Vec<Piece> {
@@ -53,7 +46,7 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
 
 #[test]
 fn bodies_are_cut_the_same_however_they_arrive_and_within_the_limit() {
-    proptest!(config(), |(body in bodies(), limit in 1..2500_usize, chunk in 1..3000_usize)| {
+    proptest!(config(CASES), |(body in bodies(), limit in 1..2500_usize, chunk in 1..3000_usize)| {
         let whole = pieces(limit, &body, body.len().max(1));
         prop_assert_eq!(&whole, &pieces(limit, &body, chunk));
         prop_assert!(whole.iter().map(|piece| piece.bytes.len()).sum::<usize>() <= body.len());

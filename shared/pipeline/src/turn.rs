@@ -60,6 +60,19 @@ pub struct LoopSettings {
     pub keep_settled: Duration,
 }
 
+/// What a loop is made of.
+pub(crate) struct Parts<'a, S, R, O> {
+    pub(crate) settings: LoopSettings,
+    pub(crate) writers: Writers<S>,
+    pub(crate) entrance: Entrance,
+    pub(crate) source: R,
+    pub(crate) sink: O,
+    /// What it reports to.
+    pub(crate) status: Arc<WorkerStatus>,
+    pub(crate) handle: &'a Handle,
+    pub(crate) token: &'a CancellationToken,
+}
+
 /// A running loop and where it stands.
 pub(crate) struct Loop<'a, S, R, O> {
     pub(crate) settings: LoopSettings,
@@ -94,14 +107,9 @@ pub(crate) struct Loop<'a, S, R, O> {
 }
 
 impl<'a, S: Stage, R: Source, O: Sink> Loop<'a, S, R, O> {
-    /// A loop that has not turned yet; `status` is what it reports to.
-    pub(crate) fn new(
-        settings: LoopSettings,
-        (writers, entrance): (Writers<S>, Entrance),
-        (source, sink): (R, O),
-        status: Arc<WorkerStatus>,
-        (handle, token): (&'a Handle, &'a CancellationToken),
-    ) -> Self {
+    /// A loop that has not turned yet.
+    pub(crate) fn new(parts: Parts<'a, S, R, O>) -> Self {
+        let Parts { settings, writers, entrance, source, sink, status, handle, token } = parts;
         let (unserved, latency) = (Unserved::new(&settings.kafka), Latency::of(settings.route.stream));
         Self {
             settings,

@@ -21,7 +21,7 @@ use crate::retention::Retention;
 use crate::seams::{Sink, Source};
 use crate::stage::Stage;
 use crate::topic_check;
-use crate::turn::{BACKOFF_MAX, Loop, LoopSettings, waiting_for_kafka};
+use crate::turn::{BACKOFF_MAX, Loop, LoopSettings, Parts, waiting_for_kafka};
 use crate::writers::Writers;
 
 /// Turns the loop of a stage over other ends than Kafka's, on this thread, until `token` stops it: so a stage is tested
@@ -32,14 +32,15 @@ pub fn turn_over<S: Stage>(
     settings: LoopSettings,
     pool: PgPool,
     stages: Vec<S>,
-    ends: (impl Source, impl Sink),
+    (source, sink): (impl Source, impl Sink),
     status: Arc<WorkerStatus>,
     (handle, token): (&Handle, &CancellationToken),
 ) -> anyhow::Result<()> {
     // Timeouts are made on this thread, before the runtime polls them.
     let _entered = handle.enter();
     let (writers, entrance) = (Writers::new(stages, &settings.batch), Entrance::new(&settings.route, pool));
-    Ok(Loop::new(settings, (writers, entrance), ends, status, (handle, token)).turn().0?)
+    let parts = Parts { settings, writers, entrance, source, sink, status, handle, token };
+    Ok(Loop::new(parts).turn().0?)
 }
 
 /// One layer's loop over one topic.
@@ -100,8 +101,8 @@ impl<S: Stage> Runnable for Worker<S> {
         let source = Consumer::subscribe(&kafka, &group, &input, producer.refusals().clone())?;
         metrics::announce_stream(stream);
         let entrance = Entrance::new(&settings.route, pool);
-        let (ended, source) =
-            Loop::new(settings, (writers, entrance), (source, producer), status, (handle, token)).turn();
+        let parts = Parts { settings, writers, entrance, source, sink: producer, status, handle, token };
+        let (ended, source) = Loop::new(parts).turn();
         if ended.is_err() {
             // It leaves its group meanwhile, and may wait for an answer that never comes.
             thread::spawn(move || drop(source));

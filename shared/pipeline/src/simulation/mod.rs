@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::entrance::{Entrance, Known};
 use crate::metrics::lag::Lag;
-use crate::turn::{Loop, LoopSettings};
+use crate::turn::{Loop, LoopSettings, Parts};
 use crate::writers::Writers;
 use ends::{BAD, MemorySink, MemorySource, MemoryStage};
 use world::{Fault, Member, Shared, TOPICS};
@@ -92,7 +92,8 @@ impl Ground {
         let lag = Lag::of("simulated");
         let source = MemorySource { world: self.world.clone(), stage, instance, lag };
         let sink = MemorySink(self.world.clone());
-        Loop::new(settings, (writers, entrance), (source, sink), Arc::default(), (handle, &self.token))
+        let (status, token) = (Arc::default(), &self.token);
+        Loop::new(Parts { settings, writers, entrance, source, sink, status, handle, token })
     }
 }
 

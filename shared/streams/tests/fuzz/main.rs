@@ -4,12 +4,13 @@
 //! `make fuzz` runs millions of cases; `PROPTEST_CASES` sets their number. Inputs that once failed are
 //! kept by proptest in `proptest-regressions/`, and hand-picked ones lie in `tests/fuzz/corpus/`.
 
+mod config;
 mod mutation;
 
 use std::time::Instant;
 
+use config::config;
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
 use strata_events::{Contract as _, Origin, Reject, Restaurant, User};
 use strata_streams::order::golden;
 use strata_streams::{Message, STREAMS};
@@ -52,16 +53,6 @@ fn decode_all(targets: &[(&str, Rewrite)], bytes: &[u8]) {
     }
 }
 
-fn config() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    let kept = FileFailurePersistence::Direct("proptest-regressions/fuzz.txt");
-    ProptestConfig {
-        cases: cases.unwrap_or(CASES),
-        failure_persistence: Some(Box::new(kept)),
-        ..ProptestConfig::default()
-    }
-}
-
 /// Peak memory of this process.
 fn resident_kb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("linux");
@@ -79,7 +70,7 @@ fn any_bytes_are_decoded_or_refused() {
     let started = Instant::now();
     let runner = proptest::collection::vec(any::<u8>(), 0..600);
     let targets = targets();
-    proptest!(config(), |(bytes in runner)| decode_all(&targets, &bytes));
+    proptest!(config(CASES), |(bytes in runner)| decode_all(&targets, &bytes));
     println!("any bytes: {:?}", started.elapsed());
     assert_memory_is_bounded();
 }
@@ -87,7 +78,7 @@ fn any_bytes_are_decoded_or_refused() {
 #[test]
 fn golden_messages_with_changed_bytes_are_decoded_or_refused() {
     let targets = targets();
-    proptest!(config(), |(target in 0..targets.len(), changes in mutation::of_bytes())| {
+    proptest!(config(CASES), |(target in 0..targets.len(), changes in mutation::of_bytes())| {
         let (golden, rewrite) = targets[target];
         round_trip(&mutation::change_bytes(golden.as_bytes(), &changes), rewrite);
     });
@@ -97,7 +88,7 @@ fn golden_messages_with_changed_bytes_are_decoded_or_refused() {
 #[test]
 fn golden_messages_with_changed_values_are_decoded_or_refused() {
     let targets = targets();
-    proptest!(config(), |(target in 0..targets.len(), changes in mutation::of_values())| {
+    proptest!(config(CASES), |(target in 0..targets.len(), changes in mutation::of_values())| {
         let (golden, rewrite) = targets[target];
         round_trip(mutation::change_values(golden.as_bytes(), &changes).as_bytes(), rewrite);
     });
@@ -106,7 +97,7 @@ fn golden_messages_with_changed_values_are_decoded_or_refused() {
 
 #[test]
 fn any_text_is_an_origin_or_refused() {
-    proptest!(config(), |(text in "\\PC{0,20}|[a-z_]{0,9}/-?[0-9]{0,20}/-?[0-9]{0,20}")| {
+    proptest!(config(CASES), |(text in "\\PC{0,20}|[a-z_]{0,9}/-?[0-9]{0,20}/-?[0-9]{0,20}")| {
         if let Ok(origin) = text.parse::<Origin>() {
             prop_assert_eq!(origin.to_string().parse(), Ok(origin));
         }

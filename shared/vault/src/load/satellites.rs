@@ -14,6 +14,14 @@ use crate::model::{Parent, Satellite};
 use crate::rows::{Attributes, Candidate, Fresh, SatelliteRows};
 use crate::{LoadPosition, Sent, StoredVersion, changes};
 
+/// How versions of one satellite are written, and what they say.
+#[derive(Clone, Copy)]
+struct Versions<'a> {
+    statements: &'static Compared,
+    satellite: &'a Satellite,
+    attributes: &'a Attributes<'a>,
+}
+
 impl Loader {
     /// Stores what changes its parent.
     ///
@@ -29,28 +37,27 @@ impl Loader {
         let satellite = rows.satellite;
         let statements = find(&self.statements.satellites, satellite.table, |compared| &compared.fill)?;
         let (mut records, attributes) = rows.split();
+        let versions = Versions { statements, satellite, attributes: &attributes };
         if matches!(satellite.parent, Parent::Link(link) if link.event.is_some()) {
             records.sort_unstable_by_key(|record| record.parent);
-            return self.insert_versions(tx, statements, satellite, &records, &attributes).await;
+            return self.insert_versions(tx, versions, &records).await;
         }
         if satellite.parent.table() != self.subject.table() {
             let changed = changed_under_lock(tx, statements, records).await?;
-            return self.insert_versions(tx, statements, satellite, &changed, &attributes).await;
+            return self.insert_versions(tx, versions, &changed).await;
         }
         let stored = stored_versions(tx, statements, &records, |key| !fresh.contains(key)).await?;
         let (new, known): (Vec<Candidate>, Vec<Candidate>) =
             changes(records, &stored).into_iter().partition(|record| fresh.contains(&record.parent));
-        self.copy_versions(tx, statements, satellite, &new, &attributes).await?;
-        self.insert_versions(tx, statements, satellite, &known, &attributes).await
+        self.copy_versions(tx, versions, &new).await?;
+        self.insert_versions(tx, versions, &known).await
     }
 
     async fn copy_versions(
         &'static self,
         tx: &mut PgConnection,
-        statements: &'static Compared,
-        satellite: &Satellite,
+        Versions { statements, satellite, attributes }: Versions<'_>,
         records: &[Candidate],
-        attributes: &Attributes<'_>,
     ) -> Result<(), sqlx::Error> {
         if records.is_empty() {
             return Ok(());
@@ -72,10 +79,8 @@ impl Loader {
     async fn insert_versions(
         &'static self,
         tx: &mut PgConnection,
-        statements: &'static Compared,
-        satellite: &Satellite,
+        Versions { statements, satellite, attributes }: Versions<'_>,
         records: &[Candidate],
-        attributes: &Attributes<'_>,
     ) -> Result<(), sqlx::Error> {
         if records.is_empty() {
             return Ok(());
