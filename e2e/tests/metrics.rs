@@ -251,3 +251,30 @@ async fn lag_grows_in_messages_and_seconds_while_a_stage_waits_and_ends_with_the
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_partitions_of_an_instance_that_died_lag_at_once_in_the_metrics_of_the_console() {
+    // GIVEN a fleet whose dds has died
+    let fleet = launch(&[]).await;
+    fleet.launch_console().await;
+    fleet.kill(Service::Dds);
+    // WHEN orders come
+    let orders: Vec<_> = (0..30).map(|number| simple_order(number, "OPEN")).collect();
+    fleet.ingest(&orders).await;
+    // THEN the console shows that all of them wait in dds, and since when
+    let labels = ["stage=\"dds\"", "stream=\"order\""];
+    eventually(Duration::from_secs(20), "the lag of dds", async || {
+        let scrape = Scrape::of(&fleet, Service::Console).await;
+        let lag = ["strata_fleet_lag_messages", "strata_fleet_lag_seconds"].map(|n| scrape.sum(n, &labels));
+        if lag[0] == 30.0 && lag[1] > 0.0 { Ok(()) } else { Err(format!("{lag:?}")) }
+    })
+    .await;
+    // AND nothing after dds is done
+    fleet.start(Service::Dds);
+    eventually(Duration::from_secs(40), "no lag", async || {
+        let scrape = Scrape::of(&fleet, Service::Console).await;
+        let lag = scrape.sum("strata_fleet_lag_messages", &["stream=\"order\""]);
+        if lag == 0.0 { Ok(()) } else { Err(lag.to_string()) }
+    })
+    .await;
+}

@@ -6,6 +6,7 @@
 mod assets;
 mod events;
 mod forward;
+mod lag;
 mod latency;
 mod offers;
 mod reconcile;
@@ -20,6 +21,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use sqlx::PgPool;
+use strata_observe::Observer;
 use strata_pipeline::Producer;
 use strata_service::http::require_api_key;
 use strata_service::redis::{Connection, MetricsKeys};
@@ -47,6 +49,7 @@ pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
 }
 
 fn assemble(app: &App) -> anyhow::Result<Assembled> {
+    tokio::spawn(lag::watch(Observer::new(&app.settings)?, app.shutdown.clone()));
     // It sends nothing, but `/health` says whether Kafka answers.
     let kafka: Arc<dyn Client> = Arc::new(Producer::new(&app.settings.kafka)?);
     let (routes, clients) = (routes(app)?, vec![kafka]);

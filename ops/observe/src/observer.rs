@@ -103,12 +103,17 @@ impl Observer {
         seen
     }
 
+    /// Where every stage of every stream stands, without the rest of a look; what does not answer is not known.
+    pub async fn lag(&self) -> Vec<Stream> {
+        let (warehouse, live, edges) = self.ask_servers().await;
+        let at = Utc::now();
+        let mut streams = self.streams(warehouse.as_ref().ok(), live.as_ref().ok(), edges.as_ref().ok());
+        self.fill_ages(&mut streams, at).await;
+        streams
+    }
+
     async fn look_once(&self) -> Snapshot {
-        let (services, (warehouse, live, edges)) = tokio::join!(self.ask_services(), async {
-            // The stores first: an end that is asked later never lies before what was applied.
-            let (warehouse, live) = tokio::join!(self.ask_postgres(), self.ask_redis());
-            (warehouse, live, self.ask_kafka().await)
-        });
+        let (services, (warehouse, live, edges)) = tokio::join!(self.ask_services(), self.ask_servers());
         let at = Utc::now();
         let servers = vec![part("postgres", &warehouse), part("redis", &live), part("kafka", &edges)];
         let (mut warehouse, live, edges) = (warehouse.ok(), live.ok(), edges.ok());
@@ -131,6 +136,14 @@ impl Observer {
             parked: warehouse.as_ref().and_then(|warehouse| warehouse.parked),
             reconcile: warehouse.and_then(|warehouse| warehouse.reconcile),
         }
+    }
+
+    /// The stores first: an end that is asked later never lies before what was applied.
+    async fn ask_servers(
+        &self,
+    ) -> (anyhow::Result<Warehouse>, anyhow::Result<Live>, anyhow::Result<BTreeMap<String, Edges>>) {
+        let (warehouse, live) = tokio::join!(self.ask_postgres(), self.ask_redis());
+        (warehouse, live, self.ask_kafka().await)
     }
 
     async fn ask_services(&self) -> Vec<Part> {
