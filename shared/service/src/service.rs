@@ -77,12 +77,20 @@ pub struct Assembled {
     pub needs_redis: bool,
 }
 
-/// Runs the command given on the command line: `serve` (default) or `healthcheck`.
+/// What a service says of its command line.
+const USAGE: &str = "serve (default) or healthcheck; --version, --help. Settings: see .env_template";
+
+/// Runs the command given on the command line: `serve` (default), `healthcheck`, `--version` or `--help`.
 pub fn run<B, F>(spec: ServiceSpec, build: B) -> ExitCode
 where
     B: FnOnce(App) -> F,
     F: Future<Output = anyhow::Result<Assembled>>,
 {
+    let command = std::env::args().nth(1).unwrap_or_else(|| "serve".to_owned());
+    if let Some(said) = said(spec.name, &command) {
+        println!("{said}");
+        return ExitCode::SUCCESS;
+    }
     tls::install();
     let settings = match Settings::from_env(spec.port_variable) {
         Ok(settings) => settings,
@@ -92,7 +100,6 @@ where
         }
     };
     telemetry::init(&settings);
-    let command = std::env::args().nth(1).unwrap_or_else(|| "serve".to_owned());
     let exporting = match command.as_str() {
         "serve" => trace::start(&settings.traces, spec.name),
         _ => Ok(None),
@@ -115,7 +122,7 @@ where
                     "serve" => serve(spec, settings, build).await,
                     "healthcheck" => healthcheck(&settings).await,
                     other => anyhow::bail!(
-                        "unknown command {other:?}: use serve or healthcheck; migrations are applied by strata migrate"
+                        "unknown command {other:?}: {USAGE}; migrations are applied by strata migrate"
                     ),
                 }
             });
@@ -131,6 +138,15 @@ where
             tracing::error!(error = format!("{e:#}"), "{} failed", spec.name);
             if e.is::<RestartNeeded>() { ExitCode::from(restart::STATUS) } else { ExitCode::FAILURE }
         }
+    }
+}
+
+/// The answer to what needs no setting.
+fn said(name: &str, command: &str) -> Option<String> {
+    match command {
+        "--version" | "-V" => Some(format!("{name} {}", env!("CARGO_PKG_VERSION"))),
+        "--help" | "-h" => Some(format!("{name}: {USAGE}")),
+        _ => None,
     }
 }
 
