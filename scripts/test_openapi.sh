@@ -9,28 +9,11 @@ set -euo pipefail
 # shellcheck source=scripts/servers/packages.sh
 . "$ROOT/scripts/servers/packages.sh"
 
-REQUIREMENTS="$ROOT/scripts/openapi/requirements.txt"
-# Named after its content, so that other versions are another environment.
-VENV="$LOCAL_DIR/schemathesis-$(sha256sum <"$REQUIREMENTS" | cut -c1-12)"
-
-install_schemathesis() {
-    [[ -x $VENV/bin/schemathesis ]] && return
-    python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages Python python3-venv
-    note "installing schemathesis"
-    mkdir -p "$LOCAL_DIR"
-    # Built aside, so that one that was interrupted is not taken for whole.
-    local aside=$VENV.$$
-    python3 -m venv "$aside"
-    "$aside/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$REQUIREMENTS" ||
-        die "schemathesis cannot be installed"
-    rm -rf "$VENV" && mv "$aside" "$VENV"
-}
-
 # A moved environment has its old path in its scripts, not in its packages.
 run_schemathesis() { "$VENV/bin/python" -m schemathesis.cli "$@"; }
 
 (($# > 0)) || { echo "usage: scripts/test_openapi.sh URL..." >&2 && exit 2; }
-install_schemathesis
+python_environment schemathesis "$ROOT/scripts/openapi/requirements.txt"
 # It leaves notes of what it found where it runs.
 cd "$LOCAL_DIR"
 export SCHEMATHESIS_HOOKS="$ROOT/scripts/openapi/hooks.py" PYTHONDONTWRITEBYTECODE=1

@@ -53,3 +53,20 @@ disable_service() {
     [[ -d /run/systemd/system ]] || return 0
     as_root systemctl disable --quiet --now "$1" 2>/dev/null || true
 }
+
+# python_environment NAME REQUIREMENTS: installs the packages in an environment of their own; VENV is its folder.
+python_environment() {
+    # Named after its content, so that other versions are another environment.
+    VENV=$LOCAL_DIR/$1-$(sha256sum <"$2" | cut -c1-12)
+    [[ -f $VENV/.whole ]] && return
+    python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages Python python3-venv
+    note "installing $1"
+    mkdir -p "$LOCAL_DIR"
+    # Built aside, so that one that was interrupted is not taken for whole.
+    local aside=$VENV.$$
+    python3 -m venv "$aside"
+    "$aside/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$2" ||
+        die "$1 cannot be installed"
+    touch "$aside/.whole"
+    rm -rf "$VENV" && mv "$aside" "$VENV"
+}
