@@ -1,62 +1,57 @@
-# syntax=docker/dockerfile:1
-# One image a service, from one build:
-#   docker build --target stg -t strata-stg .
+# One image a service, from one build:  make images, or docker build --target stg -t strata-stg .
 
-FROM rust:1.95-bookworm AS build
+# Base images by name; scripts/images.sh names others where no registry can be reached.
+ARG RUST_IMAGE=rust:1.95.0-bookworm
+ARG RUNTIME_IMAGE=debian:bookworm-slim
+
+FROM ${RUST_IMAGE} AS build
+# The image's own: rust-toolchain.toml asks for parts that only development needs.
+ENV RUSTUP_TOOLCHAIN=1.95.0 CARGO_HOME=/usr/local/cargo
 WORKDIR /src
 COPY . .
-# The caches stay between builds; the binaries are copied out, because a cache
-# mount is no part of the image.
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/usr/local/cargo/git \
-    --mount=type=cache,target=/src/target \
-    cargo build --release --workspace --bins --locked \
-    && mkdir /out \
-    && cp target/release/data-source target/release/stg target/release/dds \
-          target/release/cdm target/release/strata /out/
+# The caches stay between builds, of all clones; the binaries are copied out, because a cache mount is no part of
+# the image.
+RUN --mount=type=cache,id=strata-registry,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,id=strata-target,target=/src/target,sharing=locked \
+    scripts/containers/build.sh /out
 
-FROM debian:bookworm-slim AS runtime
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin strata
-USER strata
-# Inside a container the address is the container's own; what is published is
-# decided outside.
-ENV HTTP_HOST=0.0.0.0
+# What the binaries need at run time comes from the build, so nothing is installed here.
+FROM ${RUNTIME_IMAGE} AS runtime
+COPY --from=build /out/lib/ /usr/local/lib/
+COPY --from=build /out/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+# Inside a container the address is the container's own; what is published is decided outside.
+ENV HTTP_HOST=0.0.0.0 LD_LIBRARY_PATH=/usr/local/lib
+# A number: Kubernetes' runAsNonRoot cannot judge a name.
+USER 10001:10001
 
 FROM runtime AS data-source
-COPY --from=build /out/data-source /usr/local/bin/data-source
+COPY --from=build /out/bin/data-source /usr/local/bin/data-source
 EXPOSE 5011
-HEALTHCHECK --interval=10s --timeout=5s --start-period=15s CMD ["/usr/local/bin/data-source", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/data-source"]
 CMD ["serve"]
 
 FROM runtime AS stg
-COPY --from=build /out/stg /usr/local/bin/stg
+COPY --from=build /out/bin/stg /usr/local/bin/stg
 EXPOSE 5012
-HEALTHCHECK --interval=10s --timeout=5s --start-period=15s CMD ["/usr/local/bin/stg", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/stg"]
 CMD ["serve"]
 
 FROM runtime AS dds
-COPY --from=build /out/dds /usr/local/bin/dds
+COPY --from=build /out/bin/dds /usr/local/bin/dds
 EXPOSE 5013
-HEALTHCHECK --interval=10s --timeout=5s --start-period=15s CMD ["/usr/local/bin/dds", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/dds"]
 CMD ["serve"]
 
 FROM runtime AS cdm
-COPY --from=build /out/cdm /usr/local/bin/cdm
+COPY --from=build /out/bin/cdm /usr/local/bin/cdm
 EXPOSE 5014
-HEALTHCHECK --interval=10s --timeout=5s --start-period=15s CMD ["/usr/local/bin/cdm", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/cdm"]
 CMD ["serve"]
 
 # The control plane: the console (serve), migrations, and the operator's tool:
 # docker compose run --rm strata status
 FROM runtime AS strata
-COPY --from=build /out/strata /usr/local/bin/strata
+COPY --from=build /out/bin/strata /usr/local/bin/strata
 EXPOSE 5015
 ENTRYPOINT ["/usr/local/bin/strata"]
 CMD ["status"]

@@ -18,7 +18,7 @@ BROKERS ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down clean build setup servers status check browser test test-fast test-brokers chaos fuzz alerts bench backup restore
+.PHONY: help up down clean build setup servers status check browser test test-fast test-brokers chaos fuzz alerts kubernetes images compose-test bench backup restore
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -102,6 +102,15 @@ fuzz: setup ## CASES damaged inputs through every decoder and the splitter of bo
 
 alerts: ## check and test the alert rules; needs promtool, of the distribution's package prometheus
 	cd observability/prometheus && promtool check config prometheus.yml && promtool test rules alerts_test.yml
+
+kubernetes: ## render deploy/kubernetes and check it against the API's schemas
+	scripts/test_kubernetes.sh
+
+images: ## build the containers with docker, podman or buildah (BUILDER) and try them; works without a registry
+	scripts/images.sh
+
+compose-test: images ## the fleet in containers: pushes, scaling, kills under load, a restart; needs docker compose
+	scripts/compose_test.sh
 
 bench: servers build ## figures of this build: throughput, the ceiling of Postgres, latency, growth, memory
 	$(ENV) bash -c '"$${CARGO_TARGET_DIR:-target}"/release/strata-bench $(BENCH)'
