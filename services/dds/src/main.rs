@@ -5,6 +5,7 @@
 //! every (order, user, product), every (order, user, category) and every search is announced exactly once.
 
 mod app;
+mod click;
 mod hooks;
 mod order;
 mod search;
