@@ -5,6 +5,7 @@
 
 pub mod brokers;
 pub mod builders;
+pub mod click;
 pub mod compare;
 pub mod database;
 pub mod eventually;
@@ -26,6 +27,7 @@ mod streams;
 mod tool;
 
 pub use builders::{OrderBuilder, order};
+pub use click::{ClickModel, assert_clicks_equal};
 pub use compare::{assert_no_dead_letters, assert_warehouse_equals};
 pub use database::{TestDatabase, migrate};
 pub use eventually::eventually;

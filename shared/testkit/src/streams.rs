@@ -4,9 +4,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use strata_streams::StreamDef;
+use strata_streams::click::CLICK;
 use strata_streams::hotel_search::HOTEL_SEARCH;
 use strata_streams::order::ORDER;
 
+use crate::click::assert_clicks_equal;
 use crate::compare::assert_warehouse_equals;
 use crate::fleet::Fleet;
 use crate::search::assert_searches_equal;
@@ -15,8 +17,11 @@ use crate::search::assert_searches_equal;
 type Compare = for<'f> fn(&'f Fleet) -> Pin<Box<dyn Future<Output = ()> + 'f>>;
 
 /// The comparisons by stream; a new one is one more line.
-const MODELS: &[(&str, Compare)] =
-    &[(ORDER.name, |fleet| Box::pin(orders(fleet))), (HOTEL_SEARCH.name, |fleet| Box::pin(searches(fleet)))];
+const MODELS: &[(&str, Compare)] = &[
+    (ORDER.name, |fleet| Box::pin(orders(fleet))),
+    (HOTEL_SEARCH.name, |fleet| Box::pin(searches(fleet))),
+    (CLICK.name, |fleet| Box::pin(clicks(fleet))),
+];
 
 async fn orders(fleet: &Fleet) {
     let model = fleet.model(&fleet.reference().await).await;
@@ -25,6 +30,10 @@ async fn orders(fleet: &Fleet) {
 
 async fn searches(fleet: &Fleet) {
     assert_searches_equal(fleet, &fleet.search_model().await).await;
+}
+
+async fn clicks(fleet: &Fleet) {
+    assert_clicks_equal(fleet.pool(), &fleet.click_model().await).await;
 }
 
 impl Fleet {

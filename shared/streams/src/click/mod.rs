@@ -11,7 +11,7 @@ pub mod vault;
 use strata_events::{Contract as _, Hop, StageId, StoreKind, StreamSpec};
 
 use crate::definition::{Message, RawTable, StreamDef, Words};
-use crate::source::Make;
+use crate::source::{Form, Make};
 use crate::written;
 
 pub use cleaned::CleanedClick;
@@ -45,7 +45,8 @@ pub static DEF: StreamDef = StreamDef {
     make: Make::Alone(generate::generator),
     accept: generate::accept,
     api: include_str!("openapi.json"),
-    forms: &[],
+    // A line may be an array, so lines must be asked for by name.
+    forms: &[Form { name: "ndjson", media_type: "application/x-ndjson", accept: generate::accept }],
     raw: RawTable { table: "stg.click_events", key: "event_id" },
     vault: &vault::MODEL,
     summary: &[vault::PAGE.table, vault::COUNTRY.table, vault::CLICK.table],
