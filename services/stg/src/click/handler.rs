@@ -94,6 +94,6 @@ mod tests {
 
     #[test]
     fn an_array_of_another_length_is_refused() {
-        assert_eq!(decode(r#"["a"]"#, Some("c-1")).expect_err("too short").code, "wrong_length");
+        assert_eq!(decode(r#"["a"]"#, Some("c-1")).expect_err("too short").code, "invalid_structure");
     }
 }

@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_refused() {
         for (code, field, value) in [
-            ("invalid_date", "timestamp", "yesterday"),
+            ("invalid_structure", "timestamp", "yesterday"),
             ("date_out_of_range", "timestamp", "1970-01-01T00:00:00"),
             ("invalid_text", "url", " "),
             ("invalid_text", "country", ""),
@@ -91,7 +91,7 @@ mod tests {
             assert_eq!(changed(field, value).expect_err(field).code, code, "{field}");
         }
         for array in ["[]", r#"["a","b","c","d","e","f","g"]"#, r#"["1","2","3","4","5","6","7","8","9"]"#] {
-            assert_eq!(Click::decode(array.as_bytes()).expect_err(array).code, "wrong_length");
+            assert_eq!(Click::decode(array.as_bytes()).expect_err(array).code, "invalid_structure");
         }
     }
 }

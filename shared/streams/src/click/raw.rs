@@ -41,13 +41,13 @@ pub struct Click {
 impl Click {
     /// When the click happened, in the microseconds that the warehouse keeps.
     ///
-    /// **Errors**: `invalid_date`, `date_out_of_range`.
+    /// **Errors**: `invalid_structure`, `date_out_of_range`.
     pub fn time(&self) -> Result<DateTime<Utc>, Reject> {
         let text = self.timestamp.trim();
         let zoned = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
         let time =
             zoned.or_else(|_| text.parse::<NaiveDateTime>().map(|time| time.and_utc())).map_err(|_| {
-                Reject::new("invalid_date", format!("timestamp must be RFC 3339, not {:?}", clip(text)))
+                Reject::new("invalid_structure", format!("timestamp must be RFC 3339, not {:?}", clip(text)))
             })?;
         check_date("timestamp", time)?;
         Ok(time.trunc_subsecs(6))
@@ -84,7 +84,7 @@ fn from_array(fields: Vec<String>) -> Result<Click, Reject> {
     let count = fields.len();
     let [user_id, timestamp, url, country, city, browser, os, device]: [String; FIELDS] =
         fields.try_into().map_err(|_| {
-            Reject::new("wrong_length", format!("a click as an array has {FIELDS} strings, this has {count}"))
+            Reject::new("invalid_structure", format!("a click as an array has {FIELDS} strings, this has {count}"))
         })?;
     Ok(Click { user_id, timestamp, url, country, city, browser, os, device, event_id: None })
 }
