@@ -27,7 +27,6 @@ mod streams;
 mod tool;
 
 pub use builders::{OrderBuilder, order};
-pub use click::{ClickModel, assert_clicks_equal};
 pub use compare::{assert_no_dead_letters, assert_warehouse_equals};
 pub use database::{TestDatabase, migrate};
 pub use eventually::eventually;

@@ -84,7 +84,10 @@ fn from_array(fields: Vec<String>) -> Result<Click, Reject> {
     let count = fields.len();
     let [user_id, timestamp, url, country, city, browser, os, device]: [String; FIELDS] =
         fields.try_into().map_err(|_| {
-            Reject::new("invalid_structure", format!("a click as an array has {FIELDS} strings, this has {count}"))
+            Reject::new(
+                "invalid_structure",
+                format!("a click as an array has {FIELDS} strings, this has {count}"),
+            )
         })?;
     Ok(Click { user_id, timestamp, url, country, city, browser, os, device, event_id: None })
 }
