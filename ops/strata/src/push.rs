@@ -20,6 +20,12 @@ use crate::{layers, progress, top};
 /// Events of the default stream where nothing else is asked for.
 const DEFAULT_EVENTS: u64 = 1000;
 
+/// Most producers of a stream.
+const MOST_PRODUCERS: u32 = 64;
+
+/// Seeds of two producers lie so far apart, so that a push does not repeat what the next seed's has.
+const SEED_STEP: u64 = 1 << 20;
+
 /// Pause before data-source is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -31,10 +37,16 @@ pub struct Args {
     events: Vec<(&'static StreamDef, u64)>,
     #[command(flatten)]
     options: Options,
-    /// Events a second, of each kind; as fast as possible where absent.
+    /// So many of every stream.
+    #[arg(long, value_name = "EVENTS")]
+    each: Option<u64>,
+    /// Events a second, of each kind, all producers together; as fast as possible where absent.
     #[arg(long)]
     rate: Option<f64>,
-    /// The same events again for the same seed.
+    /// Requests to data-source at the same time, of each kind: its instances share them, each sends its part.
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=i64::from(MOST_PRODUCERS)))]
+    producers: u32,
+    /// The same events again for the same seed and number of producers.
     #[arg(long)]
     seed: Option<u64>,
     /// Waits until every layer holds them, with progress, and prints the rows of every layer; an outage of data-source or
@@ -80,12 +92,33 @@ impl FromArgMatches for Options {
 impl Args {
     /// The streams that are asked for, each with the number of its events.
     fn wanted(&self) -> Vec<(&'static StreamDef, u64)> {
-        let mut wanted = [&*self.events, &self.options.0].concat();
+        let each = self.each.into_iter().flat_map(|count| STREAMS.iter().map(move |stream| (*stream, count)));
+        let mut wanted = [&*self.events, &self.options.0, &each.collect::<Vec<_>>()].concat();
         if wanted.is_empty() {
             wanted.push((DEFAULT, DEFAULT_EVENTS));
         }
         wanted.retain(|(_, count)| *count > 0);
         wanted
+    }
+
+    /// The body of each producer's request for events of one stream; those that have nothing to do send none.
+    fn requests(&self, stream: &StreamDef, count: u64) -> Vec<Value> {
+        let producers = u64::from(self.producers).min(count);
+        let request = |producer: u64| {
+            let part = count / producers + u64::from(producer < count % producers);
+            let mut body = json!({"N": part, "stream": stream.spec.name});
+            if self.wait {
+                body["id"] = json!(Uuid::now_v7());
+            }
+            if let Some(rate) = self.rate {
+                body["rate"] = json!(rate * part as f64 / count as f64);
+            }
+            if let Some(seed) = self.seed {
+                body["seed"] = json!(seed.wrapping_add(producer * SEED_STEP));
+            }
+            body
+        };
+        (0..producers).map(request).collect()
     }
 }
 
@@ -101,8 +134,8 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let wanted = args.wanted();
     anyhow::ensure!(!wanted.is_empty(), "there is nothing to push");
-    let requests = wanted.iter().map(|(stream, count)| post(settings, &args, stream, *count));
-    let requests = try_join_all(requests.collect::<Vec<_>>());
+    let bodies = wanted.iter().flat_map(|(stream, count)| args.requests(stream, *count));
+    let requests = try_join_all(bodies.map(|body| post(settings, body, args.wait)).collect::<Vec<_>>());
     let total: u64 = wanted.iter().map(|(_, count)| count).sum();
     let what = wanted.iter().map(|(stream, count)| stream.named(grouped(count.cast_signed())));
     let what = what.collect::<Vec<_>>().join(" and ");
@@ -149,25 +182,13 @@ async fn attempt(request: RequestBuilder, url: &str) -> Result<(), Refused> {
     }
 }
 
-/// Asks data-source for events of one stream; with `--wait` again and again, for the same ones, until it takes
+/// Asks data-source for events; a patient caller again and again, for the same ones, until it takes
 /// them: what a request that died had brought to Kafka already is not brought there as something else.
 fn post(
     settings: &Settings,
-    args: &Args,
-    stream: &StreamDef,
-    count: u64,
+    body: Value,
+    is_patient: bool,
 ) -> impl Future<Output = anyhow::Result<()>> + use<> {
-    let mut body = json!({"N": count, "stream": stream.spec.name});
-    let is_patient = args.wait;
-    if is_patient {
-        body["id"] = json!(Uuid::now_v7());
-    }
-    if let Some(rate) = args.rate {
-        body["rate"] = json!(rate);
-    }
-    if let Some(seed) = args.seed {
-        body["seed"] = json!(seed);
-    }
     let request = DATA_SOURCE.url().map(|url| {
         let url = format!("{url}/push");
         (with_key(reqwest::Client::new().post(&url), settings).json(&body), url)
@@ -216,12 +237,27 @@ mod tests {
             ("push order=0", vec![]),
             ("push --orders 7 --searches 5", vec![("order", 7), ("hotel_search", 5)]),
             ("push --orders 0 --searches 5", vec![("hotel_search", 5)]),
+            ("push --each 5", STREAMS.iter().map(|stream| (stream.spec.name, 5)).collect()),
         ] {
             let args = Line::try_parse_from(line.split_whitespace()).expect("it is understood").push;
             let wanted: Vec<_> =
                 args.wanted().iter().map(|(stream, count)| (stream.spec.name, *count)).collect();
             assert_eq!(wanted, expected, "{line}");
         }
+    }
+
+    #[test]
+    fn producers_share_events_and_rate_and_have_seeds_of_their_own() {
+        let line = "push order=10 --producers 4 --rate 20 --seed 7";
+        let args = Line::try_parse_from(line.split_whitespace()).expect("it is understood").push;
+        let said = |field: &str| -> Vec<f64> {
+            args.requests(DEFAULT, 10).iter().filter_map(|body| body[field].as_f64()).collect()
+        };
+        assert_eq!((said("N"), said("rate")), (vec![3.0, 3.0, 2.0, 2.0], vec![6.0, 6.0, 4.0, 4.0]));
+        assert_eq!(said("seed"), [0, 1, 2, 3].map(|n| f64::from((n << 20) + 7)));
+        // Whoever has nothing to send does not ask.
+        assert_eq!(args.requests(DEFAULT, 2).len(), 2);
+        assert!(Line::try_parse_from(["push", "order=1", "--producers", "0"]).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use strata_events::{StageId, StreamSpec};
 use strata_observe::Observer;
 use strata_service::{Settings, pg};
-use strata_streams::STREAMS;
+use strata_streams::{STREAMS, names};
 
 use crate::status::state;
 use crate::table::{Align, Table};
@@ -35,8 +35,8 @@ enum Command {
 struct ResumeArgs {
     /// stg, dds or cdm.
     stage: StageId,
-    /// order or hotel_search; all streams of the stage where it is not given.
-    #[arg(long)]
+    /// Name of a stream; all of the stage where it is not given.
+    #[arg(long, help = format!("{}; all streams of the stage where it is not given", names()))]
     stream: Option<String>,
 }
 
