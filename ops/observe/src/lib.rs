@@ -5,6 +5,7 @@
 
 pub mod fleet;
 mod kafka;
+mod members;
 mod observer;
 mod range;
 mod rows;

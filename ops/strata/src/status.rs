@@ -34,6 +34,13 @@ fn print(snapshot: &Snapshot) {
     health(snapshot).print();
     println!("\nLag");
     lag(snapshot).print();
+    println!("\nWho sends, records a second");
+    match producers(snapshot) {
+        Some(table) => table.print(),
+        None => println!("  not known"),
+    }
+    println!("\nWho reads");
+    readers(snapshot).print();
     let exact = snapshot.tables.iter().flatten().all(|table| table.exact);
     println!("\nRows{}", if exact { "" } else { ", about: records flow, or a table is too large to count" });
     match rows(snapshot) {
@@ -89,6 +96,63 @@ fn lag(snapshot: &Snapshot) -> Table {
         }
     }
     table
+}
+
+/// The instances of data-source, a line for each stream that they send.
+fn producers(snapshot: &Snapshot) -> Option<Table> {
+    let mut table = Table::new(&[
+        ("instance", Align::Left),
+        ("stream", Align::Left),
+        ("a second", Align::Right),
+        ("since its start", Align::Right),
+    ]);
+    for producer in snapshot.producers.as_ref()? {
+        if producer.streams.is_empty() {
+            table.push([producer.instance.clone(), "nothing yet".to_owned(), String::new(), String::new()]);
+        }
+        for (stream, sent) in &producer.streams {
+            let (rate, records) =
+                (grouped(sent.per_second.round() as i64), grouped(sent.records.cast_signed()));
+            table.push([producer.instance.clone(), stream.clone(), rate, records]);
+        }
+    }
+    Some(table)
+}
+
+/// The instances of every stage.
+fn readers(snapshot: &Snapshot) -> Table {
+    let mut table = Table::new(&[
+        ("stream", Align::Left),
+        ("stage", Align::Left),
+        ("instance", Align::Left),
+        ("partitions", Align::Left),
+        ("lag", Align::Right),
+    ]);
+    for stream in &snapshot.streams {
+        for stage in &stream.stages {
+            let mut line = |instance: &str, partitions: String, lag: String| {
+                table.push([stream.name.clone(), stage.stage.clone(), instance.to_owned(), partitions, lag]);
+            };
+            match stage.readers.as_deref() {
+                None => line("not known", String::new(), String::new()),
+                Some([]) => line("none", String::new(), String::new()),
+                Some(readers) => {
+                    for reader in readers {
+                        line(&reader.instance, partitions(&reader.partitions), number(reader.lag));
+                    }
+                }
+            }
+        }
+    }
+    table
+}
+
+/// Partitions as people write them.
+fn partitions(numbers: &[i32]) -> String {
+    if numbers.is_empty() {
+        return "none: there are more instances than partitions".to_owned();
+    }
+    numbers.iter().map(i32::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// Tables of Postgres, then what Redis counts.

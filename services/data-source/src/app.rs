@@ -14,12 +14,15 @@ use strata_pipeline::Producer;
 use strata_pipeline::admin::ensure_topics;
 use strata_service::config::KafkaSettings;
 use strata_service::http::require_api_key;
+use strata_service::trace::TraceParent;
 use strata_service::{App, Assembled, Client, Topics};
 use strata_streams::{STREAMS, StreamDef};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::BodyReader;
+use crate::publish::Publisher;
 use crate::reference::ReferenceStore;
+use crate::sent::Counters;
 use crate::{ingest, metrics, push};
 
 /// Longest pause between two attempts to create the topics.
@@ -27,8 +30,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// What every request needs.
 pub struct Context {
-    /// Kafka.
-    pub producer: Producer,
+    producer: Producer,
+    sent: Counters,
     /// Redis.
     pub reference: ReferenceStore,
     /// Cancelled when the service stops.
@@ -38,9 +41,10 @@ pub struct Context {
 }
 
 impl Context {
-    /// Where events of this kind go.
-    pub fn topic(&self, stream: &StreamDef) -> String {
-        self.topics.name(stream.spec.source()).to_owned()
+    /// Sends events of this kind for one request, which stands there in its trace.
+    pub fn publisher(&self, stream: &StreamDef, at: Option<TraceParent>) -> Publisher {
+        let topic = self.topics.name(stream.spec.source());
+        Publisher::new(self.producer.clone(), topic, self.sent.of(stream), at)
     }
 
     /// Reads a request's body, as long as its caller sends.
@@ -59,13 +63,16 @@ fn assemble(app: App) -> anyhow::Result<Assembled> {
     let App { settings, http_redis, shutdown, .. } = app;
     let producer = Producer::new(&settings.kafka)?;
     let client: Arc<dyn Client> = Arc::new(producer.clone());
+    let sent = Counters::default();
+    let (prefix, instance) = (settings.redis_prefix.clone(), settings.instance());
+    tokio::spawn(sent.clone().announce(http_redis.clone(), prefix, instance, shutdown.clone()));
     let reference = ReferenceStore::new(http_redis, &settings.redis_prefix);
     tokio::spawn(reference.clone().fill_until_done(shutdown.clone()));
     let topics = STREAMS.iter().map(|stream| settings.topics.name(stream.spec.source()));
     let topics = topics.flat_map(|topic| [topic.to_owned(), dlq_topic(topic)]).collect();
     tokio::spawn(create_topics(settings.kafka, topics, shutdown.clone()));
     let patience = settings.http_limits.read_timeout;
-    let context = Context { producer, reference, stop: shutdown, patience, topics: settings.topics };
+    let context = Context { producer, sent, reference, stop: shutdown, patience, topics: settings.topics };
     let routes = Router::new()
         .route("/push", post(push::push))
         .route("/ingest/{stream}", post(ingest::ingest))

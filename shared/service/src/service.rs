@@ -84,13 +84,14 @@ where
     F: Future<Output = anyhow::Result<Assembled>>,
 {
     tls::install();
-    let settings = match Settings::from_env(spec.port_variable) {
+    let mut settings = match Settings::from_env(spec.port_variable) {
         Ok(settings) => settings,
         Err(e) => {
             eprintln!("{}: {e}; see .env_template", spec.name);
             return ExitCode::from(2);
         }
     };
+    settings.kafka.client_id = format!("{}@{}", spec.name, settings.instance());
     telemetry::init(&settings);
     let command = std::env::args().nth(1).unwrap_or_else(|| "serve".to_owned());
     let exporting = match command.as_str() {

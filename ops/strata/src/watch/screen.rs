@@ -69,7 +69,7 @@ fn flow_table(snapshot: &Snapshot, backlogs: &Backlogs) -> Table<'static> {
             rows.push(flow_row(&stream.name, stage, backlog));
         }
     }
-    let head = ["stream", "stage", "in /s", "out /s", "lag", "seconds", "progress"];
+    let head = ["stream", "stage", "in /s", "out /s", "lag", "seconds", "readers", "progress"];
     let head = head.into_iter().enumerate().map(|(column, name)| aligned(name.to_owned(), column));
     let widths = [
         Constraint::Length(13),
@@ -78,6 +78,7 @@ fn flow_table(snapshot: &Snapshot, backlogs: &Backlogs) -> Table<'static> {
         Constraint::Length(9),
         Constraint::Length(11),
         Constraint::Length(9),
+        Constraint::Length(7),
         Constraint::Fill(1),
     ];
     Table::new(rows, widths).header(Row::new(head.collect::<Vec<_>>()).dim()).block(section("Flow"))
@@ -91,6 +92,7 @@ fn flow_row(stream: &str, stage: &Stage, backlog: Backlog) -> Row<'static> {
         rate(stage.applied_per_second),
         number(stage.lag),
         seconds(stage.lag_seconds),
+        number(stage.readers.as_ref().map(|readers| readers.len() as i64)),
     ];
     let mut cells: Vec<Cell<'_>> =
         cells.into_iter().enumerate().map(|(column, text)| aligned(text, column)).collect();
@@ -101,7 +103,7 @@ fn flow_row(stream: &str, stage: &Stage, backlog: Backlog) -> Row<'static> {
 /// A cell; numbers, which begin in the third column, stand to the right.
 fn aligned(text: String, column: usize) -> Cell<'static> {
     let line = Line::from(text);
-    Cell::from(if (2..6).contains(&column) { line.right_aligned() } else { line })
+    Cell::from(if (2..7).contains(&column) { line.right_aligned() } else { line })
 }
 
 /// How far a stage has come with its backlog, or that it has none.
