@@ -138,7 +138,7 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
     let requests = try_join_all(bodies.map(|body| post(settings, body, args.wait)).collect::<Vec<_>>());
     let total: u64 = wanted.iter().map(|(_, count)| count).sum();
     let what = wanted.iter().map(|(stream, count)| stream.named(grouped(count.cast_signed())));
-    let what = what.collect::<Vec<_>>().join(" and ");
+    let what = listed(&what.collect::<Vec<_>>());
     if !args.wait {
         requests.await?;
         println!("{what} pushed");
@@ -159,6 +159,14 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
         top::print(settings).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Things as people list them.
+fn listed(things: &[String]) -> String {
+    match things {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => things.concat(),
+    }
 }
 
 /// Why data-source did not take a push.
@@ -258,6 +266,14 @@ mod tests {
         // Whoever has nothing to send does not ask.
         assert_eq!(args.requests(DEFAULT, 2).len(), 2);
         assert!(Line::try_parse_from(["push", "order=1", "--producers", "0"]).is_err());
+    }
+
+    #[test]
+    fn what_is_pushed_is_listed_as_people_do() {
+        for (things, list) in [(&["a"][..], "a"), (&["a", "b"], "a and b"), (&["a", "b", "c"], "a, b and c")]
+        {
+            assert_eq!(listed(&things.iter().map(|&thing| thing.to_owned()).collect::<Vec<_>>()), list);
+        }
     }
 
     #[test]

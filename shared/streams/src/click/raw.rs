@@ -97,7 +97,7 @@ pub(crate) fn check_url(url: &str) -> Result<(), Reject> {
     if url.chars().count() > MAX_URL_CHARS {
         return Err(Reject::new("invalid_text", format!("url is longer than {MAX_URL_CHARS} characters")));
     }
-    let start: String = url.chars().take(MAX_NAME_CHARS).collect();
+    let start: String = url.trim().chars().take(MAX_NAME_CHARS).collect();
     check_name("url", &start)?;
     match url.contains('\0') {
         true => Err(Reject::new("invalid_text", "url holds a NUL character")),
