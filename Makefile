@@ -8,9 +8,8 @@ SECONDS ?= 60
 SEED ?=
 # Inputs for each fuzz target.
 CASES ?= 2000000
-# How many orders and hotel searches make up sends through the fleet.
-ORDERS ?= 10000
-SEARCHES ?= 10000
+# How many events of each stream make up sends through the fleet.
+EVENTS ?= 10000
 # Options of bench, for example --quick.
 BENCH ?=
 # One broker, or three that replicate.
@@ -23,9 +22,9 @@ BROKERS ?= 1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-up: servers build ## install, build and start everything, then send ORDERS orders and SEARCHES searches through it
+up: servers build ## install, build and start everything, then send EVENTS events of each stream through it
 	scripts/fleet.sh start
-	$(ENV) bash -c '"$${CARGO_TARGET_DIR:-target}"/release/strata push order=$(ORDERS) hotel_search=$(SEARCHES) --wait'
+	$(ENV) bash -c '"$${CARGO_TARGET_DIR:-target}"/release/strata push --each $(EVENTS) --wait'
 	@scripts/fleet.sh urls
 
 down: ## stop the fleet and the local servers; their data stay

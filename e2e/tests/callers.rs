@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use strata_streams::STREAMS;
 use strata_testkit::eventually::holds;
 use strata_testkit::{Fleet, Service, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,13 +15,11 @@ use crate::support::SOON;
 const KEY: &str = "a-key-that-nobody-may-read-4711";
 
 /// Everything that changes state: method, path, body.
-const CHANGES: [(&str, &str, &str); 5] = [
-    ("POST", "/push", "{\"N\": 1}"),
-    ("POST", "/ingest/order", "{}"),
-    ("POST", "/ingest/hotel_search", "{}"),
-    ("PUT", "/reference/users", "{}"),
-    ("PUT", "/reference/restaurants", "{}"),
-];
+fn changes() -> impl Iterator<Item = (&'static str, String, &'static str)> {
+    let ingest = STREAMS.iter().map(|stream| ("POST", format!("/ingest/{}", stream.spec.name), "{}"));
+    let reference = ["users", "restaurants"].map(|kind| ("PUT", format!("/reference/{kind}"), "{}"));
+    [("POST", "/push".to_owned(), "{\"N\": 1}")].into_iter().chain(ingest).chain(reference)
+}
 
 /// Everything that tells of one person.
 const PERSONAL: [(Service, &str); 6] = [
@@ -38,14 +37,14 @@ async fn a_change_that_another_web_page_asks_for_is_refused_with_the_key_and_wit
         // GIVEN a fleet, with a key or without
         let fleet = Fleet::launch_with(variables).await;
         let host = fleet.url(Service::DataSource);
-        for (method, path, body) in CHANGES {
+        for (method, path, body) in changes() {
             let ask = async |from: &[(&str, &str)]| {
                 // What a page may send without asking first; the key it cannot know is no excuse either.
                 let headers: Vec<_> = [("content-type", "text/plain"), ("APIKEY", KEY)]
                     .into_iter()
                     .chain(from.iter().copied())
                     .collect();
-                fleet.request(Service::DataSource, method, path, &headers, Some(body.to_owned())).await
+                fleet.request(Service::DataSource, method, &path, &headers, Some(body.to_owned())).await
             };
             // WHEN a browser sends it for a page of another origin
             for from in [
@@ -124,18 +123,19 @@ async fn what_changes_state_wants_the_key_and_nobody_is_told_it() {
     let fleet = Fleet::launch_with(&[("APIKEY", KEY), ("LOG_LEVEL", "debug")]).await;
     let wrong = [None, Some(""), Some("another"), Some(&KEY[..KEY.len() - 1]), Some(&KEY.to_uppercase())]
         .map(|key| key.map(str::to_owned));
-    for (method, path, body) in CHANGES {
+    for (method, path, body) in changes() {
         // WHEN the key is missing or another THEN the request is refused, unread
         for key in &wrong {
             let headers: Vec<(&str, &str)> = key.iter().map(|key| ("APIKEY", key.as_str())).collect();
             let answer =
-                fleet.request(Service::DataSource, method, path, &headers, Some(body.to_owned())).await;
+                fleet.request(Service::DataSource, method, &path, &headers, Some(body.to_owned())).await;
             let refusal = json!({"message": "Error: Unauthorised with 'APIKEY'"});
             assert_eq!((answer.status, &answer.body), (401, &refusal), "{method} {path} {key:?}");
         }
         // AND with the key it is not
-        let answer =
-            fleet.request(Service::DataSource, method, path, &[("APIKEY", KEY)], Some(body.to_owned())).await;
+        let answer = fleet
+            .request(Service::DataSource, method, &path, &[("APIKEY", KEY)], Some(body.to_owned()))
+            .await;
         assert_ne!(answer.status, 401, "{method} {path}");
     }
     // AND what only looks is open

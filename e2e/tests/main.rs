@@ -7,6 +7,7 @@ mod added_partitions;
 mod bad_input;
 mod callers;
 mod chaos;
+mod clicks;
 mod compose;
 mod crash;
 mod dashboard;

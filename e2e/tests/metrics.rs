@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use strata_streams::STREAMS;
+use strata_streams::order::ORDER;
 use strata_testkit::{Fleet, NewRecord, Service, eventually};
 
 use crate::support::{SOON, launch, simple_order};
@@ -117,11 +119,13 @@ fn documented(service: Service) -> BTreeMap<String, Metric> {
     metrics.collect()
 }
 
-/// Sends orders, searches and something unusable through all layers, and a reconcile.
+/// Sends events of every stream and something unusable through all layers, and a reconcile.
 async fn exercise(fleet: &Fleet) {
     let orders: Vec<_> = (0..20).map(|number| simple_order(number, "CLOSED")).collect();
     fleet.ingest(&orders).await;
-    fleet.push_searches(20).await;
+    for stream in STREAMS.iter().filter(|stream| stream.spec != ORDER) {
+        fleet.push_to(&stream.spec, 20).await;
+    }
     for topic in [fleet.stg_topic(), fleet.dds_topic(), fleet.cdm_topic(), fleet.metrics_topic()] {
         fleet.kafka().produce(&topic, &[NewRecord::of("not JSON")]).await;
     }
@@ -129,8 +133,7 @@ async fn exercise(fleet: &Fleet) {
         .execute(fleet.pool())
         .await
         .expect("the run of a reconcile");
-    fleet.at_rest(SOON).await;
-    fleet.searches_at_rest(SOON).await;
+    fleet.all_at_rest(SOON).await;
     eventually(SOON, "metrics of the reconcile", async || {
         let scrape = Scrape::of(fleet, Service::Console).await;
         if scrape.sum("strata_reconcile_differences", &[]) == 2.0 {

@@ -5,7 +5,8 @@
 use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use sqlx::{Column as _, PgPool, Row as _};
-use strata_testkit::{Fleet, NewRecord, Reference, search};
+use strata_testkit::builders::ndjson;
+use strata_testkit::{Fleet, NewRecord, Reference, Service, search};
 
 use crate::support::{SOON, launch, random, reference, simple_order, versions};
 
@@ -69,6 +70,22 @@ fn placed(number: i64, day: u32, status: &str) -> Value {
     order
 }
 
+/// A page that two people open, more than a day after each other.
+const STORY: &str = "http://shop.example/story";
+
+/// Clicks of seven people on three pages, and those on [`STORY`], the first of them without a zone.
+fn clicks() -> Vec<Value> {
+    let click = |user: usize, time: &str, url: &str, country: &str| {
+        json!([format!("u-{user}"), time, url, country, "", "Firefox", "Linux", "desktop"])
+    };
+    let common = (0..40).map(|n| {
+        let url = format!("http://shop.example/{}", ["soups", "cart", ""][n % 3]);
+        click(n % 7, &format!("2025-02-22T09:{n:02}:14"), &url, ["Portugal", "India"][n % 2])
+    });
+    let rare = [(1, "2025-02-22T00:00:00"), (2, "2025-02-24T04:00:03+01:00")];
+    common.chain(rare.map(|(user, time)| click(user, time, STORY, "Côte d'Ivoire"))).collect()
+}
+
 /// Fills the warehouse with something for every query.
 async fn fill(fleet: &Fleet) {
     fleet.push(300).await;
@@ -100,8 +117,9 @@ async fn fill(fleet: &Fleet) {
         prices.fold(found, |found, (advertiser, eurocents)| found.offer(advertiser, price(eurocents))).build()
     });
     fleet.ingest_searches(&searches.collect::<Vec<_>>()).await;
-    fleet.at_rest(SOON).await;
-    fleet.searches_at_rest(SOON).await;
+    let answer = fleet.post_lines(Service::DataSource, "/ingest/click", ndjson(&clicks())).await.ok();
+    assert_eq!(answer["rejected_count"], json!(0), "{answer}");
+    fleet.all_at_rest(SOON).await;
     sqlx::query("analyze").execute(fleet.pool()).await.expect("statistics");
 }
 
@@ -116,11 +134,17 @@ async fn every_query_of_the_documentation_answers_as_it_says() {
     let queries = queries(&document);
     assert!(queries.len() >= 15, "{}", queries.len());
     let mut written = document.clone();
+    let mut asked_of_clicks = false;
     for query in &queries {
         // WHEN a query of the document is asked
         let (columns, rows) = ask(fleet.pool(), query).await;
         // THEN it has an answer
         assert!(!rows.is_empty(), "{} finds nothing", query.title);
+        if let Some(story) = rows.iter().find(|row| row.first().is_some_and(|url| url == STORY)) {
+            // 51 hours and 3 seconds, of two people
+            assert_eq!(story[1..], ["Côte d'Ivoire", "2", "2", "91801", "25:30:01"]);
+            asked_of_clicks = true;
+        }
         if writing {
             // Topics by their usual names.
             let topic = fleet.stg_topic();
@@ -138,6 +162,7 @@ async fn every_query_of_the_documentation_answers_as_it_says() {
         assert_eq!(columns, names, "{}", query.title);
         assert!(sample.lines().count() > 1, "{} has an empty sample", query.title);
     }
+    assert!(asked_of_clicks, "no query of clicks");
     if writing {
         std::fs::write(PATH, written).expect("the document is written");
     }

@@ -77,6 +77,59 @@ async fn status_shows_where_every_stage_stands_and_what_the_layers_hold() {
 }
 
 #[tokio::test]
+async fn status_shows_which_instances_send_and_which_read_what() {
+    // GIVEN two instances of data-source and of stg
+    let fleet = launch(&[]).await;
+    for service in [Service::DataSource, Service::Stg] {
+        fleet.second(service);
+        fleet.wait_second_healthy(service).await;
+    }
+    let clicks = |status: &Value| named(&status["streams"], "name", "click").clone();
+    let sent = |status: &Value| -> Vec<f64> {
+        let producers = status["producers"].as_array().map(Vec::as_slice).unwrap_or_default();
+        producers
+            .iter()
+            .map(|one| one["streams"]["click"]["per_second"].as_f64().unwrap_or_default())
+            .collect()
+    };
+    // WHEN clicks are pushed by four producers, 400 a second
+    let arguments = ["push", "click=6000", "--producers", "4", "--rate", "400"];
+    let looking = eventually(SOON, "instances that send and read", async || {
+        let (status, _) = status(&fleet).await;
+        let stages = &clicks(&status)["stages"];
+        let read: Vec<Vec<usize>> = ["stg", "dds"]
+            .iter()
+            .map(|name| {
+                let readers = named(stages, "stage", name)["readers"].as_array().cloned().unwrap_or_default();
+                readers.iter().map(|one| one["partitions"].as_array().map_or(0, Vec::len)).collect()
+            })
+            .collect();
+        // THEN one instance sends all of it, each of stg reads half of the partitions, the one of dds all
+        let mut sent = sent(&status);
+        sent.sort_by(f64::total_cmp);
+        let sends = sent.len() == 2 && sent[0] == 0.0 && (300.0..500.0).contains(&sent[1]);
+        holds(sends && read == [vec![3, 3], vec![6]], || format!("{sent:?}, {read:?}"))
+    });
+    let (said, ()) = tokio::join!(fleet.strata_ok(&arguments), looking);
+    assert_eq!(said, "6 000 clicks pushed\n");
+    // AND people are told, too, and all of it arrives
+    let shown = fleet.strata_ok(&["status"]).await;
+    assert!(shown.contains("Who sends") && shown.contains("Who reads") && shown.contains("0 1 2"), "{shown}");
+    fleet.assert_exact(&strata_streams::click::DEF, SOON).await;
+    // AND WHEN an instance of each is gone
+    fleet.kill_second(Service::DataSource);
+    fleet.kill_second(Service::Stg);
+    // THEN it is soon known that the others are alone
+    eventually(SOON, "one instance of each", async || {
+        let (status, _) = status(&fleet).await;
+        let stg = named(&clicks(&status)["stages"], "stage", "stg").clone();
+        let alone = stg["readers"].as_array().is_some_and(|readers| readers.len() == 1);
+        holds(alone && sent(&status).len() == 1, || format!("{} {}", stg["readers"], status["producers"]))
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn lag_in_seconds_grows_while_a_stage_is_stopped_and_ends_when_it_is_drained() {
     // GIVEN a fleet whose dds is stopped, and orders that reach stg
     let fleet = launch(&[]).await;

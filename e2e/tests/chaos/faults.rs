@@ -169,7 +169,7 @@ async fn rebuild(chaos: &Chaos, target: &str, window: Option<&str>) {
 /// Gives a topic one partition more.
 async fn add_partition(chaos: &Chaos, random: &mut StdRng) {
     let _kafka = chaos.kafka.read().await;
-    let inputs = chaos.inputs();
+    let inputs = chaos.fleet.inputs();
     let Some((_, topic)) = inputs.choose(random) else { return };
     let kafka = chaos.fleet.kafka();
     let known = kafka.watermarks(topic).await.len();
@@ -179,7 +179,7 @@ async fn add_partition(chaos: &Chaos, random: &mut StdRng) {
 /// Sends records of a topic again, headers and all.
 async fn duplicate(chaos: &Chaos, random: &mut StdRng) {
     let _kafka = chaos.kafka.read().await;
-    let inputs = chaos.inputs();
+    let inputs = chaos.fleet.inputs();
     let Some((_, topic)) = inputs.choose(random) else { return };
     let records = chaos.fleet.kafka().read_all(topic).await;
     let mut chosen: Vec<_> = records.iter().sample(random, DUPLICATES);

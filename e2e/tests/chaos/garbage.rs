@@ -7,10 +7,11 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use serde_json::json;
 use strata_events::stream::dlq_topic;
+use strata_streams::STREAMS;
+use strata_streams::source::{Make, Start};
 use strata_testkit::{NewRecord, Service, TopicRecord};
 
-use super::Chaos;
-use crate::searches::support::any_search;
+use super::{Chaos, events};
 use crate::support::simple_order;
 
 /// Every garbage record says so, in its key or its body; no other record does.
@@ -39,16 +40,20 @@ fn bad_order(random: &mut StdRng) -> Vec<u8> {
     order.to_string().into_bytes()
 }
 
-/// A search that Postgres refuses, or whose hotel has no name.
-fn bad_search(random: &mut StdRng) -> Vec<u8> {
-    let mut search = any_search(random).build();
-    search["extra"] = json!(MARK);
-    if random.random_bool(0.5) {
-        search["hotel_id"] = json!("");
-    } else {
-        search["extra"] = json!(format!("{MARK}\u{0}"));
+/// An event of the stream that begins with this topic, which looks like a good one until stg has a look; any other garbage
+/// where none does.
+fn bad_event(chaos: &Chaos, topic: &str, random: &mut StdRng) -> Vec<u8> {
+    let stream = STREAMS.iter().find(|stream| chaos.fleet.topic(stream.spec.source().env) == topic);
+    match stream.map(|stream| stream.make) {
+        None => body(random),
+        Some(Make::FromReference(_)) => bad_order(random),
+        // Postgres refuses it.
+        Some(Make::Alone(make)) => {
+            let mut event = events::next(&mut *make(Start::Seed(random.random())));
+            event["extra"] = json!(format!("{MARK}\u{0}"));
+            event.to_string().into_bytes()
+        }
     }
-    search.to_string().into_bytes()
 }
 
 /// True for a garbage record.
@@ -60,15 +65,14 @@ pub fn is_garbage(record: &TopicRecord) -> bool {
 /// Puts a few garbage records on a topic.
 pub async fn send(chaos: &Chaos, random: &mut StdRng) {
     let _kafka = chaos.kafka.read().await;
-    let inputs = chaos.inputs();
+    let inputs = chaos.fleet.inputs();
     let Some((_, topic)) = inputs.choose(random) else { return };
     let count = random.random_range(1..8);
     let mut records = Vec::new();
     for _ in 0..count {
         let record = match random.random_range(0..4) {
             0 => NewRecord::default().key(MARK),
-            1 if *topic == chaos.fleet.stg_topic() => NewRecord::of(bad_order(random)),
-            1 if *topic == chaos.fleet.raw_topic() => NewRecord::of(bad_search(random)),
+            1 => NewRecord::of(bad_event(chaos, topic, random)),
             _ => NewRecord::of(body(random)),
         };
         records.push(record.partition(random.random_range(0..6)));

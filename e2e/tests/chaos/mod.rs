@@ -1,16 +1,15 @@
 //! The fleet under fire: random faults under steady load, then every layer equals the model.
 //!
 //! A seed decides when which fault hits what; a failing seed repeats the same schedule. The servers are
-//! the test's own, so that killing them disturbs nobody. A further stream is one more entry in
-//! [`Chaos::inputs`], one more load and one more comparison in [`chaos`].
+//! the test's own, so that killing them disturbs nobody. A further stream takes part by itself.
 
+mod events;
 mod faults;
 mod garbage;
 mod load;
 mod orders;
 mod report;
 mod schedule;
-mod searches;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,15 +84,6 @@ impl Chaos {
         }
     }
 
-    /// What each stage reads; garbage and duplicates go there, and dead letters come of it.
-    fn inputs(&self) -> Vec<(Service, String)> {
-        let fleet = &self.fleet;
-        let orders = [fleet.stg_topic(), fleet.dds_topic(), fleet.cdm_topic()];
-        let searches = [fleet.raw_topic(), fleet.processed_topic(), fleet.metrics_topic()];
-        let both = [orders, searches].into_iter();
-        both.flat_map(|topics| Service::STAGES.into_iter().zip(topics)).collect()
-    }
-
     fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -109,18 +99,17 @@ async fn chaos(servers: Arc<LocalServers>, seed: u64, length: Duration) {
         schedule::run_all(&chaos).await;
         chaos.over.store(true, Ordering::Relaxed);
     };
-    let (orders, searches, ()) = tokio::join!(orders::load(&chaos), searches::load(&chaos), faults);
+    let (orders, events, ()) = tokio::join!(orders::load(&chaos), events::load(&chaos), faults);
     chaos.fleet.assert_running();
-    chaos.fleet.at_rest(DRAINED).await;
-    chaos.fleet.searches_at_rest(DRAINED).await;
+    chaos.fleet.all_at_rest(DRAINED).await;
     for service in Service::ALL {
         chaos.fleet.wait_healthy(service).await;
     }
     let after = chaos.fleet.reference().await;
     assert_eq!((&reference.users, &reference.restaurants), (&after.users, &after.restaurants));
     orders::verify(&chaos, &orders, &reference).await;
-    searches::verify(&chaos, &searches).await;
-    for (stage, topic) in chaos.inputs() {
+    events::verify(&chaos, &events).await;
+    for (stage, topic) in chaos.fleet.inputs() {
         garbage::verify(&chaos, stage, &topic).await;
     }
 }

@@ -9,7 +9,7 @@ use super::Chaos;
 #[derive(Default)]
 pub struct Report {
     faults: Mutex<BTreeMap<String, usize>>,
-    events: Mutex<BTreeMap<&'static str, usize>>,
+    events: Mutex<BTreeMap<String, usize>>,
 }
 
 impl Report {
@@ -19,8 +19,8 @@ impl Report {
     }
 
     /// Adds to a number of the report.
-    pub fn add(&self, name: &'static str, count: usize) {
-        *self.events.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += count;
+    pub fn add(&self, name: impl Into<String>, count: usize) {
+        *self.events.lock().unwrap_or_else(PoisonError::into_inner).entry(name.into()).or_default() += count;
     }
 
     fn print(&self, seed: u64, seconds: u64, result: &str) {

@@ -5,6 +5,7 @@ mod browser;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use strata_streams::{STREAMS, StreamDef};
 use strata_testkit::eventually::holds;
 use strata_testkit::{Fleet, LocalServers, Server, Service, eventually};
 
@@ -13,6 +14,11 @@ use browser::{Browser, SHOWN_WITHIN};
 
 /// Orders that data-source sent, as the picture of the flow shows them.
 const SENT: &str = r#"[data-service="data-source"] [data-stream="order"] [data-figure="sent"]"#;
+
+/// The same of any stream.
+fn sent(stream: &StreamDef) -> String {
+    SENT.replace("order", stream.spec.name)
+}
 
 /// Pipes whose middle is not beside the gauge of their stream in the service that they lead to.
 const ASKEW: &str = r#"return [...document.querySelectorAll(".hop")].filter((hop) => {
@@ -47,22 +53,37 @@ async fn what_is_pushed_on_the_page_is_seen_to_arrive_in_every_layer() {
     let fleet = launch(&[]).await;
     let browser = open(&fleet).await;
     assert_eq!(browser.number(SENT).await, Some(0));
-    // WHEN orders are pushed by the button
-    browser.fill("#push [name=count]", "400").await;
-    browser.click("#push button[type=submit]").await;
-    // THEN the page tells when all layers have them, and its figures have moved
-    browser.shows("#push-progress [role=status]", "400 orders in all layers").await;
-    assert_eq!(browser.number(SENT).await, Some(400));
-    let shares = "return [...document.querySelectorAll('#push-progress progress')].map((bar) => bar.value)";
-    assert_eq!(browser.script(shares).await, json!([1, 1, 1, 1]));
-    fleet.at_rest(SOON).await;
-    eventually(SHOWN_WITHIN, "400 orders in dds.h_order", async || {
-        let rows = browser.number(r#"#layers [data-name="dds.h_order"] .number"#).await;
-        holds(rows == Some(400), || format!("{rows:?}"))
+    for stream in STREAMS {
+        let (name, many) = (stream.spec.name, stream.words.many);
+        // WHEN events are pushed by the button
+        browser.fill("#push [name=count]", "400").await;
+        browser.click(&format!("#push option[value={name}]")).await;
+        browser.click("#push button[type=submit]").await;
+        // THEN the page tells when all layers have them, and its figures have moved
+        browser.shows("#push-progress [role=status]", &format!("400 {many} in all layers")).await;
+        assert_eq!(browser.number(&sent(stream)).await, Some(400));
+        let shares =
+            "return [...document.querySelectorAll('#push-progress progress')].map((bar) => bar.value)";
+        assert_eq!(browser.script(shares).await, json!(vec![1; 1 + stream.spec.hops.len()]), "{name}");
+        // AND the latency of what was committed
+        browser.shows("#latency-chart + .legend", many).await;
+    }
+    fleet.all_at_rest(SOON).await;
+    for table in STREAMS.iter().map(|stream| stream.raw.table) {
+        eventually(SHOWN_WITHIN, &format!("400 rows of {table}"), async || {
+            let rows = browser.number(&format!(r#"#layers [data-name="{table}"] .number"#)).await;
+            holds(rows == Some(400), || format!("{rows:?}"))
+        })
+        .await;
+    }
+    // AND who sends and who reads: one instance of each, all partitions of every stream that passes it
+    let readers = STREAMS.iter().flat_map(|stream| stream.spec.hops).count();
+    eventually(SHOWN_WITHIN, "all instances", async || {
+        let shown = bands(&browser, "#instances").await;
+        let reading = shown.iter().filter(|(name, _)| name.ends_with(" 0–5")).count();
+        holds((shown.len(), reading) == (STREAMS.len() + readers, readers), || format!("{shown:?}"))
     })
     .await;
-    // AND the latency of what was committed
-    browser.shows("#latency-chart + .legend", "orders").await;
     let words = browser.script("return document.getElementById('latency-chart').ariaLabel").await;
     assert!(words.as_str().is_some_and(|words| words.contains("ms") || words.contains(" s,")), "{words}");
     // AND nothing went wrong on the way
@@ -206,11 +227,11 @@ async fn a_push_wants_the_key_of_the_fleet_and_says_so() {
 
 #[tokio::test]
 async fn the_page_fits_every_width_and_nobody_looks_when_it_is_closed() {
-    // GIVEN the page of a fleet that holds orders and searches
+    // GIVEN the page of a fleet that holds events of every stream
     let fleet = launch(&[]).await;
-    fleet.push(100).await;
-    let body = json!({"N": 100, "stream": "hotel_search"});
-    fleet.post(Service::DataSource, "/push", &body).await.ok();
+    for stream in STREAMS {
+        fleet.push_to(&stream.spec, 100).await;
+    }
     fleet.at_rest(SOON).await;
     let browser = open(&fleet).await;
     browser.has("#hotels .band").await;

@@ -55,22 +55,11 @@ async fn fill(fleet: &Fleet) {
     let twice: Vec<Value> = (0..40).map(&mut named).collect();
     fleet.ingest_searches(&twice).await;
     fleet.ingest_searches(&[search(99, "6030").offer("Amoma", 6000).event_id("once").build()]).await;
-    for topic in every_topic(fleet) {
+    for (_, topic) in fleet.inputs() {
         let garbage: Vec<NewRecord> =
             (0..5).map(|n| NewRecord::of(format!("garbage {n} on {topic}"))).collect();
         fleet.kafka().produce(&topic, &garbage).await;
     }
-}
-
-fn every_topic(fleet: &Fleet) -> [String; 6] {
-    [
-        fleet.stg_topic(),
-        fleet.dds_topic(),
-        fleet.cdm_topic(),
-        fleet.raw_topic(),
-        fleet.processed_topic(),
-        fleet.metrics_topic(),
-    ]
 }
 
 async fn at_rest(fleet: &Fleet) {

@@ -3,6 +3,7 @@ import { html, render } from "/dashboard/vendor/lit-html.js";
 import { History, charts } from "/dashboard/charts.js";
 import { get, key } from "/dashboard/api.js";
 import { flow, tint } from "/dashboard/flow.js";
+import { instances } from "/dashboard/instances.js";
 import { hotelLookup, userLookup } from "/dashboard/lookup.js";
 import { animate } from "/dashboard/particles.js";
 import { pushing } from "/dashboard/push.js";
@@ -46,6 +47,7 @@ function showFleet(fleet) {
   render(flow(fleet), at("flow"));
   tint(at("flow"), fleet);
   moveParticles();
+  render(instances(fleet), at("instances"));
   render(layers(fleet, rowsBefore), at("layers"));
   rowsBefore = new Map((fleet.tables ?? []).map((table) => [`${table.layer}.${table.name}`, table.rows]));
   followPush(fleet);

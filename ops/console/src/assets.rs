@@ -32,6 +32,7 @@ const ASSETS: &[(&str, &str, &[u8])] = &[
     asset!("/dashboard/charts.js", "charts.js", JS),
     asset!("/dashboard/flow.js", "flow.js", JS),
     asset!("/dashboard/format.js", "format.js", JS),
+    asset!("/dashboard/instances.js", "instances.js", JS),
     asset!("/dashboard/api.js", "api.js", JS),
     asset!("/dashboard/lookup.js", "lookup.js", JS),
     asset!("/dashboard/particles.js", "particles.js", JS),

@@ -165,13 +165,14 @@ impl Timestamps {
     }
 }
 
-fn client(settings: &KafkaSettings) -> ClientConfig {
+/// A client of the tool.
+pub(crate) fn client(settings: &KafkaSettings) -> ClientConfig {
     let mut config = connection::client(settings);
     config.set("group.id", format!("{}strata", settings.group_prefix));
     config
 }
 
 /// Time left, but never nothing: zero would mean no limit to some calls.
-fn left(deadline: Instant) -> Duration {
+pub(crate) fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }

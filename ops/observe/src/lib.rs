@@ -8,6 +8,7 @@ mod api;
 pub mod backlog;
 pub mod fleet;
 mod kafka;
+mod members;
 mod observer;
 mod range;
 mod rows;

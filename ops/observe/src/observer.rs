@@ -10,12 +10,14 @@ use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use strata_events::{Hop, StoreKind};
+use strata_service::producers::{self, Producer};
 use strata_service::redis::{Connection, MetricsKeys};
 use strata_service::{Settings, pg, redis as redis_client};
 use strata_streams::{Message, STREAMS, StreamDef};
 use tokio::time::timeout;
 
 use crate::kafka::{Edges, Place, Timestamps, Topics};
+use crate::members::{Groups, Members};
 use crate::rows::Rows;
 use crate::services::SERVICES;
 use crate::snapshot::{
@@ -39,9 +41,11 @@ pub struct Observer {
     pool: PgPool,
     rows: tokio::sync::Mutex<Rows>,
     redis: Connection,
+    redis_prefix: String,
     keys: MetricsKeys,
     topics: Arc<Mutex<Topics>>,
     timestamps: Arc<Mutex<Timestamps>>,
+    groups: Arc<Mutex<Groups>>,
     /// Names of the topics in force, by stream, in the order of its hops.
     streams: Vec<(&'static StreamDef, Vec<String>)>,
     /// What was seen last, for the rates.
@@ -60,6 +64,7 @@ struct Warehouse {
 struct Live {
     offsets: BTreeMap<i32, i64>,
     metrics: Metrics,
+    producers: Vec<Producer>,
 }
 
 impl Observer {
@@ -87,6 +92,8 @@ impl Observer {
             keys: MetricsKeys::new(&settings.redis_prefix),
             topics: Arc::new(Mutex::new(Topics::new(&settings.kafka)?)),
             timestamps: Arc::new(Mutex::new(Timestamps::new(&settings.kafka)?)),
+            groups: Arc::new(Mutex::new(Groups::new(&settings.kafka)?)),
+            redis_prefix: settings.redis_prefix.clone(),
             streams: streams.collect(),
             last: Mutex::default(),
         })
@@ -113,7 +120,8 @@ impl Observer {
     }
 
     async fn look_once(&self) -> Snapshot {
-        let (services, (warehouse, live, edges)) = tokio::join!(self.ask_services(), self.ask_servers());
+        let (services, members, (warehouse, live, edges)) =
+            tokio::join!(self.ask_services(), self.ask_groups(), self.ask_servers());
         let at = Utc::now();
         let servers = vec![part("postgres", &warehouse), part("redis", &live), part("kafka", &edges)];
         let (mut warehouse, live, edges) = (warehouse.ok(), live.ok(), edges.ok());
@@ -124,14 +132,21 @@ impl Observer {
         };
         let tables = tables.await;
         self.fill_ages(&mut streams, at).await;
+        for stage in streams.iter_mut().flat_map(|stream| &mut stream.stages) {
+            if let Some(members) = members.get(&stage.topic) {
+                stage.read_by(members);
+            }
+        }
+        let (metrics, producers) = live.map(|live| (live.metrics, live.producers)).unzip();
         Snapshot {
             at,
             healthy: services.iter().chain(&servers).all(|part| part.state == State::Ok),
             services,
             servers,
             streams,
+            producers,
             tables,
-            metrics: live.map(|live| live.metrics),
+            metrics,
             dead_letters: warehouse.as_mut().and_then(|warehouse| warehouse.dead_letters.take()),
             parked: warehouse.as_ref().and_then(|warehouse| warehouse.parked),
             reconcile: warehouse.and_then(|warehouse| warehouse.reconcile),
@@ -183,7 +198,8 @@ impl Observer {
         let asking = async {
             let offsets = store::metrics_offsets(&mut redis, &self.keys.offsets()).await?;
             let metrics = store::metrics(&mut redis, &self.keys).await?;
-            anyhow::Ok(Live { offsets, metrics })
+            let producers = producers::read(&mut redis, &self.redis_prefix).await?;
+            anyhow::Ok(Live { offsets, metrics, producers })
         };
         timeout(TIMEOUT, asking).await.context(SILENT)?
     }
@@ -195,6 +211,14 @@ impl Observer {
             topics.edges(&names, TIMEOUT)
         });
         timeout(TIMEOUT, asking).await.context(SILENT)?
+    }
+
+    /// Who reads each topic; none of one that could not be asked about in time.
+    async fn ask_groups(&self) -> BTreeMap<String, Members> {
+        let stages = self.streams.iter().flat_map(|(stream, topics)| stream.spec.hops.iter().zip(topics));
+        let stages: Vec<_> = stages.map(|(hop, topic)| (hop.stage, topic.clone())).collect();
+        let asking = blocking(&self.groups, move |groups| Ok(groups.members(&stages, TIMEOUT)));
+        timeout(TIMEOUT, asking).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     fn streams(

@@ -7,6 +7,9 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use strata_service::producers::Producer;
+
+use crate::members::Members;
 
 /// The fleet at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +24,8 @@ pub struct Snapshot {
     pub servers: Vec<Part>,
     /// Where every stage of every stream stands.
     pub streams: Vec<Stream>,
+    /// The instances of data-source that run, and what each sends. Others may write to the topics, too.
+    pub producers: Option<Vec<Producer>>,
     /// Rows by table, in the order of the layers.
     pub tables: Option<Vec<Table>>,
     /// Members of the hotel metrics in Redis.
@@ -102,6 +107,19 @@ pub struct Stage {
     pub arrived_per_second: Option<f64>,
     /// The same by partition.
     pub partitions: Vec<Partition>,
+    /// The instances that read it; none while Kafka shares the partitions out.
+    pub readers: Option<Vec<Reader>>,
+}
+
+/// An instance of a stage, as the reader of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reader {
+    /// The instance: host and port; what Kafka knows of it where it does not say.
+    pub instance: String,
+    /// The partitions it reads; empty where there are more instances than partitions.
+    pub partitions: Vec<i32>,
+    /// Records of these that are still to be applied.
+    pub lag: Option<i64>,
 }
 
 /// Where a stage stands in a partition.
@@ -203,7 +221,19 @@ impl Stage {
             applied_per_second: None,
             arrived_per_second: None,
             partitions,
+            readers: None,
         }
+    }
+
+    /// Takes in who reads which partitions, by instance.
+    pub(crate) fn read_by(&mut self, members: &Members) {
+        let lag = |partition: &i32| self.partitions.iter().find(|known| known.partition == *partition)?.lag;
+        let reader = |(instance, partitions): (&String, &Vec<i32>)| Reader {
+            instance: instance.clone(),
+            partitions: partitions.clone(),
+            lag: partitions.iter().map(lag).sum(),
+        };
+        self.readers = Some(members.iter().map(reader).collect());
     }
 
     fn rate_since(&mut self, before: &Self, seconds: f64) {
@@ -277,6 +307,7 @@ mod tests {
                 many: "events".to_owned(),
                 stages: vec![stage],
             }],
+            producers: None,
             tables: None,
             metrics: None,
             dead_letters: None,
@@ -305,6 +336,20 @@ mod tests {
         assert_eq!((store_down.applied, store_down.end, store_down.lag), (None, Some(5), None));
         let nothing = Stage::of("stg", "t", "events", Vec::new());
         assert_eq!((nothing.applied, nothing.lag, nothing.lag_seconds), (None, None, None));
+    }
+
+    #[test]
+    fn readers_lag_by_what_their_partitions_do_and_may_have_none() {
+        let parts = vec![
+            partition(0, Some(5), Some(5), Some(0.0)),
+            partition(1, Some(2), Some(9), None),
+            partition(2, Some(2), None, None),
+        ];
+        let mut stage = Stage::of("stg", "t", "events", parts);
+        let members = [("a", vec![0, 1]), ("b", vec![2]), ("c", vec![])];
+        stage.read_by(&members.map(|(name, partitions)| (name.to_owned(), partitions)).into());
+        let lags: Vec<_> = stage.readers.iter().flatten().map(|reader| reader.lag).collect();
+        assert_eq!(lags, [Some(7), None, Some(0)]);
     }
 
     #[test]

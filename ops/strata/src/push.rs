@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use clap::value_parser;
 use futures::future::try_join_all;
 use strata_observe::{Api, Fleet, Push};
 use strata_service::Settings;
-use strata_streams::{DEFAULT, Mart, StreamDef, find};
+use strata_streams::{DEFAULT, Mart, STREAMS, StreamDef, find};
 use uuid::Uuid;
 
 use crate::table::grouped;
@@ -17,6 +18,12 @@ const DEFAULT_EVENTS: u64 = 1000;
 
 /// A stream and how many of its events.
 type Events = (&'static StreamDef, u64);
+
+/// Most producers of a stream.
+const MOST_PRODUCERS: u32 = 64;
+
+/// Seeds of two producers lie so far apart, so that a push does not repeat what the next seed's has.
+const SEED_STEP: u64 = 1 << 20;
 
 /// What to push.
 #[derive(clap::Args)]
@@ -30,10 +37,16 @@ pub struct Args {
     /// The same as hotel_search=N, as version 0.1 had it.
     #[arg(long, value_name = "N", value_parser = |n: &str| parse_events(&format!("hotel_search={n}")))]
     searches: Option<Events>,
-    /// Events a second, of each kind; as fast as possible where absent.
+    /// So many of every stream.
+    #[arg(long, value_name = "EVENTS")]
+    each: Option<u64>,
+    /// Events a second, of each kind, all producers together; as fast as possible where absent.
     #[arg(long)]
     rate: Option<f64>,
-    /// The same events again for the same seed.
+    /// Requests to data-source at the same time, of each kind: its instances share them, each sends its part.
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=i64::from(MOST_PRODUCERS)))]
+    producers: u32,
+    /// The same events again for the same seed and number of producers.
     #[arg(long)]
     seed: Option<u64>,
     /// Waits until every layer holds them, with progress, and prints the rows of every layer; an outage of data-source or
@@ -45,8 +58,9 @@ pub struct Args {
 impl Args {
     /// The streams that are asked for, each with the number of its events.
     fn wanted(&self) -> Vec<Events> {
+        let each = self.each.into_iter().flat_map(|count| STREAMS.iter().map(move |stream| (*stream, count)));
         let asked = self.events.iter().chain(&self.orders).chain(&self.searches).copied();
-        let mut wanted: Vec<Events> = asked.collect();
+        let mut wanted: Vec<Events> = asked.chain(each).collect();
         if wanted.is_empty() {
             wanted.push((DEFAULT, DEFAULT_EVENTS));
         }
@@ -54,10 +68,21 @@ impl Args {
         wanted
     }
 
-    /// The request for the events of one stream; one that is waited for may be sent again.
-    fn request(&self, stream: &StreamDef, count: u64) -> Push {
-        let id = self.wait.then(Uuid::now_v7);
-        Push { stream: stream.spec.name, count, rate: self.rate, seed: self.seed, id }
+    /// Each producer's request for events of one stream, where it has something to do; one that is waited for may be
+    /// sent again.
+    fn requests(&self, stream: &StreamDef, count: u64) -> Vec<Push> {
+        let producers = u64::from(self.producers).min(count);
+        let request = |producer: u64| {
+            let part = count / producers + u64::from(producer < count % producers);
+            Push {
+                stream: stream.spec.name,
+                count: part,
+                rate: self.rate.map(|rate| rate * part as f64 / count as f64),
+                seed: self.seed.map(|seed| seed.wrapping_add(producer * SEED_STEP)),
+                id: self.wait.then(Uuid::now_v7),
+            }
+        };
+        (0..producers).map(request).collect()
     }
 }
 
@@ -73,7 +98,8 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let wanted = args.wanted();
     anyhow::ensure!(!wanted.is_empty(), "there is nothing to push");
-    let requests: Vec<Push> = wanted.iter().map(|(stream, count)| args.request(stream, *count)).collect();
+    let requests = wanted.iter().flat_map(|(stream, count)| args.requests(stream, *count));
+    let requests: Vec<Push> = requests.collect();
     let api = Api::new(settings);
     let sending = async move {
         let told = |why: &str| eprintln!("{why}; asking again until it takes the events");
@@ -81,7 +107,7 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
     };
     let total: u64 = wanted.iter().map(|(_, count)| count).sum();
     let what = wanted.iter().map(|(stream, count)| stream.named(grouped(count.cast_signed())));
-    let what = what.collect::<Vec<_>>().join(" and ");
+    let what = listed(&what.collect::<Vec<_>>());
     if !args.wait {
         sending.await?;
         println!("{what} pushed");
@@ -102,6 +128,14 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
         top::print(settings).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Things as people list them.
+fn listed(things: &[String]) -> String {
+    match things {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => things.concat(),
+    }
 }
 
 #[cfg(test)]
@@ -127,11 +161,34 @@ mod tests {
             ("push order=0", vec![]),
             ("push --orders 7 --searches 5", vec![("order", 7), ("hotel_search", 5)]),
             ("push --orders 0 --searches 5", vec![("hotel_search", 5)]),
+            ("push --each 5", STREAMS.iter().map(|stream| (stream.spec.name, 5)).collect()),
         ] {
             let args = Line::try_parse_from(line.split_whitespace()).expect("it is understood").push;
             let wanted: Vec<_> =
                 args.wanted().iter().map(|(stream, count)| (stream.spec.name, *count)).collect();
             assert_eq!(wanted, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn producers_share_events_and_rate_and_have_seeds_of_their_own() {
+        let line = "push order=10 --producers 4 --rate 20 --seed 7";
+        let args = Line::try_parse_from(line.split_whitespace()).expect("it is understood").push;
+        let requests = args.requests(DEFAULT, 10);
+        let said: Vec<_> = requests.iter().map(|push| (push.count, push.rate, push.seed)).collect();
+        let expected = [(3, 6.0), (3, 6.0), (2, 4.0), (2, 4.0)].into_iter().enumerate();
+        let seed = |producer: usize| Some(((producer as u64) << 20) + 7);
+        assert_eq!(said, expected.map(|(n, (count, rate))| (count, Some(rate), seed(n))).collect::<Vec<_>>());
+        // Whoever has nothing to send does not ask.
+        assert_eq!(args.requests(DEFAULT, 2).len(), 2);
+        assert!(Line::try_parse_from(["push", "order=1", "--producers", "0"]).is_err());
+    }
+
+    #[test]
+    fn what_is_pushed_is_listed_as_people_do() {
+        for (things, list) in [(&["a"][..], "a"), (&["a", "b"], "a and b"), (&["a", "b", "c"], "a, b and c")]
+        {
+            assert_eq!(listed(&things.iter().map(|&thing| thing.to_owned()).collect::<Vec<_>>()), list);
         }
     }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use strata_events::StageId;
 use strata_observe::Observer;
 use strata_service::Settings;
+use strata_streams::names;
 
 use crate::status;
 
@@ -24,8 +25,8 @@ enum Command {
     Resume {
         /// stg, dds or cdm.
         stage: StageId,
-        /// order or hotel_search; all streams of the stage where it is not given.
-        #[arg(long)]
+        /// Name of a stream; all of the stage where it is not given.
+        #[arg(long, help = format!("{}; all streams of the stage where it is not given", names()))]
         stream: Option<String>,
     },
     /// Says that Postgres was put back to a copy of itself: the stages take what Kafka holds from their former life.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use strata_observe::Observer;
 use strata_observe::snapshot::{Part, Reconcile, Snapshot, Stage};
 use strata_service::Settings;
+use strata_service::producers::Producer;
 
 use crate::reconcile::verdict;
 use crate::table::{Table, grouped, number, seconds};
@@ -34,6 +35,13 @@ fn print(snapshot: &Snapshot) {
     health("part", snapshot.services.iter().chain(&snapshot.servers)).print();
     println!("\nLag");
     lag(snapshot).print();
+    println!("\nWho sends, records a second");
+    match producers(snapshot) {
+        Some(table) => table.print(),
+        None => println!("  not known"),
+    }
+    println!("\nWho reads");
+    readers(snapshot).print();
     let exact = snapshot.tables.iter().flatten().all(|table| table.exact);
     println!("\nRows{}", if exact { "" } else { ", about: records flow, or a table is too large to count" });
     match snapshot.rows() {
@@ -69,6 +77,49 @@ fn lag(snapshot: &Snapshot) -> Table<7> {
     };
     let head = ["stream", "stage", "lag", "seconds", "applied", "in Kafka", "topic"];
     Table::of(head, snapshot.stages().map(row))
+}
+
+/// The instances of data-source, a line for each stream that they send.
+fn producers(snapshot: &Snapshot) -> Option<Table<4>> {
+    let lines = |producer: &Producer| -> Vec<[String; 4]> {
+        let line = |stream: &str, rate, sent| [producer.instance.clone(), stream.to_owned(), rate, sent];
+        if producer.streams.is_empty() {
+            return vec![line("nothing yet", String::new(), String::new())];
+        }
+        let sent = producer.streams.iter();
+        sent.map(|(stream, sent)| {
+            line(stream, grouped(sent.per_second.round() as i64), grouped(sent.records.cast_signed()))
+        })
+        .collect()
+    };
+    let head = ["instance", "stream", "a second", "since its start"];
+    Some(Table::of(head, snapshot.producers.as_ref()?.iter().flat_map(lines)))
+}
+
+/// The instances of every stage.
+fn readers(snapshot: &Snapshot) -> Table<5> {
+    let lines = |(stream, stage): (&str, &Stage)| -> Vec<[String; 5]> {
+        let line = |instance: &str, partitions, lag| {
+            [stream.to_owned(), stage.stage.clone(), instance.to_owned(), partitions, lag]
+        };
+        match stage.readers.as_deref() {
+            None => vec![line("not known", String::new(), String::new())],
+            Some([]) => vec![line("none", String::new(), String::new())],
+            Some(readers) => readers
+                .iter()
+                .map(|reader| line(&reader.instance, partitions(&reader.partitions), number(reader.lag)))
+                .collect(),
+        }
+    };
+    Table::of(["stream", "stage", "instance", "partitions", "lag"], snapshot.stages().flat_map(lines))
+}
+
+/// Partitions as people write them.
+fn partitions(numbers: &[i32]) -> String {
+    if numbers.is_empty() {
+        return "none: there are more instances than partitions".to_owned();
+    }
+    numbers.iter().map(i32::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// How many there are, and how many records are only parked.

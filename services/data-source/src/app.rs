@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::put::put as put_reference;
 use crate::reference::ReferenceStore;
+use crate::sent::Counters;
 use crate::{ingest, metrics, push};
 
 /// Longest pause between two attempts to create the topics.
@@ -35,13 +36,16 @@ fn assemble(app: App) -> anyhow::Result<Assembled> {
     let App { settings, http_redis, shutdown, .. } = app;
     let producer = Producer::new(&settings.kafka)?;
     let client: Arc<dyn Client> = Arc::new(producer.clone());
+    let sent = Counters::default();
+    let (prefix, instance) = (settings.redis_prefix.clone(), settings.instance());
+    tokio::spawn(sent.clone().announce(http_redis.clone(), prefix, instance, shutdown.clone()));
     let reference = ReferenceStore::new(http_redis, &settings.redis_prefix);
     tokio::spawn(reference.clone().fill_until_done(shutdown.clone()));
     let topics = STREAMS.iter().map(|stream| settings.topics.name(stream.spec.source()));
     let topics = topics.flat_map(|topic| [topic.to_owned(), dlq_topic(topic)]).collect();
     tokio::spawn(create_topics(settings.kafka, topics, shutdown.clone()));
     let patience = settings.http_limits.read_timeout;
-    let context = Context { producer, reference, stop: shutdown, patience, topics: settings.topics };
+    let context = Context { producer, sent, reference, stop: shutdown, patience, topics: settings.topics };
     let routes = Router::new()
         .route("/push", post(push::push))
         .route("/ingest/{stream}", post(ingest::ingest))

@@ -5,16 +5,21 @@ use std::time::Duration;
 use axum::body::Body;
 use strata_pipeline::Producer;
 use strata_service::Topics;
+use strata_service::trace::TraceParent;
 use strata_streams::StreamDef;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::BodyReader;
+use crate::publish::Publisher;
 use crate::reference::ReferenceStore;
+use crate::sent::Counters;
 
 /// What every request needs.
 pub struct Context {
     /// Kafka.
     pub producer: Producer,
+    /// What was sent since the start.
+    pub sent: Counters,
     /// Redis.
     pub reference: ReferenceStore,
     /// Cancelled when the service stops.
@@ -26,9 +31,10 @@ pub struct Context {
 }
 
 impl Context {
-    /// Where events of this kind go.
-    pub fn topic(&self, stream: &StreamDef) -> String {
-        self.topics.name(stream.spec.source()).to_owned()
+    /// Sends events of this kind for one request, which stands there in its trace.
+    pub fn publisher(&self, stream: &StreamDef, at: Option<TraceParent>) -> Publisher {
+        let topic = self.topics.name(stream.spec.source());
+        Publisher::new(self.producer.clone(), topic, self.sent.of(stream), at)
     }
 
     /// Reads a request's body, as long as its caller sends.

@@ -35,7 +35,7 @@ pub async fn ingest(
         None => (stream.accept, Splitter::new(MAX_EVENT_BYTES)),
     };
     let at = request.extensions().get().copied();
-    let publisher = Publisher::new(context.producer.clone(), context.topic(stream), at);
+    let publisher = context.publisher(stream, at);
     let mut ingest = Ingest { accept, publisher, summary: Summary::default() };
     let mut outcome = context.reader(request.into_body()).feed(splitter, &mut ingest).await;
     if !matches!(&outcome, Err(error) if error.status == StatusCode::SERVICE_UNAVAILABLE) {

@@ -22,5 +22,6 @@ pub mod push;
 pub mod put;
 pub mod reference;
 pub mod request;
+pub mod sent;
 pub mod split;
 pub mod summary;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -12,6 +13,8 @@ use strata_service::http::ApiError;
 use strata_service::trace::{self, TraceParent};
 use strata_streams::source::Headers;
 use tokio::time::error::Elapsed;
+
+use crate::sent::Counter;
 
 /// Records that are acknowledged together.
 const GROUP: u64 = 500;
@@ -27,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Publisher {
     producer: Producer,
     topic: Arc<str>,
+    sent: Counter,
     groups: VecDeque<(Arc<Acks>, u64)>,
     current: Arc<Acks>,
     current_size: u64,
@@ -37,11 +41,12 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Starts a request.
-    pub fn new(producer: Producer, topic: String, at: Option<TraceParent>) -> Self {
+    /// Starts a request; what it sends is counted by `sent`.
+    pub fn new(producer: Producer, topic: &str, sent: Counter, at: Option<TraceParent>) -> Self {
         Self {
             producer,
             topic: topic.into(),
+            sent,
             groups: VecDeque::new(),
             current: Arc::default(),
             current_size: 0,
@@ -65,6 +70,7 @@ impl Publisher {
         let output = Output { topic, key, payload, timestamp_ms, headers, partition: None };
         let queued = tokio::time::timeout(PATIENCE, self.producer.enqueue(&output, &self.current)).await;
         self.checked(queued)?;
+        self.sent.fetch_add(1, Ordering::Relaxed);
         self.current_size += 1;
         if self.current_size == GROUP {
             self.groups.push_back((std::mem::take(&mut self.current), self.current_size));

@@ -13,7 +13,6 @@ use tokio::sync::mpsc;
 
 use crate::context::Context;
 use crate::pace::Pace;
-use crate::publish::Publisher;
 use crate::request::PushRequest;
 use crate::{body, metrics};
 
@@ -54,7 +53,7 @@ pub async fn push(State(context): State<Arc<Context>>, request: Request) -> Resu
 /// Generates and sends until all of it is acknowledged.
 async fn publish(context: &Context, wanted: PushRequest, at: Option<TraceParent>) -> Result<(), ApiError> {
     let mut chunks = generate(context, wanted).await?;
-    let mut publisher = Publisher::new(context.producer.clone(), context.topic(wanted.stream), at);
+    let mut publisher = context.publisher(wanted.stream, at);
     let mut pace = wanted.gap.map(Pace::new);
     while let Some(chunk) = chunks.recv().await {
         let chunk = chunk.map_err(|e| {

@@ -7,9 +7,11 @@ use strata_events::StageId;
 use strata_events::StreamSpec;
 use strata_pipeline::{Handler, Loops};
 use strata_service::{App, Assembled, Route, Runnable, ServiceSpec};
+use strata_streams::click::CLICK;
 use strata_streams::hotel_search::HOTEL_SEARCH;
 use strata_streams::order::ORDER;
 
+use crate::click::handler::ClickHandler;
 use crate::order::handler::OrderHandler;
 use crate::search::handler::SearchHandler;
 
@@ -24,6 +26,9 @@ type Build = fn(&Loops<'_>, &Route) -> anyhow::Result<Box<dyn Runnable>>;
 const STREAMS: &[(&StreamSpec, Build)] = &[
     (&ORDER, |loops, route| side_by_side(loops, route, OrderHandler::new)),
     (&HOTEL_SEARCH, |loops, route| side_by_side(loops, route, SearchHandler::new)),
+    (&CLICK, |loops, route| {
+        Ok(loops.postgres(route, (0..loops.app.settings.batch.writers).map(|_| ClickHandler)))
+    }),
 ];
 
 /// A handler per transaction side by side: this layer computes and writes most, each as long as the other.

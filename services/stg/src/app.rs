@@ -8,9 +8,11 @@ use strata_pipeline::Loops;
 use strata_pipeline::parked::Parked;
 use strata_service::redis::ReferenceKeys;
 use strata_service::{App, Assembled, Route, Runnable, ServiceSpec};
+use strata_streams::click::CLICK;
 use strata_streams::hotel_search::HOTEL_SEARCH;
 use strata_streams::order::ORDER;
 
+use crate::click::handler::ClickHandler;
 use crate::order::handler::OrderHandler;
 use crate::reference::ReferenceCache;
 use crate::search::handler::SearchHandler;
@@ -23,7 +25,7 @@ pub const SPEC: ServiceSpec =
 type Build = fn(&Loops<'_>, &Route) -> anyhow::Result<Box<dyn Runnable>>;
 
 /// What this layer does with each stream; a new one is one more line.
-const STREAMS: &[(&StreamSpec, Build)] = &[(&ORDER, order), (&HOTEL_SEARCH, search)];
+const STREAMS: &[(&StreamSpec, Build)] = &[(&ORDER, order), (&HOTEL_SEARCH, search), (&CLICK, click)];
 
 fn order(loops: &Loops<'_>, route: &Route) -> anyhow::Result<Box<dyn Runnable>> {
     let keys = ReferenceKeys { prefix: loops.app.settings.redis_prefix.clone() };
@@ -34,6 +36,10 @@ fn order(loops: &Loops<'_>, route: &Route) -> anyhow::Result<Box<dyn Runnable>> 
 
 fn search(loops: &Loops<'_>, route: &Route) -> anyhow::Result<Box<dyn Runnable>> {
     Ok(loops.postgres(route, [SearchHandler::new(route.next()?)]))
+}
+
+fn click(loops: &Loops<'_>, route: &Route) -> anyhow::Result<Box<dyn Runnable>> {
+    Ok(loops.postgres(route, [ClickHandler::new(route.next()?)]))
 }
 
 /// Builds the service: one loop a stream.

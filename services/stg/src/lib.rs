@@ -4,6 +4,7 @@
 //! Guarantee: rows, dead letters, outputs and the next offset commit together; a repeat changes nothing.
 
 pub mod app;
+pub mod click;
 pub mod order;
 pub mod reference;
 pub mod search;

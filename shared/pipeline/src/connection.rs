@@ -28,6 +28,7 @@ pub fn client(settings: &KafkaSettings) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &settings.brokers)
+        .set("client.id", &settings.client_id)
         .set("reconnect.backoff.max.ms", "1000")
         .set("security.protocol", settings.security.protocol);
     if let Some(sasl) = &settings.security.sasl {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::thread;
 
 use sqlx::PgPool;
+use strata_events::StageId;
 use strata_service::Runnable;
-use strata_service::config::Route;
+use strata_service::config::{KafkaSettings, Route};
 use strata_service::status::WorkerStatus;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -77,6 +78,11 @@ impl<S: Stage> Worker<S> {
     }
 }
 
+/// The consumer group in which the instances of a stage share a topic.
+pub fn group(kafka: &KafkaSettings, stage: StageId, topic: &str) -> String {
+    format!("{}{stage}-{topic}", kafka.group_prefix)
+}
+
 impl<S: Stage> Runnable for Worker<S> {
     fn status(&self) -> Arc<WorkerStatus> {
         Arc::clone(&self.status)
@@ -97,7 +103,7 @@ impl<S: Stage> Runnable for Worker<S> {
             Retention { stage: stage.as_str(), topic: input.clone(), is_first: upstream.is_none(), keep };
         handle.spawn(retention.run(pool.clone(), token.clone()));
         handle.spawn(topic_check::watch(kafka.clone(), topics, Arc::clone(&status), token.clone()));
-        let group = format!("{}{stage}-{input}", kafka.group_prefix);
+        let group = group(&kafka, stage, &input);
         let source = Consumer::subscribe(&kafka, &group, &input, producer.refusals().clone())?;
         metrics::announce_stream(stream);
         let entrance = Entrance::new(&settings.route, pool);

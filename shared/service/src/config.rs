@@ -176,6 +176,8 @@ pub struct HttpLimits {
 pub struct KafkaSettings {
     /// Bootstrap servers, comma separated.
     pub brokers: String,
+    /// What clients call themselves: the program, and of a service `@` and the [instance](Settings::instance).
+    pub client_id: String,
     /// Encryption, user and password.
     pub security: KafkaSecurity,
     /// Partitions of a topic that the fleet creates.
@@ -307,6 +309,13 @@ impl Settings {
         host_and_port(host, self.http_port)
     }
 
+    /// What tells this process from others of the same service: host and port, for people and for Kafka.
+    pub fn instance(&self) -> String {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
+        format!("{host}:{}", self.http_port)
+    }
+
     /// Reads the environment; `port_variable` names the port of this service.
     pub fn from_env(port_variable: &'static str) -> Result<Self, ConfigError> {
         Self::from_lookup(port_variable, |name| std::env::var(name).ok())
@@ -343,6 +352,7 @@ impl Settings {
             redis_prefix: reader.text("REDIS_PREFIX"),
             kafka: KafkaSettings {
                 brokers: reader.text("KAFKA_BROKERS"),
+                client_id: "strata".to_owned(),
                 security: KafkaSecurity::read(&reader)?,
                 partitions: reader.parsed("KAFKA_PARTITIONS")?,
                 replication: reader.parsed("KAFKA_REPLICATION")?,

@@ -11,6 +11,7 @@ pub mod http;
 mod linger;
 pub mod metrics;
 pub mod pg;
+pub mod producers;
 pub mod redis;
 pub mod restart;
 mod same_origin;

@@ -92,13 +92,14 @@ where
         return ExitCode::SUCCESS;
     }
     tls::install();
-    let settings = match Settings::from_env(spec.port_variable) {
+    let mut settings = match Settings::from_env(spec.port_variable) {
         Ok(settings) => settings,
         Err(e) => {
             eprintln!("{}: {e}; see .env_template", spec.name);
             return ExitCode::from(2);
         }
     };
+    settings.kafka.client_id = format!("{}@{}", spec.name, settings.instance());
     telemetry::init(&settings);
     let exporting = match command.as_str() {
         "serve" => trace::start(&settings.traces, spec.name),

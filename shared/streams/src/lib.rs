@@ -4,6 +4,7 @@
 //! cleaning means, rows of the vault, what becomes countable, and the folds. A service brings the servers: it reads and
 //! writes what is decided here, and so do `strata rebuild` and `strata reconcile`.
 
+pub mod click;
 pub mod definition;
 pub mod hotel_search;
 pub mod order;

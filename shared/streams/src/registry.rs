@@ -3,10 +3,10 @@
 use strata_events::TopicSpec;
 
 use crate::definition::StreamDef;
-use crate::{hotel_search, order};
+use crate::{click, hotel_search, order};
 
 /// Every stream of the fleet; a new one is one more line.
-pub static STREAMS: &[&StreamDef] = &[&order::DEF, &hotel_search::DEF];
+pub static STREAMS: &[&StreamDef] = &[&order::DEF, &hotel_search::DEF, &click::DEF];
 
 /// The stream that is meant where none is named.
 pub static DEFAULT: &StreamDef = &order::DEF;

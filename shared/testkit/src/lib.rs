@@ -6,6 +6,7 @@
 pub mod alone;
 pub mod brokers;
 pub mod builders;
+pub mod click;
 pub mod compare;
 pub mod database;
 pub mod eventually;

@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use strata_events::StageId;
 use strata_repair::dead_letters::Filter;
+use strata_streams::names;
 
 /// All conditions must hold; without any, every dead letter is meant.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -13,8 +14,8 @@ pub struct FilterArgs {
     /// Why the stage refused it, for example unknown_user.
     #[arg(long)]
     reason: Option<String>,
-    /// order or hotel_search.
-    #[arg(long)]
+    /// Name of a stream.
+    #[arg(long, help = names())]
     stream: Option<String>,
     /// stg, dds or cdm.
     #[arg(long)]

@@ -63,9 +63,10 @@ fn flow(snapshot: &Snapshot, backlogs: &Backlogs) -> Vec<Line<'static>> {
     let row = |(stream, stage): (&str, &Stage)| {
         let (arrived, applied) = (rate(stage.arrived_per_second), rate(stage.applied_per_second));
         let (lag, late) = (number(stage.lag), seconds(stage.lag_seconds));
-        [stream.to_owned(), stage.stage.clone(), arrived, applied, lag, late]
+        let readers = number(stage.readers.as_ref().map(|readers| readers.len() as i64));
+        [stream.to_owned(), stage.stage.clone(), arrived, applied, lag, late, readers]
     };
-    let head = ["stream", "stage", "in /s", "out /s", "lag", "seconds"];
+    let head = ["stream", "stage", "in /s", "out /s", "lag", "seconds", "readers"];
     let mut lines = Table::of(head, snapshot.stages().map(row)).lines().into_iter().map(Line::from);
     let head = lines.next().map(|head| head.dim());
     let stages = lines.zip(snapshot.stages()).map(|(mut line, (stream, stage))| {

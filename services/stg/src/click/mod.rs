@@ -1,0 +1,4 @@
+//! Clicks: staged as received, cleaned.
+
+pub mod handler;
+pub mod store;
