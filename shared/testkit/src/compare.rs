@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use sqlx::{PgPool, Row as _};
+use strata_streams::STREAMS;
 use strata_streams::order::fold;
 use strata_streams::order::vault::{MODEL, ORDER, ORDER_CATEGORY, ORDER_PRODUCT};
-use strata_streams::vault::USER;
-use strata_vault::model::{Column, ColumnType, SCHEMA, SENT, Satellite};
+use strata_vault::model::{Column, ColumnType, Hub, SCHEMA, SENT, Satellite, VaultModel};
 
 use crate::keys::hub;
 use crate::model::{Model, Row, micros};
@@ -26,9 +26,25 @@ pub(crate) fn text(column: &Column) -> String {
     }
 }
 
-/// Which rows of a table belong to orders: users who search share the hub, with uuids for ids.
-fn of_orders(table: &str) -> String {
-    if table == USER.table { format!("{} not like '%-%'", USER.business_key.name) } else { "true".to_owned() }
+/// Condition for the rows of a hub that a stream must account for: what its links name, and what no other stream's do.
+pub(crate) fn of_stream(model: &VaultModel, hub: &Hub) -> String {
+    format!("({} or {})", named(hub, |stream| stream == model.stream), of_no_other(model, hub))
+}
+
+/// Condition for the rows of a hub that no other stream can have brought.
+pub(crate) fn of_no_other(model: &VaultModel, hub: &Hub) -> String {
+    format!("not {}", named(hub, |stream| stream != model.stream))
+}
+
+/// Condition for the rows of a hub that links of these streams name.
+fn named(hub: &Hub, by: impl Fn(&str) -> bool) -> String {
+    let models = STREAMS.iter().map(|stream| stream.vault).filter(|model| by(model.stream));
+    let links = models.flat_map(|model| model.links);
+    let links = links.filter(|link| link.hubs.iter().any(|own| own.table == hub.table));
+    let Hub { table, key, .. } = hub;
+    let exists = links
+        .map(|link| format!(" or exists (select from {} as l where l.{key} = {table}.{key})", link.shape()));
+    format!("(false{})", exists.collect::<String>())
 }
 
 /// Compares every layer with the model and cdm with its fold over dds.
@@ -161,7 +177,7 @@ async fn compare_hubs_and_links(pool: &PgPool, model: &Model, report: &mut Repor
             hub.key,
             hub.business_key.name,
             hub.shape(),
-            of_orders(hub.table)
+            of_stream(&MODEL, hub)
         );
         report.differences(hub.table, select(pool, sql).await, hubs.remove(hub.table).unwrap_or_default());
     }
@@ -260,9 +276,10 @@ async fn check_vault(pool: &PgPool, model: &Model, report: &mut Report) {
     for table in MODEL.tables().iter().map(|table| table.name) {
         let unsourced = select(pool, format!("select 1::text from {SCHEMA}.{table} where load_src = ''"));
         report.differences(&format!("rows without load_src in {table}"), unsourced.await, Vec::new());
-        let orders = of_orders(table);
+        let hub = MODEL.hubs.iter().find(|hub| hub.table == table);
+        let own = hub.map_or_else(|| "true".to_owned(), |hub| of_no_other(&MODEL, hub));
         let sql = format!(
-            "select distinct (extract(epoch from load_dt) * 1000)::bigint::text from {SCHEMA}.{table} where {orders}"
+            "select distinct (extract(epoch from load_dt) * 1000)::bigint::text from {SCHEMA}.{table} where {own}"
         );
         let times: BTreeSet<i64> =
             select(pool, sql).await.iter().filter_map(|row| row[0].parse().ok()).collect();

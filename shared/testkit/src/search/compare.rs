@@ -7,10 +7,9 @@ use serde_json::Value;
 use sqlx::PgPool;
 use strata_streams::hotel_search::fold;
 use strata_streams::hotel_search::vault::{HOTEL_SEARCH, HOTEL_SEARCH_OFFERS, MODEL};
-use strata_streams::vault::USER;
 use strata_vault::model::Column;
 
-use crate::compare::{Report, select, text};
+use crate::compare::{Report, of_no_other, of_stream, select, text};
 use crate::fleet::Fleet;
 use crate::model::Row;
 use crate::search::SearchModel;
@@ -111,19 +110,19 @@ async fn compare_hubs(pool: &PgPool, model: &SearchModel, report: &mut Report) {
     let (mut hubs, times) = (model.hubs(), model.timestamps());
     for hub in MODEL.hubs {
         let (table, business_key) = (hub.table, hub.business_key.name);
-        // Orders have users, too; theirs have other ids.
-        let condition =
-            if table == USER.table { format!("{business_key} like '%-%'") } else { "true".to_owned() };
         let wanted = hubs.remove(table).unwrap_or_default();
         let sql = format!(
-            "select {}::text, {business_key}, {MILLIS} from {} where {condition}",
+            "select {}::text, {business_key}, {MILLIS}, ({})::text from {} where {}",
             hub.key,
-            hub.shape()
+            of_no_other(&MODEL, hub),
+            hub.shape(),
+            of_stream(&MODEL, hub)
         );
         let mut actual = select(pool, sql).await;
         for row in &mut actual {
+            let shared = row.pop().is_some_and(|own| own == "false");
             let time = row.pop().and_then(|time| time.parse().ok());
-            report.check(time.is_some_and(|time| times.contains(&time)), || {
+            report.check(shared || time.is_some_and(|time| times.contains(&time)), || {
                 format!("{table}: {row:?} was loaded at {time:?}, when no record came")
             });
         }
