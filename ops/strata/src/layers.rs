@@ -1,7 +1,7 @@
 //! The rows of every layer, as a table for people.
 
 use sqlx::PgPool;
-use strata_streams::{Mart, STREAMS};
+use strata_streams::{Counters, STREAMS};
 use strata_vault::model::SCHEMA;
 
 /// Names of what is counted with the statements that do, in the order of the layers.
@@ -13,8 +13,7 @@ fn counts() -> Vec<(String, String)> {
     let mut counts: Vec<_> = STREAMS.iter().map(|stream| rows(stream.raw.table.to_owned())).collect();
     let vault = STREAMS.iter().flat_map(|stream| stream.summary);
     counts.extend(vault.map(|table| rows(format!("{SCHEMA}.{table}"))));
-    for mart in STREAMS.iter().flat_map(|stream| stream.marts) {
-        let Mart::Counters { table, by, .. } = mart else { continue };
+    for Counters { table, by, .. } in STREAMS.iter().flat_map(|stream| stream.counters()) {
         counts.push(rows((*table).to_owned()));
         let sum = format!("select coalesce(sum(order_cnt), 0)::bigint from {table}");
         counts.push((format!("  orders counted, by {by}"), sum));

@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use strata_service::Settings;
-use strata_streams::{DEFAULT, Mart, STREAMS, StreamDef, find};
+use strata_streams::{DEFAULT, STREAMS, StreamDef, find};
 use uuid::Uuid;
 
 use crate::fleet::Fleet;
@@ -122,7 +122,7 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
         grouped((total as f64 / seconds) as i64)
     );
     layers::print(&fleet.pool).await?;
-    if wanted.iter().any(|(stream, _)| stream.marts.contains(&Mart::Metrics)) {
+    if wanted.iter().any(|(stream, _)| stream.metrics().is_some()) {
         top::print(settings).await?;
     }
     Ok(ExitCode::SUCCESS)

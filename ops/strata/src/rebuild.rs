@@ -92,15 +92,13 @@ impl Bars {
 }
 
 fn print_metrics(done: &MetricsRebuilt) {
-    println!("metrics rebuilt: {} hotels; cdm goes on from here by itself", grouped(done.hotels));
+    println!("metrics rebuilt: {} {}; cdm goes on from here by itself", grouped(done.count), done.owners);
     print_settled(done.dead_letters);
 }
 
 fn print_counters(done: &Recounted) {
-    for (table, (rows, wrong)) in
-        [("cdm.user_product_counters", done.products), ("cdm.user_category_counters", done.categories)]
-    {
-        println!("{table}: {} rows, {} of them set right", grouped(rows), grouped(wrong));
+    for (table, rows, wrong) in &done.tables {
+        println!("{table}: {} rows, {} of them set right", grouped(*rows), grouped(*wrong));
     }
     print_settled(done.dead_letters);
 }
@@ -122,8 +120,8 @@ fn print_vault(done: &VaultRebuilt) {
 }
 
 fn print_left_out(left_out: &LeftOut) {
-    for (reason, (count, first)) in left_out {
+    for ((many, reason), (count, first)) in left_out {
         let count = grouped(count.cast_signed());
-        println!("{count} orders were left as they are: {reason} (the first: {first})");
+        println!("{count} {many} were left as they are: {reason} (the first: {first})");
     }
 }
