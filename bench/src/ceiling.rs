@@ -81,7 +81,7 @@ impl Rows {
 async fn prepare(pool: &PgPool, stream: &StreamDef) -> anyhow::Result<VecDeque<Task>> {
     let mut by_table: Vec<VecDeque<Task>> = Vec::new();
     let plain = tables(stream).map(|table| (table, None));
-    let counters = stream.counters().map(|(table, key)| (table.to_owned(), Some(key)));
+    let counters = stream.counters().map(|counters| (counters.table.to_owned(), Some(counters.key)));
     for (table, counter_key) in plain.chain(counters) {
         let (table, columns): (Arc<str>, Arc<str>) =
             (table.as_str().into(), columns(pool, &table).await?.into());

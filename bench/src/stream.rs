@@ -23,5 +23,5 @@ pub fn tables(stream: &StreamDef) -> impl Iterator<Item = String> + use<> {
 
 /// All tables that a stream fills.
 pub fn all_tables(stream: &StreamDef) -> impl Iterator<Item = String> + use<> {
-    tables(stream).chain(stream.counters().map(|(table, _)| table.to_owned()))
+    tables(stream).chain(stream.counters().map(|counters| counters.table.to_owned()))
 }

@@ -8,9 +8,9 @@ use strata_events::{Contract, Origin, Restaurant, User};
 use strata_streams::order::countable::OrderState;
 use strata_streams::order::counters::Counted;
 use strata_streams::order::enrich::enrich;
-use strata_streams::order::reference::ReferenceData;
-use strata_streams::order::rows::{OrderFact, VaultRows};
+use strata_streams::order::rows::{OrderFact, spread};
 use strata_streams::order::{CountedMessage, FactMessage, Order};
+use strata_streams::reference::ReferenceData;
 use strata_vault::rows::{Keys, Load};
 use uuid::Uuid;
 
@@ -76,7 +76,7 @@ fn announced(facts: &[Vec<u8>]) -> (usize, Vec<Vec<u8>>) {
             OrderFact::new(message, Load::new(chrono::DateTime::UNIX_EPOCH, &origin), &mut keys)
         })
         .collect();
-    let rows = VaultRows::build(&facts);
+    let rows = spread(&facts);
     let mut states: BTreeMap<Uuid, OrderState<'_>> = BTreeMap::new();
     let mut announced = Vec::new();
     for fact in &facts {
@@ -84,7 +84,7 @@ fn announced(facts: &[Vec<u8>]) -> (usize, Vec<Vec<u8>>) {
             announced.push(serde_json::to_vec(&message).expect("JSON"));
         }
     }
-    (rows.orders.len(), announced)
+    (rows.subjects.len(), announced)
 }
 
 /// Runs `work` and returns the allocations an order that it took.

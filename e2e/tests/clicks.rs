@@ -296,3 +296,22 @@ async fn the_comparison_of_clicks_notices_what_is_wrong() {
         assert!(says().await, "{what} is not said of {sql}");
     }
 }
+
+#[tokio::test]
+async fn what_the_vault_lost_of_clicks_is_noticed_and_rebuilt() {
+    // GIVEN clicks in the vault, some rows of every table of which are lost
+    let fleet = Fleet::launch().await;
+    fleet.push_to(&DEF.spec, 300).await;
+    assert_exact(&fleet).await;
+    for table in ["l_click", "s_click_clients", "h_page", "h_country", "h_user"] {
+        let lose = format!("delete from dds.{table} as t where hashtext(t::text) % 4 = 0");
+        let lost = fleet.pool().execute(&*lose).await.expect("rows").rows_affected();
+        assert!(lost > 0, "{table}");
+    }
+    // THEN reconcile says so
+    assert!(!fleet.strata(&["reconcile"]).await.status.success());
+    // AND a rebuild brings them back from the raw layer
+    fleet.strata_ok(&["rebuild", "vault"]).await;
+    assert_exact(&fleet).await;
+    fleet.strata_ok(&["reconcile"]).await;
+}

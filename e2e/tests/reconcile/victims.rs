@@ -95,25 +95,25 @@ pub const IN_LAYERS: &[Spoilt] = &[
         "stg.order_events",
         ORDER,
         "update stg.order_events set payload = jsonb_set(payload, '{cost}', '123456.5') where object_id = {}",
-        "order {} costs \"123456.5\"",
+        "order {} says [\"123456.5\"",
     ),
     spoilt(
         "stg.order_events",
         ORDER,
         "update stg.order_events set payload = jsonb_set(payload, '{user,id}', '\"x\"') where object_id = {}",
-        "order {} names user x",
+        "order {} names user_id \"x\"",
     ),
     spoilt(
         "stg.order_events",
         ORDER,
         "update stg.order_events set payload = jsonb_set(payload, '{final_status}', '\"EATEN\"') where object_id = {}",
-        "order {} is \"EATEN\"",
+        "order {} holds no order: unknown variant `EATEN`",
     ),
     spoilt(
         "stg.order_events",
         ORDER,
         "update stg.order_events set payload = jsonb_set(payload, '{order_items,0,id}', '\"x\"') where object_id = {}",
-        "order {} holds product x",
+        "order {} names product_id \"x\"",
     ),
     spoilt(
         "stg.order_events",
@@ -145,7 +145,7 @@ pub const IN_LAYERS: &[Spoilt] = &[
         SEARCH,
         "update stg.hotel_search_events \
          set payload = jsonb_set(payload, '{hotel_advertisers}', '{\"X\": [{\"eurocents\": 1}]}') where event_id = '{}'",
-        "\"{}\" offers [\"X\"]",
+        "\"{}\" says [\"X\"",
     ),
     spoilt(
         "stg.hotel_search_events",
@@ -277,7 +277,7 @@ pub const IN_LAYERS: &[Spoilt] = &[
         ORDER,
         "delete from dds.l_order_product where hk_order_product_pk = (select min(hk_order_product_pk::text)::uuid \
          from dds.l_order_product join dds.h_order using (h_order_pk) where order_id = {})",
-        "stg.order_events: order {} holds product",
+        "stg.order_events: order {} names product_id",
     ),
     spoilt(
         "dds.l_order_product",
@@ -315,7 +315,7 @@ pub const IN_LAYERS: &[Spoilt] = &[
         "dds.l_hotel_search",
         SEARCH,
         "update dds.l_hotel_search set search_dt = search_dt + interval '1 second' where event_id = '{}'",
-        "\"{}\" has another time",
+        "\"{}\" has another search_dt",
     ),
     spoilt(
         "dds.l_hotel_search",
@@ -398,7 +398,7 @@ pub const IN_LAYERS: &[Spoilt] = &[
          and s.status = (select min(status) from dds.s_order_status as o where o.h_order_pk = h.h_order_pk \
              and o.status <> e.payload ->> 'final_status' and o.status <> 'CLOSED' \
              and 1 = (select count(*) from dds.s_order_status as p where p.h_order_pk = o.h_order_pk and p.status = o.status))",
-        "is an older version of order {}: is",
+        "is an older version of order {}: says",
     ),
     spoilt(
         "dds.s_hotel_search_offers",
@@ -410,6 +410,6 @@ pub const IN_LAYERS: &[Spoilt] = &[
         "dds.s_hotel_search_offers",
         SEARCH_PK,
         "delete from dds.s_hotel_search_offers where hk_hotel_search_pk = '{}'",
-        "has no offers",
+        "l_hotel_search: \"once\" has no row in s_hotel_search_offers",
     ),
 ];

@@ -44,7 +44,7 @@ pub const IN_COUNTERS: &[Spoilt] = &[
         "cdm.user_category_counters",
         "select min(id)::text from cdm.user_category_counters",
         "update cdm.user_category_counters set category_name = 'x' where id = {}",
-        "is called x",
+        "was never called x",
     ),
     // ops
     spoilt(

@@ -1,25 +1,33 @@
 //! What Kafka holds of the fleet's inputs against the raw layer: events in are events stored or dead letters.
 //!
 //! Every record that Kafka still holds below stg's offset is either a dead letter at its coordinates, with the
-//! body of the record, or its event is staged: of an order the newest version, so one that was sent no
-//! earlier than the record's; what an older version said is in the vault, too. And every dead letter whose coordinates Kafka still holds is such a record.
+//! body of the record, or its event is staged: where events come in versions the newest, so one that was sent no
+//! earlier than the record's; what an older version said is in the vault, too. And every dead letter whose coordinates
+//! Kafka still holds is such a record.
 //! Records that Kafka has deleted, and those above the offset, are not looked at.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use strata_events::{StageId, StreamSpec};
+use strata_events::StageId;
 use strata_observe::{Fleet, Ranges, read_ranges};
 use strata_pipeline::Record;
+use strata_streams::StreamDef;
+use strata_vault::hub_key;
+use strata_vault::rows::Load;
+use uuid::Uuid;
 
+use super::claims::Claim;
 use super::dead_letters::{DeadLetter, fingerprint};
+use super::identity::{describe, identity};
 use super::ordered::{Ordered, Sorter};
 use super::report::Check;
+use super::shape::{Shape, Subject};
 use super::snapshot::Snapshot;
 
 /// What became of a record's event in the raw layer.
-pub enum Fate {
+enum Fate {
     /// It is the stored one.
     Stored,
     /// It says what was said before, or after it.
@@ -30,14 +38,24 @@ pub enum Fate {
 
 /// Where a record lies.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct At {
+struct At {
     partition: i32,
     offset: i64,
     timestamp_ms: i64,
 }
 
+/// What is kept of a record until its event is looked at.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    at: At,
+    id: String,
+    /// When this version was sent, and what the vault must have of it; none where events have no versions.
+    version: Option<(DateTime<Utc>, Vec<Claim>)>,
+}
+
 /// The records of a stream that Kafka holds below stg's offsets.
 pub struct Inputs<'a> {
+    stream: &'static StreamDef,
     topic: &'a str,
     check: Check,
     /// Since when dead letters are remembered.
@@ -49,19 +67,18 @@ pub struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    /// Reads the records. Those that are no dead letters go to `keep`, which puts them into the sorter, or tells by
-    /// `false` that they cannot be read.
+    /// Reads the records; those that are no dead letters come in the order of their events' keys.
     pub fn read(
         snapshot: &'a Snapshot<'_>,
         fleet: &Fleet,
-        stream: &StreamSpec,
-        kind: &str,
-        keep: impl Fn(&Record, At, &mut Sorter) -> anyhow::Result<bool>,
+        stream: &'static StreamDef,
     ) -> anyhow::Result<(Self, Ordered)> {
-        let topic = snapshot.settings.topics.name(stream.topic(StageId::Stg));
+        let topic = snapshot.settings.topics.name(stream.spec.topic(StageId::Stg));
+        let one = stream.words.one;
         let mut inputs = Self {
+            stream,
             topic,
-            check: Check::new(format!("Kafka → stg: every {kind} read is staged or a dead letter")),
+            check: Check::new(format!("Kafka → stg: every {one} read is staged or a dead letter")),
             remembered_ms: (Utc::now() - snapshot.settings.keep_settled).timestamp_millis(),
             stored: 0,
             superseded: 0,
@@ -70,7 +87,7 @@ impl<'a> Inputs<'a> {
         };
         let ranges = held(snapshot, fleet, topic)?;
         let mut refused = dead_letters_of(snapshot, topic);
-        let mut sorter = snapshot.source.sorter();
+        let (mut sorter, shape) = (snapshot.source.sorter(), Shape::of(stream));
         let replays =
             snapshot.replays.get(&(StageId::Stg.as_str().to_owned(), topic.to_owned())).copied().unwrap_or(0);
         read_ranges(&snapshot.settings.kafka, topic, &ranges, |mut record| {
@@ -82,7 +99,7 @@ impl<'a> Inputs<'a> {
             let at = At { partition, offset, timestamp_ms };
             if let Some(dead_letter) = refused.remove(&(partition, offset)) {
                 inputs.refused(dead_letter, &record);
-            } else if !keep(&record, at, &mut sorter)? {
+            } else if !keep(&shape, &record, at, &mut sorter)? {
                 inputs.judge(at, Fate::Missing("cannot be read".to_owned()));
             }
             Ok(())
@@ -111,8 +128,44 @@ impl<'a> Inputs<'a> {
         }
     }
 
+    /// Compares the records of an event with what is staged and with its vault; `staged` is when the staged version was
+    /// sent.
+    pub fn compare(
+        &mut self,
+        rows: &mut Ordered,
+        key: Uuid,
+        staged: Option<DateTime<Utc>>,
+        excused: &HashSet<Uuid>,
+        (shape, found): (&Shape, &Subject),
+    ) -> anyhow::Result<()> {
+        let mut is_first = true;
+        rows.rows(key, |row| {
+            let Kept { at, id, version } = row.json()?;
+            let described = describe(self.stream, &id);
+            let fate = match (staged, version) {
+                (None, _) => Fate::Missing(format!("is of {described}, which is not staged")),
+                (Some(_), None) if std::mem::take(&mut is_first) => Fate::Stored,
+                (Some(_), None) => Fate::Superseded,
+                (Some(staged), Some((sent, _))) if staged == sent => Fate::Stored,
+                (Some(staged), Some((sent, _))) if staged < sent => {
+                    Fate::Missing(format!("is newer than {described} in {}", self.stream.raw.table))
+                }
+                (Some(_), Some(_)) if excused.contains(&key) => Fate::Superseded,
+                // The newest version is compared as it is staged.
+                (Some(_), Some((_, claims))) => match &shape.missing(&claims, found)[..] {
+                    [] => Fate::Superseded,
+                    missing => {
+                        Fate::Missing(format!("is an older version of {described}: {}", missing.join("; ")))
+                    }
+                },
+            };
+            self.judge(at, fate);
+            Ok(())
+        })
+    }
+
     /// Notes what became of a record.
-    pub fn judge(&mut self, at: At, fate: Fate) {
+    fn judge(&mut self, at: At, fate: Fate) {
         match fate {
             Fate::Stored => self.stored += 1,
             Fate::Superseded => self.superseded += 1,
@@ -141,6 +194,28 @@ impl<'a> Inputs<'a> {
             "{topic}: of {all} records that Kafka holds below stg's offsets {stored} are stored{again}, {refused} are dead letters{forgotten}"
         );
         (check, note)
+    }
+}
+
+/// Keeps a record; false where it cannot be read.
+fn keep(shape: &Shape, record: &Record, at: At, sorter: &mut Sorter) -> anyhow::Result<bool> {
+    let (stream, start) = (shape.stream, record.start());
+    let kept = match stream.raw.version {
+        Some(version) => version(&record.payload).map(|version| {
+            let load = Load::new(record.load_dt(), &start);
+            let claims = shape.claims(&version.event.rows(&version.id, &load));
+            // As Postgres keeps it.
+            let sent = DateTime::from_timestamp_micros(version.sent.timestamp_micros());
+            Kept { at, id: version.id, version: Some((sent.unwrap_or_default(), claims)) }
+        }),
+        None => {
+            let id = identity(stream, StageId::Stg, record.event_id.as_deref(), &record.payload, &start);
+            id.map(|id| Kept { at, id, version: None })
+        }
+    };
+    match kept {
+        Some(kept) => sorter.put(hub_key(&kept.id), &kept).map(|()| true),
+        None => Ok(false),
     }
 }
 

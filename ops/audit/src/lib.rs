@@ -4,42 +4,48 @@
 //! stage's offset, rows and outputs share a transaction: it is read from Kafka, by the offsets in the
 //! snapshot, and taken into account. The metrics, which lie in Redis, are read just before, at positions
 //! that are known. Each table is read once, in the order of a key, and all tables of that key side by side
-//! (module `ordered`): orders by order, searches by search, and then what belongs to users, user by user. So
+//! (module `ordered`): event by event, stream beside stream, and then what belongs to users, user by user. So
 //! memory does not grow with the events. What each check claims: docs/RECONCILE.md.
+//!
+//! Nothing here knows a stream: what is compared follows from its definition in `shared/streams`.
 
+mod claims;
 mod copy;
+mod counters;
 mod dead_letters;
+mod identity;
 mod inputs;
 mod keys;
 mod metrics;
 mod ordered;
-mod orders;
 mod outputs;
 mod positions;
+mod progress;
 mod reader;
+mod redis;
+mod repeats;
 mod report;
-mod searches;
+mod shape;
 mod snapshot;
+mod staged;
+mod stream;
+mod subjects;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod unapplied;
 mod users;
-mod vault;
 
 use std::time::Instant;
 
 use strata_observe::Fleet;
 use strata_service::Settings;
+use strata_streams::STREAMS;
 use tokio::runtime::Handle;
-use uuid::Uuid;
 
+use progress::Progress;
 pub use report::{Check, Report};
 use snapshot::Snapshot;
-
-/// Says which step begins, in words for people.
-type Progress<'a> = &'a (dyn Fn(&str) + Sync);
-
-/// How much of a table lies before a key, in percent: keys are hashes, so they lie evenly.
-fn share(key: Uuid) -> u64 {
-    ((key.as_u64_pair().0 >> 32) * 100) >> 32
-}
 
 /// Compares the layers and tells each step that begins. What it finds is kept by [`Report::store`].
 pub async fn reconcile(
@@ -67,30 +73,34 @@ fn inspect(
     report.checks.extend([
         positions::check_offsets(&snapshot),
         positions::check_watermarks(&snapshot),
-        outputs::check(&snapshot),
+        positions::check_outputs(&snapshot),
     ]);
-    dead_letters::check(&snapshot, &mut report);
-    let (mut orders, mut searches) = std::thread::scope(|scope| {
-        let searches = scope.spawn(|| searches::check(&snapshot, fleet, progress));
-        let orders = orders::check(&snapshot, fleet, progress);
-        let searches = searches.join().map_err(|_| anyhow::anyhow!("the checks of the searches panicked"))?;
-        anyhow::Ok((orders?, searches?))
+    positions::check_dead_letters(&snapshot, &mut report);
+    let mut streams = std::thread::scope(|scope| {
+        let snapshot = &snapshot;
+        let begin = |stream| scope.spawn(move || stream::check(snapshot, fleet, stream, progress));
+        let running: Vec<_> = STREAMS.iter().copied().map(begin).collect();
+        let ended = running.into_iter().map(|stream| match stream.join() {
+            Ok(found) => found,
+            Err(_) => Err(anyhow::anyhow!("the checks of a stream panicked")),
+        });
+        ended.collect::<anyhow::Result<Vec<_>>>()
     })?;
-    let waiting = orders::counters::waiting(&snapshot)?;
-    let users = users::check(&snapshot, &mut orders, &mut searches, &waiting, members, progress)?;
+    let users = users::check(&snapshot, &mut streams, members, progress)?;
     drop(reader);
-    let [pairs, histories] = orders.vault;
-    report.checks.extend(orders.staged);
-    let [hubs, links, fingerprints, orphans, childless, positions] = orders.tables.all();
-    report.checks.extend([hubs, links, fingerprints, orphans, childless, pairs, histories, positions]);
-    report.checks.extend(users.counters);
-    report.checks.extend(searches.staged);
-    report.checks.extend(searches.tables.all());
-    report.checks.push(users.metrics);
-    report.checks.extend(searches.counted);
+    let marts = users.counters.into_iter().zip(users.metrics);
+    for (found, (counters, metrics)) in streams.into_iter().zip(marts) {
+        let (many, vault) = (found.stream.words.many, found.vault);
+        let [hubs, links, fingerprints, orphans, childless, positions] = vault.checks.all();
+        report.checks.extend(found.staged);
+        report.checks.extend([hubs, links, fingerprints, orphans, childless]);
+        report.checks.extend(vault.pairs.into_iter().chain(vault.histories).chain([positions]));
+        report.checks.extend(counters.into_iter().chain(metrics));
+        if let Some(fold) = &vault.named.fold {
+            report.checks.extend(fold.check(&snapshot.redis, &vault.named.hubs, many));
+        }
+        report.notes.extend(found.notes);
+    }
     report.checks.push(users.idle);
-    report.notes.extend(orders.notes);
-    report.notes.extend(waiting.notes());
-    report.notes.extend(searches.notes);
     Ok(report)
 }

@@ -8,22 +8,17 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use strata_events::StageId;
+use strata_observe::{Fleet, read_ranges};
 use strata_pipeline::Output;
 use strata_pipeline::watermark::OriginKey;
 use strata_service::Settings;
-use strata_streams::hotel_search::HOTEL_SEARCH;
-use strata_streams::order::ORDER;
+use tokio::runtime::Handle;
 
 use super::dead_letters::{self, DeadLetter};
-use super::metrics::RedisMetrics;
 use super::ordered::{Sorter, Source};
 use super::outputs::{self, Kept};
 use super::reader::Reader;
-use strata_observe::{Fleet, read_ranges};
-use tokio::runtime::Handle;
-
-/// Where a stage stands in a topic: partition → next offset.
-pub type Offsets = BTreeMap<i32, i64>;
+use super::redis::{Offsets, RedisMetrics};
 
 /// A partition as Kafka holds it.
 #[derive(Debug, Clone, Copy)]
@@ -50,12 +45,13 @@ pub struct Snapshot<'a> {
     pub kept: Vec<Kept>,
     /// All dead letters.
     pub dead_letters: Vec<DeadLetter>,
-    /// Watermarks by stage and topic, those of the metrics not included.
+    /// Watermarks by stage and topic, those of the metrics included.
     watermarks: BTreeMap<(String, String), BTreeMap<OriginKey, i64>>,
     /// Last replay numbers by stage and topic.
     pub replays: BTreeMap<(String, String), i64>,
-    /// Since when versions of an order cannot have overtaken each other, where partitions were added.
-    pub in_order_since: Option<DateTime<Utc>>,
+    /// Since when records of one event cannot have overtaken each other on their way to dds, by topics that partitions
+    /// were added to.
+    pub in_order_since: BTreeMap<String, DateTime<Utc>>,
     /// The metrics.
     pub redis: RedisMetrics,
 }
@@ -73,21 +69,19 @@ impl<'a> Snapshot<'a> {
         let (mut reader, name) = Reader::export(runtime, &settings.postgres)?;
         let source = Source::new(runtime.clone(), settings.postgres.clone(), name);
         let edges = edges(settings, fleet, &topics, &before)?;
-        let metrics_topic = settings.topics.name(HOTEL_SEARCH.topic(StageId::Cdm));
-        let mut offsets = read_offsets(&mut reader)?;
-        offsets.insert(
-            (StageId::Cdm.as_str().to_owned(), metrics_topic.to_owned()),
-            redis.position.offsets.clone(),
-        );
+        let (mut offsets, mut watermarks) = (read_offsets(&mut reader)?, read_watermarks(&mut reader)?);
+        let metrics = (StageId::Cdm.as_str().to_owned(), redis.topic().to_owned());
+        offsets.insert(metrics.clone(), redis.position.offsets.clone());
+        watermarks.insert(metrics, redis.position.watermarks.clone());
         let snapshot = Self {
             settings,
             offsets,
             edges,
             kept: outputs::read(&mut reader)?,
             dead_letters: dead_letters::read(&source)?,
-            watermarks: read_watermarks(&mut reader)?,
+            watermarks,
             replays: read_replays(&mut reader)?,
-            in_order_since: in_order_since(&mut reader, settings.topics.name(ORDER.topic(StageId::Dds)))?,
+            in_order_since: in_order_since(&mut reader)?,
             redis,
             source,
         };
@@ -106,7 +100,7 @@ impl<'a> Snapshot<'a> {
             dead_letters: Vec::new(),
             watermarks: BTreeMap::new(),
             replays: BTreeMap::new(),
-            in_order_since: None,
+            in_order_since: BTreeMap::new(),
             redis: RedisMetrics::default(),
         }
     }
@@ -218,15 +212,17 @@ fn read_replays(reader: &mut Reader) -> anyhow::Result<BTreeMap<(String, String)
     Ok(rows.into_iter().map(|(stage, topic, last)| ((stage, topic), last)).collect())
 }
 
-/// From when on all versions of an order came by one partition of `topic`, where partitions were added to it.
+/// From when on all records of an event came by one partition of a topic of dds, where partitions were added to it.
 ///
 /// What lay in the old partition then may be read after what was sent to the new one. A fleet that starts meets all
 /// partitions within seconds; those that stg uses only a moment after dds has met them are the reason for the minute.
-fn in_order_since(reader: &mut Reader, topic: &str) -> anyhow::Result<Option<DateTime<Utc>>> {
+fn in_order_since(reader: &mut Reader) -> anyhow::Result<BTreeMap<String, DateTime<Utc>>> {
     let query = sqlx::query_as(
-        "with dds as (select since, min(since) over () as first from ops.consumer_offsets where stage = $1 and topic = $2) \
-         select max(since) filter (where since > first + interval '20 seconds') + interval '1 minute' from dds",
+        "with dds as (select topic, since, min(since) over (partition by topic) as first \
+         from ops.consumer_offsets where stage = $1) \
+         select topic, max(since) + interval '1 minute' from dds where since > first + interval '20 seconds' \
+         group by topic",
     );
-    let rows: Vec<(Option<DateTime<Utc>>,)> = reader.rows(query.bind(StageId::Dds.as_str()).bind(topic))?;
-    Ok(rows.into_iter().find_map(|(since,)| since))
+    let rows: Vec<(String, DateTime<Utc>)> = reader.rows(query.bind(StageId::Dds.as_str()))?;
+    Ok(rows.into_iter().collect())
 }

@@ -1,88 +1,171 @@
-//! What belongs to users, user by user: orders and searches share their hub, and counters and metrics are theirs.
+//! What belongs to users, user by user: all streams share their hub, and counters and metrics are theirs.
 
-use strata_streams::hotel_search::vault::HOTEL_SEARCH;
-use strata_streams::order::vault::{ORDER_CATEGORY, ORDER_PRODUCT, ORDER_USER, USER_NAMES};
 use strata_streams::vault::USER;
-use strata_vault::model::{Link, SCHEMA};
+use strata_streams::{Counters, StreamDef};
+use strata_vault::model::{Link, Parent, SCHEMA, Satellite};
 use uuid::Uuid;
 
-use super::metrics::Member;
+use super::counters::Mart;
+use super::metrics::check_of;
 use super::ordered::{Ordered, Sorter, Source, least};
-use super::orders::counters::{Mart, Waiting};
+use super::progress::{Progress, Told};
+use super::redis::Member;
 use super::report::Check;
 use super::snapshot::Snapshot;
-use super::vault::{hub_in_order, satellite_in_order};
-use super::{Progress, orders, searches, share};
+use super::stream::Found as Stream;
+use super::subjects::Named;
+use super::tables::{VaultChecks, hub_in_order, satellite_in_order};
+use super::unapplied::Unapplied;
 
 /// What was found of users.
 pub struct Found {
-    /// Counters by product and by category, and their names.
-    pub counters: [Check; 3],
-    /// Searches of users in Redis.
-    pub metrics: Check,
+    /// Counters and their names, by stream.
+    pub counters: Vec<Vec<Check>>,
+    /// Events of users in Redis, by stream.
+    pub metrics: Vec<Option<Check>>,
     /// Users that nothing belongs to.
     pub idle: Check,
 }
 
-/// The tables of users but those of the counters.
+/// The tables of one stream that belong to users.
 struct Tables {
-    hub: Ordered,
-    names: Ordered,
-    ordering: Ordered,
-    searching: Ordered,
-    members: Ordered,
+    stream: &'static StreamDef,
+    /// The link of events with users; none where the stream has no users.
+    link: Option<(&'static Link, Ordered)>,
+    satellites: Vec<(&'static Satellite, Ordered)>,
 }
 
-/// Compares everything that is kept by user; adds to what was found of the tables of both streams.
+/// The counters of a stream and the check of their names.
+type Marts<'a> = (Vec<Mart<'a>>, Check);
+
+/// Compares everything that is kept by user; adds to what was found of the tables of each stream.
 pub fn check(
     snapshot: &Snapshot<'_>,
-    orders: &mut orders::Found,
-    searches: &mut searches::Found,
-    waiting: &Waiting,
+    streams: &mut [Stream<'_>],
     members: Sorter,
     progress: Progress<'_>,
 ) -> anyhow::Result<Found> {
-    let (source, menus) = (&snapshot.source, &orders.menus);
-    let mut tables = Tables {
-        hub: hub_in_order(source, &USER),
-        names: satellite_in_order(source, &USER_NAMES),
-        ordering: by_user(source, &ORDER_USER),
-        searching: by_user(source, &HOTEL_SEARCH),
-        members: members.sorted()?,
-    };
-    let (products, categories) = (menus.products()?, menus.categories()?);
-    let mut by_product = Mart::open(source, "product", products, &ORDER_PRODUCT, &waiting.counted.products);
-    let mut by_category =
-        Mart::open(source, "category", categories, &ORDER_CATEGORY, &waiting.counted.categories);
-    let mut names = Check::new("dds → cdm: names of counters are in the vault");
-    let mut metrics = Check::new("dds → Redis: users are the fold");
-    let mut idle = Check::new("dds: users have orders or searches");
-    let mut told = None;
-    while let Some(user) =
-        least(tables.all().into_iter().chain(by_product.tables()).chain(by_category.tables()))?
-    {
-        if told.replace(share(user)) != Some(share(user)) {
-            progress(&format!("users: {} % compared", share(user)));
+    let source = &snapshot.source;
+    let (mut hub, mut members) = (hub_in_order(source, &USER), members.sorted()?);
+    let mut tables: Vec<Tables> = streams.iter().map(|found| Tables::open(source, found.stream)).collect();
+    let kinds: Vec<&str> =
+        tables.iter().filter(|own| own.link.is_some()).map(|own| own.stream.words.many).collect();
+    let mut idle = Check::new(format!("dds: users have {}", kinds.join(" or ")));
+    let mut metrics: Vec<Option<Check>> = streams.iter().map(|found| metrics_of(found.stream)).collect();
+    let (mut checks, parts): (Vec<_>, Vec<_>) = streams
+        .iter_mut()
+        .map(|found| {
+            let uncounted = found.vault.named.fold.as_ref().map(|fold| &fold.uncounted);
+            (&mut found.vault.checks, (found.stream, &found.vault.named, &found.unapplied, uncounted))
+        })
+        .unzip();
+    let mut marts: Vec<Marts<'_>> =
+        parts.iter().map(|(stream, named, unapplied, _)| open(source, stream, named, unapplied)).collect();
+    let mut told = Told::new(progress, "users");
+    loop {
+        let own = tables.iter_mut().flat_map(Tables::all);
+        let counters = marts.iter_mut().flat_map(|(marts, _)| marts).flat_map(Mart::tables);
+        let Some(user) = least([&mut hub, &mut members].into_iter().chain(own).chain(counters))? else {
+            break;
+        };
+        told.at(user);
+        let mut name = None;
+        hub.rows(user, |row| {
+            name = Some(row.text(1)?.to_owned());
+            checks.iter_mut().for_each(|checks| checks.hub(&USER, user, row.text(1).unwrap_or_default()));
+            Ok(())
+        })?;
+        let (name, mut all) = (name.as_deref(), 0);
+        let member = read_member(&mut members, user)?;
+        for (at, own) in tables.iter_mut().enumerate() {
+            let events = own.compare(user, name, checks[at])?;
+            all += events;
+            if let Some(check) = &mut metrics[at] {
+                let uncounted = parts[at].3.and_then(|uncounted| uncounted.get(&user)).copied();
+                let in_vault = events - uncounted.unwrap_or_default();
+                compare_member(check, own.stream, member.as_ref(), (user, name), in_vault);
+            }
+            let (marts, names) = &mut marts[at];
+            marts.iter_mut().try_for_each(|mart| mart.compare(user, name, names))?;
         }
-        let (name, searched) = tables.vault(user, &mut orders.tables, &mut searches.tables, &mut idle)?;
-        let counted = searched - searches.uncounted.get(&user).copied().unwrap_or_default();
-        compare_member(&mut metrics, &mut tables.members, (user, name.as_deref()), counted)?;
-        by_product.compare(user, name.as_deref(), |product, name| {
-            names.compared += 1;
-            if !menus.was_called(product, name) {
-                let product = products.name(product);
-                names.differs(|| format!("user_product_counters: {product} was never called {name}"));
+        if let Some(name) = name {
+            idle.compared += 1;
+            if all == 0 {
+                idle.differs(|| format!("{}: {name:?} has no row in any link", USER.table));
             }
-        })?;
-        by_category.compare(user, name.as_deref(), |category, name| {
-            names.compared += 1;
-            let known = categories.name(category);
-            if known != name {
-                names.differs(|| format!("user_category_counters: {known} is called {name}"));
-            }
-        })?;
+        }
     }
-    Ok(Found { counters: [by_product.check, by_category.check, names], metrics, idle })
+    let counters = marts.into_iter().map(|(marts, names)| {
+        let names = (!marts.is_empty()).then_some(names);
+        marts.into_iter().map(|mart| mart.check).chain(names).collect()
+    });
+    Ok(Found { counters: counters.collect(), metrics, idle })
+}
+
+/// Opens the counters of a stream, and starts the check of their names.
+fn open<'a>(
+    source: &Source,
+    stream: &'static StreamDef,
+    named: &'a Named,
+    unapplied: &'a Unapplied,
+) -> Marts<'a> {
+    let counters = stream.counters().zip(&unapplied.added);
+    let marts = counters.map(|(law, added): (&'static Counters, _)| Mart::open(source, law, named, added));
+    (marts.collect(), Check::new("dds → cdm: names of counters are in the vault"))
+}
+
+/// Starts the check of the metrics of users, where a stream has these.
+fn metrics_of(stream: &StreamDef) -> Option<Check> {
+    let frequency = stream.metrics()?.frequencies.iter().find(|known| known.hub.table == USER.table)?;
+    Some(check_of(frequency.name))
+}
+
+impl Tables {
+    fn open(source: &Source, stream: &'static StreamDef) -> Self {
+        let model = stream.vault;
+        let link = model.links.iter().find(|link| link.hubs.iter().any(|hub| hub.table == USER.table));
+        let is_users =
+            |satellite: &&&Satellite| matches!(satellite.parent, Parent::Hub(hub) if hub.table == USER.table);
+        let satellites = model.satellites.iter().filter(is_users);
+        Self {
+            stream,
+            link: link.map(|link| (*link, by_user(source, link))),
+            satellites: satellites.map(|own| (*own, satellite_in_order(source, own))).collect(),
+        }
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Ordered> {
+        let satellites = self.satellites.iter_mut().map(|(_, table)| table);
+        self.link.iter_mut().map(|(_, table)| table).chain(satellites)
+    }
+
+    /// Checks the rows of a user; gives how many events are theirs.
+    fn compare(&mut self, user: Uuid, name: Option<&str>, checks: &mut VaultChecks) -> anyhow::Result<i64> {
+        let Some((link, events)) = &mut self.link else { return Ok(0) };
+        let (hub, mut count) = (USER.table, 0);
+        events.rows(user, |row| {
+            count = row.bigint(1)?;
+            checks.parent(name.is_some(), hub, link.table, user, count);
+            Ok(())
+        })?;
+        for (satellite, table) in &mut self.satellites {
+            let mut is_there = false;
+            table.rows(user, |row| {
+                is_there = true;
+                checks.version(satellite, row)?;
+                checks.parent(name.is_some(), hub, satellite.table, user, 1);
+                Ok(())
+            })?;
+            // Users of other streams have neither.
+            let Some(name) = name else { continue };
+            checks.childless.compared += 1;
+            if is_there != (count > 0) {
+                let missing = if is_there { link.table } else { satellite.table };
+                checks.childless.differs(|| format!("{hub}: {name:?} has no row in {missing}"));
+            }
+        }
+        Ok(count)
+    }
 }
 
 /// How many rows of a link name each user.
@@ -91,89 +174,36 @@ fn by_user(source: &Source, link: &Link) -> Ordered {
     source.ordered(format!("select {user}, count(*) from {SCHEMA}.{table} group by {user} order by {user}"))
 }
 
-impl Tables {
-    fn all(&mut self) -> [&mut Ordered; 5] {
-        let Self { hub, names, ordering, searching, members } = self;
-        [hub, names, ordering, searching, members]
-    }
-
-    /// Checks the rows of a user; gives their business key, and how many searches are theirs.
-    fn vault(
-        &mut self,
-        user: Uuid,
-        orders: &mut super::vault::VaultChecks,
-        searches: &mut super::vault::VaultChecks,
-        idle: &mut Check,
-    ) -> anyhow::Result<(Option<String>, i64)> {
-        let (mut name, mut rows, mut named) = (None, [0, 0], false);
-        self.hub.rows(user, |row| {
-            name = Some(row.text(1)?.to_owned());
-            orders.hub(&USER, user, row.text(1)?);
-            searches.hub(&USER, user, row.text(1)?);
-            Ok(())
-        })?;
-        let is_there = name.is_some();
-        let links = [
-            (&mut self.ordering, &ORDER_USER, &mut *orders),
-            (&mut self.searching, &HOTEL_SEARCH, &mut *searches),
-        ];
-        for ((table, link, checks), rows) in links.into_iter().zip(&mut rows) {
-            table.rows(user, |row| {
-                *rows = row.bigint(1)?;
-                checks.parent(is_there, USER.table, link.table, user, *rows);
-                Ok(())
-            })?;
-        }
-        self.names.rows(user, |row| {
-            named = true;
-            orders.version(&USER_NAMES, row)?;
-            orders.parent(is_there, USER.table, USER_NAMES.table, user, 1);
-            Ok(())
-        })?;
-        if let Some(name) = &name {
-            let [ordered, searched] = rows.map(|rows| rows > 0);
-            let hub = USER.table;
-            // Users of searches have neither names nor orders, those of orders both.
-            orders.childless.compared += 1;
-            if ordered != named {
-                let missing = if ordered { USER_NAMES.table } else { ORDER_USER.table };
-                orders.childless.differs(|| format!("{hub}: {name:?} has no row in {missing}"));
-            }
-            idle.compared += 1;
-            if !ordered && !searched {
-                idle.differs(|| format!("{hub}: {name:?} has no row in any link"));
-            }
-        }
-        Ok((name, rows[1]))
-    }
-}
-
-/// Compares a user of the metrics with the searches that they should count.
-fn compare_member(
-    check: &mut Check,
-    members: &mut Ordered,
-    (user, name): (Uuid, Option<&str>),
-    in_vault: i64,
-) -> anyhow::Result<()> {
+/// A user as the metrics have it.
+fn read_member(members: &mut Ordered, user: Uuid) -> anyhow::Result<Option<Member>> {
     let mut member: Option<Member> = None;
     members.rows(user, |row| {
         member = Some(row.json::<Member>()?.or(member.take()));
         Ok(())
     })?;
-    match member.as_ref().and_then(|member| Some((&member.name, member.times()?))) {
+    Ok(member)
+}
+
+/// Compares a user of the metrics with the events that they should count.
+fn compare_member(
+    check: &mut Check,
+    stream: &StreamDef,
+    member: Option<&Member>,
+    (user, name): (Uuid, Option<&str>),
+    in_vault: i64,
+) {
+    let many = stream.words.many;
+    match member.and_then(|member| Some((&member.name, member.times()?))) {
         Some((member, times)) => {
             check.compared += 1;
             if in_vault as f64 != times {
-                check.differs(|| {
-                    format!("metrics users: {member}: {times} searches, {in_vault} in the vault")
-                });
+                check.differs(|| format!("metrics users: {member}: {times} {many}, {in_vault} in the vault"));
             }
         }
         None if in_vault > 0 => check.differs(|| {
             let member = name.map_or_else(|| user.to_string(), str::to_owned);
-            format!("metrics users: {member}: not there, {in_vault} searches in the vault")
+            format!("metrics users: {member}: not there, {in_vault} {many} in the vault")
         }),
         None => {}
     }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use sqlx::PgPool;
-use strata_streams::{Mart, STREAMS};
+use strata_streams::{Counters, STREAMS};
 use strata_vault::model::SCHEMA;
 
 use crate::snapshot::Table;
@@ -103,8 +103,7 @@ pub async fn summary(pool: &PgPool) -> sqlx::Result<Vec<(String, i64)>> {
     let mut counts: Vec<_> = STREAMS.iter().map(|stream| rows(stream.raw.table.to_owned())).collect();
     let vault = STREAMS.iter().flat_map(|stream| stream.summary);
     counts.extend(vault.map(|table| rows(format!("{SCHEMA}.{table}"))));
-    for mart in STREAMS.iter().flat_map(|stream| stream.marts) {
-        let Mart::Counters { table, by, .. } = mart else { continue };
+    for Counters { table, by, .. } in STREAMS.iter().flat_map(|stream| stream.counters()) {
         counts.push(rows((*table).to_owned()));
         let sum = format!("select coalesce(sum(order_cnt), 0)::bigint from {table}");
         counts.push((sum, format!("  orders counted, by {by}")));

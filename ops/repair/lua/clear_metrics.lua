@@ -1,8 +1,10 @@
 -- Removes what an interrupted rebuild left.
--- KEYS: 1 users · 2 hotels · 3 advertisers, all rebuilt · 4 what the keys of hotels' offers begin with
-for first = 0, redis.call('ZCARD', KEYS[2]) - 1, 1000 do
-  for _, hotel in ipairs(redis.call('ZRANGE', KEYS[2], first, first + 999)) do
-    redis.call('UNLINK', KEYS[4] .. hotel)
+-- KEYS: 1 the set of the owners · 2 what the keys of their hashes begin with · from 3 on all sets; all of them rebuilt
+for first = 0, redis.call('ZCARD', KEYS[1]) - 1, 1000 do
+  for _, owner in ipairs(redis.call('ZRANGE', KEYS[1], first, first + 999)) do
+    redis.call('UNLINK', KEYS[2] .. owner)
   end
 end
-return redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3])
+for i = 3, #KEYS do
+  redis.call('UNLINK', KEYS[i])
+end

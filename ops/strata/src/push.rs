@@ -7,7 +7,7 @@ use clap::value_parser;
 use futures::future::try_join_all;
 use strata_observe::{Api, Fleet, Push};
 use strata_service::Settings;
-use strata_streams::{DEFAULT, Mart, STREAMS, StreamDef, find};
+use strata_streams::{DEFAULT, STREAMS, StreamDef, find};
 use uuid::Uuid;
 
 use crate::table::grouped;
@@ -124,7 +124,7 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
     for (name, rows) in strata_observe::summary(&fleet.pool).await? {
         println!("  {name:<32}{:>14}", grouped(rows));
     }
-    if wanted.iter().any(|(stream, _)| stream.marts.contains(&Mart::Metrics)) {
+    if wanted.iter().any(|(stream, _)| stream.metrics().is_some()) {
         top::print(settings).await?;
     }
     Ok(ExitCode::SUCCESS)

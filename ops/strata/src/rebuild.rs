@@ -56,7 +56,7 @@ pub async fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
     }
     let done = repair.metrics(&mut |name, count| bars.show(name, count)).await?;
     bars.0.abandon();
-    println!("metrics rebuilt: {} hotels; cdm goes on from here by itself", grouped(done.hotels));
+    println!("metrics rebuilt: {} {}; cdm goes on from here by itself", grouped(done.count), done.owners);
     print_settled(done.dead_letters);
     Ok(ExitCode::SUCCESS)
 }
@@ -81,18 +81,16 @@ fn print_vault(done: &VaultRebuilt) {
         let word = if more < 0 { "fewer" } else { "more" };
         println!("{table}: {} rows, {} {word} than before", grouped(*rows), grouped(more.abs()));
     }
-    for (reason, (count, first)) in &done.left_out {
+    for ((many, reason), (count, first)) in &done.left_out {
         let count = grouped(count.cast_signed());
-        println!("{count} orders were left as they are: {reason} (the first: {first})");
+        println!("{count} {many} were left as they are: {reason} (the first: {first})");
     }
     print_counters(&done.recounted);
 }
 
 fn print_counters(done: &Recounted) {
-    for (table, (rows, wrong)) in
-        [("cdm.user_product_counters", done.products), ("cdm.user_category_counters", done.categories)]
-    {
-        println!("{table}: {} rows, {} of them set right", grouped(rows), grouped(wrong));
+    for (table, rows, wrong) in &done.tables {
+        println!("{table}: {} rows, {} of them set right", grouped(*rows), grouped(*wrong));
     }
     print_settled(done.dead_letters);
 }

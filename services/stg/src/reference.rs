@@ -10,7 +10,7 @@ use strata_events::{Contract, Reference, Restaurant, User};
 use strata_pipeline::StageError;
 use strata_pipeline::parked::References;
 use strata_service::redis::{Connection, ReferenceKeys, look_up};
-use strata_streams::order::reference::{Menu, ReferenceData};
+use strata_streams::reference::{Menu, ReferenceData};
 
 /// Users remembered at most.
 const USERS: NonZeroUsize = NonZeroUsize::new(20_000).unwrap();

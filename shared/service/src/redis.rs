@@ -226,29 +226,34 @@ impl MetricsKeys {
         Self { base: format!("{}new:", self.base) }
     }
 
+    /// A key by its name.
+    pub fn named(&self, name: &str) -> String {
+        format!("{}{name}", self.base)
+    }
+
     /// Hash: partition of the topic → next offset to read.
     pub fn offsets(&self) -> String {
-        format!("{}offsets", self.base)
+        self.named("offsets")
     }
 
     /// Hash: [`Self::watermark`] → last applied origin offset.
     pub fn watermarks(&self) -> String {
-        format!("{}watermarks", self.base)
+        self.named("watermarks")
     }
 
     /// Sorted set: user → how often seen.
     pub fn users(&self) -> String {
-        format!("{}users", self.base)
+        self.named("users")
     }
 
     /// Sorted set: hotel → how often seen; lists the hotels that [`Self::offers`] may exist for.
     pub fn hotels(&self) -> String {
-        format!("{}hotels", self.base)
+        self.named("hotels")
     }
 
     /// Sorted set: advertiser → how often seen.
     pub fn advertisers(&self) -> String {
-        format!("{}advertisers", self.base)
+        self.named("advertisers")
     }
 
     /// Hash of a hotel: advertiser → lowest winning price, euro cents.
@@ -258,7 +263,7 @@ impl MetricsKeys {
 
     /// What the key of a hotel's offers begins with.
     pub fn offers_prefix(&self) -> String {
-        format!("{}offers:", self.base)
+        self.named("offers:")
     }
 
     /// Field of [`Self::watermarks`]: partition read, topic and partition of the origin.

@@ -5,9 +5,11 @@
 use std::fmt;
 
 use strata_events::{Reject, StageId, StreamSpec};
-use strata_vault::model::VaultModel;
+use strata_vault::model::{Link, VaultModel};
 
+use crate::mart::{Counters, Mart, Metrics};
 use crate::source::{Accept, Form, Make};
+use crate::staged::RawTable;
 
 /// One stream: its path through the layers, its words, and what it means.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct StreamDef {
     pub summary: &'static [&'static str],
     /// Its data marts; none where a scheduled model makes them.
     pub marts: &'static [Mart],
+    /// What must belong together in each of its events, where that is so.
+    pub pairs: Option<&'static Pairs>,
 }
 
 /// What people call the events of a stream.
@@ -58,29 +62,16 @@ pub struct Message {
     pub rewrite: fn(&[u8]) -> Result<Vec<u8>, Reject>,
 }
 
-/// A table of the raw layer: one row per event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RawTable {
-    /// Table with its schema.
-    pub table: &'static str,
-    /// Column of the event's identity, which is unique.
-    pub key: &'static str,
-}
-
-/// What the last layer keeps of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mart {
-    /// A table of counters in Postgres.
-    Counters {
-        /// Table with its schema.
-        table: &'static str,
-        /// Columns that a counter is unique by.
-        key: &'static str,
-        /// By what it counts orders, for people.
-        by: &'static str,
-    },
-    /// Frequencies and lowest prices in Redis.
-    Metrics,
+/// Two kinds of things that events have and that belong together: each of an event has one of the other kind in the same
+/// event that a third link joins it with.
+#[derive(Debug)]
+pub struct Pairs {
+    /// Both kinds and what has them, for people.
+    pub names: &'static str,
+    /// Links of events with each.
+    pub links: [&'static Link; 2],
+    /// The link of the first kind with the second.
+    pub by: &'static Link,
 }
 
 impl StreamDef {
@@ -103,11 +94,19 @@ impl StreamDef {
         self.forms.iter().find(|form| form.media_type.eq_ignore_ascii_case(media_type))
     }
 
-    /// Tables of its counters, each with the columns that are unique.
-    pub fn counters(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+    /// Its counters.
+    pub fn counters(&self) -> impl Iterator<Item = &'static Counters> + use<> {
         self.marts.iter().filter_map(|mart| match *mart {
-            Mart::Counters { table, key, .. } => Some((table, key)),
-            Mart::Metrics => None,
+            Mart::Counters(counters) => Some(counters),
+            Mart::Metrics(_) => None,
+        })
+    }
+
+    /// Its metrics, where it has some.
+    pub fn metrics(&self) -> Option<&'static Metrics> {
+        self.marts.iter().find_map(|mart| match *mart {
+            Mart::Metrics(metrics) => Some(metrics),
+            Mart::Counters(_) => None,
         })
     }
 }

@@ -7,14 +7,19 @@
 pub mod click;
 pub mod definition;
 pub mod hotel_search;
+pub mod mart;
 pub mod order;
+pub mod reference;
 pub mod registry;
 pub mod skew;
 pub mod source;
+pub mod staged;
 pub mod vault;
 
-pub use definition::{Mart, Message, RawTable, StreamDef, Words};
+pub use definition::{Message, Pairs, StreamDef, Words};
+pub use mart::{Counters, Mart, Metrics};
 pub use registry::{DEFAULT, STREAMS, find, names, topics};
+pub use staged::{RawRow, RawTable, Staged};
 
 /// A message as it is written.
 ///

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use strata_events::{StageId, StoreKind};
 use strata_streams::order::catalog;
 use strata_streams::source::{Accepted, Event, Generator, Make, SEEDED_EPOCH, Snapshot, Start};
-use strata_streams::{Mart, STREAMS, StreamDef, find, topics};
+use strata_streams::{STREAMS, StreamDef, find, topics};
+use strata_vault::model::Parent;
 
 /// Events of a generator that are looked at.
 const EVENTS: usize = 200;
@@ -52,7 +53,7 @@ fn names_and_topics_stand_once_and_fit_where_they_are_used() {
     faults.expect_unique("variable", topics().map(|topic| topic.env));
     faults.expect_unique("raw table", STREAMS.iter().map(|stream| stream.raw.table));
     let counters = STREAMS.iter().flat_map(|stream| stream.counters());
-    faults.expect_unique("table of counters", counters.map(|(table, _)| table));
+    faults.expect_unique("table of counters", counters.map(|counters| counters.table));
     for stream in STREAMS {
         let name = stream.spec.name;
         faults.expect(
@@ -85,6 +86,13 @@ fn every_stream_has_a_path_and_a_place_for_what_comes_of_it() {
             .expect(stream.messages.len() == hops.len(), format!("{name} has not one message for each hop"));
         faults.expect(stream.raw.table.starts_with("stg."), format!("{} is not in stg", stream.raw.table));
         let tables: Vec<&str> = stream.vault.tables().iter().map(|table| table.name).collect();
+        for parent in stream.vault.hubs.iter().copied().map(Parent::Hub).chain([stream.vault.subject]) {
+            let width = parent.said().len();
+            faults.expect(parent.width() == width, format!("{} has {width} columns", parent.table()));
+        }
+        for link in stream.vault.links.iter().filter(|link| link.event.is_none()) {
+            faults.expect(link.hubs.len() == 2, format!("{} does not join two hubs", link.table));
+        }
         for table in stream.summary {
             faults.expect(tables.contains(table), format!("{table} is not in the vault of {name}"));
         }
@@ -96,10 +104,10 @@ fn every_stream_has_a_path_and_a_place_for_what_comes_of_it() {
         );
         let in_redis = hops.iter().any(|hop| hop.store == StoreKind::Redis);
         faults.expect(
-            in_redis == stream.marts.contains(&Mart::Metrics),
+            in_redis == stream.metrics().is_some(),
             format!("{name} has metrics if and only if a hop keeps its data in Redis"),
         );
-        let counters = stream.counters().all(|(table, _)| table.starts_with("cdm."));
+        let counters = stream.counters().all(|counters| counters.table.starts_with("cdm."));
         faults.expect(counters, format!("a table of counters of {name} is not in cdm"));
     }
     faults.assert_none();

@@ -10,7 +10,7 @@ use strata_streams::hotel_search::Search;
 use strata_streams::hotel_search::clean::clean;
 use strata_streams::order::Order;
 use strata_streams::order::enrich::enrich;
-use strata_streams::order::reference::ReferenceData;
+use strata_streams::reference::ReferenceData;
 
 use crate::builders::order;
 use crate::kafka::NewRecord;

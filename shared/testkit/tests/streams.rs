@@ -25,7 +25,7 @@ async fn every_table_of_a_stream_is_there_and_unique_by_its_key() {
     for stream in STREAMS {
         // WHEN its raw table and its counters are looked for
         let raw = (stream.raw.table, stream.raw.key);
-        for (table, key) in stream.counters().chain([raw]) {
+        for (table, key) in stream.counters().map(|counters| (counters.table, counters.key)).chain([raw]) {
             let columns: Vec<&str> = key.split(", ").collect();
             if !is_unique(&database, table, &columns).await {
                 problems.push(format!("{}: no unique index of {table} on ({key})", stream.spec.name));

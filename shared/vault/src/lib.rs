@@ -13,4 +13,4 @@ pub mod value;
 
 pub use key::{hashdiff, hub_key, link_key};
 pub use satellite::{LoadPosition, SatelliteRecord, Sent, StoredVersion, changes};
-pub use value::{Value, fingerprint};
+pub use value::{Value, fingerprint, texts};

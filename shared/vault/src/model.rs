@@ -59,22 +59,29 @@ pub struct Column {
     pub kind: ColumnType,
     /// True where a row may lack it.
     pub nullable: bool,
+    /// The hub whose rows it names by their business keys, where it does.
+    pub names: Option<&'static Hub>,
 }
 
 impl Column {
     /// A column that every row fills.
     pub const fn new(name: &'static str, kind: ColumnType) -> Self {
-        Self { name, kind, nullable: false }
+        Self { name, kind, nullable: false, names: None }
     }
 
     /// A column that a row may lack.
     pub const fn nullable(name: &'static str, kind: ColumnType) -> Self {
-        Self { name, kind, nullable: true }
+        Self { name, kind, nullable: true, names: None }
+    }
+
+    /// The same column, each of its texts being the business key of a row of a hub.
+    pub const fn naming(self, hub: &'static Hub) -> Self {
+        Self { names: Some(hub), ..self }
     }
 }
 
 /// A hub: one row per business key. Its key is the hash of the business key as text.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Hub {
     /// Table without its schema.
     pub table: &'static str,
@@ -138,6 +145,14 @@ impl Parent {
         }
     }
 
+    /// How many columns [`Self::said`] lists; asked for every event, so nothing is made for it.
+    pub fn width(self) -> usize {
+        match self {
+            Self::Hub(hub) => 1 + hub.attributes.len(),
+            Self::Link(link) => usize::from(link.event.is_some()) + link.hubs.len() + link.attributes.len(),
+        }
+    }
+
     /// The columns between the hash key and the load: what a row of it says.
     pub fn said(self) -> Vec<Column> {
         let mut columns = self.shape().columns;
@@ -181,6 +196,18 @@ pub struct VaultModel {
 }
 
 impl VaultModel {
+    /// Links of an event's hub with others; none where the event is a link itself.
+    pub fn subject_links(&self) -> impl Iterator<Item = &'static Link> {
+        let subject = self.subject.table();
+        self.links.iter().copied().filter(move |link| link.hubs[0].table == subject)
+    }
+
+    /// Satellites of the events themselves.
+    pub fn subject_satellites(&self) -> impl Iterator<Item = &'static Satellite> {
+        let subject = self.subject.table();
+        self.satellites.iter().copied().filter(move |satellite| satellite.parent.table() == subject)
+    }
+
     /// All tables: hubs, links, satellites.
     pub fn tables(&self) -> Vec<Table> {
         let hubs = self.hubs.iter().map(|hub| hub.shape());

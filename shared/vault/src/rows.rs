@@ -46,6 +46,31 @@ pub struct Batch<'a> {
     pub satellites: Vec<SatelliteRows<'a>>,
 }
 
+/// All rows that events bring to a vault.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    /// The events themselves.
+    pub subjects: KeyedRows<'a>,
+    /// What comes with them.
+    pub rest: Batch<'a>,
+}
+
+impl Rows<'_> {
+    /// The rows of several events of one stream as one batch; of what many bring the earliest load stands. None of none.
+    pub fn merged(events: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut all = events.into_iter().reduce(|mut all, Self { subjects, rest }| {
+            all.subjects.extend(subjects);
+            let batch = &mut all.rest;
+            batch.hubs.iter_mut().zip(rest.hubs).for_each(|(rows, more)| rows.extend(more));
+            batch.links.iter_mut().zip(rest.links).for_each(|(rows, more)| rows.extend(more));
+            batch.satellites.iter_mut().zip(rest.satellites).for_each(|(rows, more)| rows.extend(more));
+            all
+        })?;
+        all.rest.links.iter_mut().for_each(LinkRows::sort);
+        Some(all)
+    }
+}
+
 /// Rows of a hub or of a non-historised link by key, each with the earliest load.
 #[derive(Debug)]
 pub struct KeyedRows<'a> {
@@ -66,7 +91,7 @@ impl<'a> KeyedRows<'a> {
 
     /// None yet.
     pub fn of(table: Parent) -> Self {
-        Self { table, width: table.said().len(), rows: BTreeMap::new(), values: Vec::new() }
+        Self { table, width: table.width(), rows: BTreeMap::new(), values: Vec::new() }
     }
 
     /// Puts a row in, the earliest load standing. `values`: what [`Parent::said`] lists.
@@ -84,6 +109,29 @@ impl<'a> KeyedRows<'a> {
                 self.values.extend(values());
             }
         }
+    }
+
+    fn extend(&mut self, more: Self) {
+        for (key, (at, load)) in more.rows {
+            let said = &more.values[at * self.width..][..self.width];
+            match self.rows.get_mut(&key) {
+                Some((at, known)) if load < *known => {
+                    self.values[*at * self.width..][..self.width].copy_from_slice(said);
+                    *known = load;
+                }
+                Some(_) => {}
+                None => {
+                    self.rows.insert(key, (self.rows.len(), load));
+                    self.values.extend_from_slice(said);
+                }
+            }
+        }
+    }
+
+    /// Key, values and load of each row, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (Uuid, &[Value<'a>], &Load)> {
+        let said = |at: usize| &self.values[at * self.width..][..self.width];
+        self.rows.iter().map(move |(key, (at, load))| (*key, said(*at), load))
     }
 
     /// Number of rows.
@@ -165,6 +213,22 @@ pub struct LinkRows {
 }
 
 impl LinkRows {
+    /// Adds rows, whatever their order.
+    fn extend(&mut self, more: Self) {
+        self.hubs.extend(more.hubs);
+        self.rows.extend(more.rows);
+    }
+
+    /// Brings rows into order, one for each combination of hubs.
+    fn sort(&mut self) {
+        let hubs = self.hubs.chunks_exact(self.link.hubs.len()).map(<[Uuid]>::to_vec);
+        let mut rows: Vec<_> = hubs.zip(self.rows.drain(..)).collect();
+        rows.sort_unstable_by(|(hubs, (_, load)), (others, (_, other))| (hubs, load).cmp(&(others, other)));
+        rows.dedup_by(|(hubs, _), (kept, _)| hubs == kept);
+        self.hubs = rows.iter().flat_map(|(hubs, _)| hubs).copied().collect();
+        self.rows = rows.into_iter().map(|(_, row)| row).collect();
+    }
+
     /// The rows: key, hub keys, load.
     pub fn iter(&self) -> impl Iterator<Item = (Uuid, &[Uuid], &Load)> {
         let hubs = self.hubs.chunks_exact(self.link.hubs.len());
@@ -213,6 +277,20 @@ impl<'a> SatelliteRows<'a> {
         let value = Said { at: self.values.len(), load: load.clone() };
         self.records.push(SatelliteRecord { parent, at: load.at, sent, hashdiff, value });
         self.values.extend(values);
+    }
+
+    fn extend(&mut self, more: Self) {
+        let before = self.values.len();
+        self.values.extend(more.values);
+        self.records.extend(more.records.into_iter().map(|mut record| {
+            record.value.at += before;
+            record
+        }));
+    }
+
+    /// The attributes of a record.
+    pub fn said(&self, record: &Candidate) -> &[Value<'a>] {
+        &self.values[record.value.at..][..self.satellite.attributes.len()]
     }
 
     /// The candidates, and the values that they point to.
@@ -306,5 +384,41 @@ mod tests {
             [(3, 6), (9, 4)].map(|(last, offset)| (link_key(&hubs(last)), hubs(last), load(offset)));
         let found: Vec<_> = rows.iter().map(|(key, hubs, load)| (key, hubs.to_vec(), load.clone())).collect();
         assert_eq!(found, expected.map(|(key, hubs, load)| (key, hubs.to_vec(), load)));
+    }
+
+    #[test]
+    fn rows_of_several_events_are_those_of_one_batch() {
+        static SATELLITE: Satellite = Satellite {
+            table: "s_thing",
+            parent: Parent::Hub(&HUB),
+            hashdiff: "hk_thing_hashdiff",
+            sent: false,
+            attributes: &[Column::new("size", ColumnType::BigInt)],
+        };
+        let events = [(2, 5), (1, 3), (2, 4), (2, 6)];
+        let spread = |events: &[(u128, i64)]| {
+            let (mut subjects, mut links) = (KeyedRows::hub(&HUB), Combinations::of(&LINK));
+            let (mut hub, mut satellite) = (KeyedRows::hub(&HUB), SatelliteRows::of(&SATELLITE));
+            for (id, offset) in events {
+                let (key, load) = (Uuid::from_u128(*id), load(*offset));
+                let said = [Value::BigInt(*offset)];
+                subjects.put(key, || [said[0], Value::Text("")], &load);
+                hub.put(key, || [said[0], Value::Text("")], &load);
+                links.put([key; 3], &load);
+                satellite.push(key, &load, None, fingerprint(said), said);
+            }
+            let rest = Batch { hubs: vec![hub], links: vec![links.rows()], satellites: vec![satellite] };
+            Rows { subjects, rest }
+        };
+        let shown = |Rows { subjects, rest }: Rows<'_>| {
+            let keyed = |rows: &KeyedRows<'_>| format!("{:?}", rows.iter().collect::<Vec<_>>());
+            let said: Vec<_> =
+                rest.satellites[0].records.iter().map(|r| rest.satellites[0].said(r)).collect();
+            let links: Vec<_> = rest.links[0].iter().collect();
+            [keyed(&subjects), keyed(&rest.hubs[0]), format!("{links:?}"), format!("{said:?}")]
+        };
+        let one_by_one = Rows::merged(events.iter().map(|event| spread(std::slice::from_ref(event))));
+        assert_eq!(shown(one_by_one.expect("some")), shown(spread(&events)));
+        assert!(Rows::merged([]).is_none());
     }
 }

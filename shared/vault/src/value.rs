@@ -29,18 +29,30 @@ pub enum Value<'a> {
 /// missing an empty text.
 pub fn fingerprint<'a>(values: impl IntoIterator<Item = Value<'a>>) -> Uuid {
     let mut parts = Fingerprint::new();
-    for value in values {
-        match value {
-            Value::Null => parts.push(""),
-            Value::Uuid(key) => parts.push(&key.to_string()),
-            Value::Text(text) => parts.push(text),
-            Value::Texts(texts) => texts.iter().for_each(|text| parts.push(text)),
-            Value::BigInt(number) => parts.push(&number.to_string()),
-            Value::Numeric(amount) => parts.push(&amount.to_string()),
-            Value::Timestamp(time) => parts.push(&time.to_rfc3339_opts(SecondsFormat::Micros, true)),
+    values.into_iter().for_each(|value| value.each_text(|text| parts.push(text)));
+    parts.finish()
+}
+
+/// The texts of which [`fingerprint`] is the hash.
+pub fn texts<'a>(values: impl IntoIterator<Item = Value<'a>>) -> Vec<String> {
+    let mut texts = Vec::new();
+    values.into_iter().for_each(|value| value.each_text(|text| texts.push(text.to_owned())));
+    texts
+}
+
+impl Value<'_> {
+    /// Gives each text of a value to `each`.
+    fn each_text(self, mut each: impl FnMut(&str)) {
+        match self {
+            Self::Null => each(""),
+            Self::Uuid(key) => each(&key.to_string()),
+            Self::Text(text) => each(text),
+            Self::Texts(texts) => texts.iter().for_each(|text| each(text)),
+            Self::BigInt(number) => each(&number.to_string()),
+            Self::Numeric(amount) => each(&amount.to_string()),
+            Self::Timestamp(time) => each(&time.to_rfc3339_opts(SecondsFormat::Micros, true)),
         }
     }
-    parts.finish()
 }
 
 #[cfg(test)]
@@ -54,5 +66,6 @@ mod tests {
         let values =
             [Value::Texts(&names), Value::BigInt(-7), Value::Null, Value::Numeric(Decimal::new(15, 1))];
         assert_eq!(fingerprint(values), hashdiff(&["a", "b", "-7", "", "1.5"]));
+        assert_eq!(texts(values), ["a", "b", "-7", "", "1.5"]);
     }
 }

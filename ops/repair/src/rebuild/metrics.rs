@@ -20,8 +20,8 @@ use strata_events::StageId;
 use strata_observe::Fleet;
 use strata_service::redis::MetricsKeys;
 use strata_service::{Settings, failpoint};
-use strata_streams::hotel_search::HOTEL_SEARCH;
-use strata_streams::hotel_search::fold::{ADVERTISERS, HOTELS, OFFERS, USERS};
+use strata_streams::mart::Frequency;
+use strata_streams::{Metrics, STREAMS};
 
 use super::counted::Counted;
 use super::{begin, expect_whole_tables};
@@ -30,14 +30,16 @@ use crate::Progress;
 /// Rows that go to Redis in one request.
 const CHUNK: usize = 1000;
 
-/// Longest answer of Redis: putting a million hotels in place takes it seconds.
+/// Longest answer of Redis: putting a million hashes in place takes it seconds.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What was counted.
 #[derive(Debug)]
 pub struct MetricsRebuilt {
-    /// Hotels that the metrics know now.
-    pub hotels: i64,
+    /// What the metrics have the most values of, for people.
+    pub owners: &'static str,
+    /// How many of them the metrics know now.
+    pub count: i64,
     /// Dead letters of cdm that are settled by it.
     pub dead_letters: u64,
 }
@@ -48,13 +50,15 @@ pub async fn rebuild(
     fleet: &Fleet,
     progress: &mut Progress<'_>,
 ) -> anyhow::Result<MetricsRebuilt> {
+    let found = STREAMS.iter().find_map(|stream| Some((stream.spec, stream.metrics()?)));
+    let (spec, metrics) = found.context("no stream has metrics")?;
     let [origin_topic, topic] =
-        [StageId::Dds, StageId::Cdm].map(|stage| settings.topics.name(HOTEL_SEARCH.topic(stage)));
+        [StageId::Dds, StageId::Cdm].map(|stage| settings.topics.name(spec.topic(stage)));
     anyhow::ensure!(
         !fleet.watermarks(topic)?.is_empty(),
         "Kafka has no topic {topic}; start the fleet first"
     );
-    let mut rebuild = Rebuild::connect(settings).await?;
+    let mut rebuild = Rebuild::connect(settings, metrics).await?;
     let mut snapshot = take_snapshot(&fleet.pool).await?;
     let read: Vec<(i32, i64)> = sqlx::query_as(
         "select partition, next_offset from ops.consumer_offsets where stage = 'dds' and topic = $1",
@@ -69,11 +73,11 @@ pub async fn rebuild(
     // As late as possible: retention may delete records while this runs.
     let first: Vec<(i32, i64)> = fleet.watermarks(topic)?.iter().map(|&(q, low, _)| (q, low)).collect();
     failpoint::pass("rebuild_before_swap")?;
-    let hotels = rebuild.swap(&first, &counted).await?;
+    let count = rebuild.swap(&first, &counted).await?;
     let mut tx = begin(&fleet.pool).await?;
     let dead_letters = counted.mark(&mut tx).await?;
     tx.commit().await?;
-    Ok(MetricsRebuilt { hotels, dead_letters })
+    Ok(MetricsRebuilt { owners: metrics.lowest.owners.name, count, dead_letters })
 }
 
 /// Begins the transaction that sees searches and offsets of one moment.
@@ -100,10 +104,11 @@ struct Rebuild {
     redis: MultiplexedConnection,
     keys: MetricsKeys,
     new: MetricsKeys,
+    metrics: &'static Metrics,
 }
 
 impl Rebuild {
-    async fn connect(settings: &Settings) -> anyhow::Result<Self> {
+    async fn connect(settings: &Settings, metrics: &'static Metrics) -> anyhow::Result<Self> {
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(REDIS_TIMEOUT));
         let redis = settings
             .redis
@@ -112,7 +117,7 @@ impl Rebuild {
             .await
             .context("Redis does not answer; is it up? (make servers)")?;
         let keys = MetricsKeys::new(&settings.redis_prefix);
-        Ok(Self { redis, new: keys.rebuilt(), keys })
+        Ok(Self { redis, new: keys.rebuilt(), keys, metrics })
     }
 
     /// Sums the snapshot up beside the metrics in use.
@@ -121,17 +126,17 @@ impl Rebuild {
         snapshot: &mut Transaction<'static, Postgres>,
         progress: &mut Progress<'_>,
     ) -> anyhow::Result<()> {
-        let Self { redis, new, .. } = self;
-        Script::new(include_str!("../../lua/clear_metrics.lua"))
-            .key(&[new.users(), new.hotels(), new.advertisers(), new.offers_prefix()])
-            .invoke_async::<()>(redis)
-            .await?;
-        // Hotels before their offers: whatever is interrupted, they list what is to be cleared.
-        for (name, statement, key) in [
-            ("users", USERS, new.users()),
-            ("hotels", HOTELS, new.hotels()),
-            ("advertisers", ADVERTISERS, new.advertisers()),
-        ] {
+        let Self { redis, new, metrics: Metrics { frequencies, lowest, .. }, .. } = self;
+        let clear = Script::new(include_str!("../../lua/clear_metrics.lua"));
+        let mut clear = clear.key(new.named(lowest.owners.name));
+        clear.key(new.named(lowest.prefix));
+        for frequency in *frequencies {
+            clear.key(new.named(frequency.name));
+        }
+        clear.invoke_async::<()>(redis).await?;
+        // Owners before their hashes: whatever is interrupted, they list what is to be cleared.
+        for Frequency { name, law: statement, .. } in *frequencies {
+            let key = new.named(name);
             let mut rows =
                 sqlx::query_as::<_, (String, i64)>(statement).fetch(&mut **snapshot).try_chunks(CHUNK);
             while let Some(chunk) = rows.try_next().await? {
@@ -144,27 +149,29 @@ impl Rebuild {
                 progress(name, chunk.len() as u64);
             }
         }
-        let rows = sqlx::query_as::<_, (String, String, i64)>(OFFERS).fetch(&mut **snapshot);
+        let rows = sqlx::query_as::<_, (String, String, i64)>(lowest.law).fetch(&mut **snapshot);
         let mut rows = rows.try_chunks(CHUNK);
         while let Some(chunk) = rows.try_next().await? {
             let mut pipeline = redis::pipe();
-            for (hotel, advertiser, price) in &chunk {
-                pipeline.hset(new.offers(hotel), advertiser, price).ignore();
+            for (owner, other, value) in &chunk {
+                pipeline.hset(new.named(lowest.prefix) + owner, other, value).ignore();
             }
             pipeline.exec_async(redis).await?;
-            progress("prices", chunk.len() as u64);
+            progress(lowest.name, chunk.len() as u64);
         }
         Ok(())
     }
 
     /// Puts the rebuilt metrics in place, at the positions that they stand for.
     async fn swap(&mut self, first: &[(i32, i64)], counted: &Counted) -> anyhow::Result<i64> {
-        let Self { redis, keys, new } = self;
+        let Self { redis, keys, new, metrics: Metrics { frequencies, lowest, .. } } = self;
         let script = Script::new(include_str!("../../lua/swap_metrics.lua"));
         let mut call = script.prepare_invoke();
-        let places = [keys.offsets(), keys.watermarks(), keys.users(), keys.hotels(), keys.advertisers()];
-        let rebuilt = [new.users(), new.hotels(), new.advertisers()];
-        for key in places.iter().chain(&rebuilt).chain([&keys.offers_prefix(), &new.offers_prefix()]) {
+        let places = [keys.offsets(), keys.watermarks(), keys.named(lowest.owners.name)];
+        let hashes = [keys.named(lowest.prefix), new.named(lowest.prefix)];
+        let sets =
+            frequencies.iter().flat_map(|frequency| [&*keys, &*new].map(|keys| keys.named(frequency.name)));
+        for key in places.into_iter().chain(hashes).chain(sets) {
             call.key(key);
         }
         call.arg(first.len());

@@ -12,10 +12,10 @@ use uuid::Uuid;
 use super::states;
 use crate::hooks::HOOKS;
 use strata_streams::order::countable::OrderState;
-use strata_streams::order::rows::{OrderFact, VaultRows};
+use strata_streams::order::rows::{OrderFact, spread};
 use strata_streams::order::vault::MODEL;
 use strata_vault::load::Loader;
-use strata_vault::rows::{Fresh, Keys, Load};
+use strata_vault::rows::{Fresh, Keys, Load, Rows};
 
 static VAULT: LazyLock<Loader> = LazyLock::new(|| Loader::of(&MODEL, HOOKS));
 
@@ -74,7 +74,7 @@ impl Handler for OrderHandler {
                 OrderFact::new(&input.event, load, &mut keys)
             })
             .collect();
-        match write(tx, VaultRows::build(&facts), self.hub_lacks_orders).await {
+        match write(tx, spread(&facts), self.hub_lacks_orders).await {
             Err(StageError::Data(source)) if !self.hub_lacks_orders && is_duplicate(&source) => {
                 self.hub_lacks_orders = true;
                 Err(StageError::Transient { dependency: "the vault", source })
@@ -94,12 +94,12 @@ impl Handler for OrderHandler {
 /// `hub_lacks_orders` the writer expects that. Without it, it fails there with a unique violation, and nothing is written.
 async fn write(
     tx: &mut PgConnection,
-    rows: VaultRows<'_>,
+    rows: Rows<'_>,
     hub_lacks_orders: bool,
 ) -> Result<BTreeMap<Uuid, OrderState<'static>>, StageError> {
-    let created = VAULT.create(tx, &rows.orders).await?;
+    let created = VAULT.create(tx, &rows.subjects).await?;
     let fresh = if hub_lacks_orders { Fresh::new() } else { created };
-    let known = rows.orders.known(&fresh);
+    let known = rows.subjects.known(&fresh);
     VAULT.lock(tx, &known).await?;
     let states = states::read(tx, &known).await?;
     VAULT.complete(tx, rows.rest, &fresh).await?;

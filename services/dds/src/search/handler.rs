@@ -22,6 +22,8 @@ static VAULT: LazyLock<Loader> = LazyLock::new(|| Loader::of(&MODEL, HOOKS));
 pub struct IdentifiedSearch {
     /// What it is known by in all layers.
     pub event_id: String,
+    /// Its user's id as text.
+    pub user_id: String,
     /// The search.
     pub search: ProcessedSearch,
 }
@@ -38,7 +40,7 @@ impl SearchHandler {
     }
 
     fn announce(&self, input: &Input<'_, IdentifiedSearch>) -> Result<Output, StageError> {
-        let IdentifiedSearch { event_id, search } = &input.event;
+        let IdentifiedSearch { event_id, search, .. } = &input.event;
         let payload = serde_json::to_vec(search).map_err(|e| StageError::Data(e.into()))?;
         let key = search.hotel_id.clone().into_bytes();
         let mut output = Output::from_input(input.record, &self.output_topic, key, payload);
@@ -62,7 +64,7 @@ impl Handler for SearchHandler {
         }
         search.advertisers = names.into_iter().collect();
         let event_id = event_id(record.event_id.as_deref(), &record.start())?;
-        Ok(IdentifiedSearch { event_id, search })
+        Ok(IdentifiedSearch { event_id, user_id: search.user_id.to_string(), search })
     }
 
     async fn apply<'r>(
@@ -75,7 +77,8 @@ impl Handler for SearchHandler {
             .iter()
             .map(|input| {
                 let load = Load::new(input.record.load_dt(), &input.record.start());
-                SearchFact::new(&input.event.event_id, &input.event.search, load)
+                let IdentifiedSearch { event_id, user_id, search } = &input.event;
+                SearchFact::new(event_id, user_id, search, load)
             })
             .collect();
         let mut effects = Effects::default();

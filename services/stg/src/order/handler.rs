@@ -11,7 +11,7 @@ use strata_streams::order::Order;
 use crate::order::store::{OrderEventRows, upsert_order_events};
 use crate::reference::ReferenceCache;
 use strata_streams::order::enrich::enrich;
-use strata_streams::order::reference::ReferenceData;
+use strata_streams::reference::ReferenceData;
 
 /// Handles `stg_topic`.
 pub struct OrderHandler {

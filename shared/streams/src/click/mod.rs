@@ -6,11 +6,12 @@ pub mod generate;
 pub mod golden;
 pub mod raw;
 pub mod rows;
+pub mod staged;
 pub mod vault;
 
 use strata_events::{Contract as _, Hop, StageId, StoreKind, StreamSpec};
 
-use crate::definition::{Message, RawTable, StreamDef, Words};
+use crate::definition::{Message, StreamDef, Words};
 use crate::source::{Form, Make};
 use crate::written;
 
@@ -47,8 +48,9 @@ pub static DEF: StreamDef = StreamDef {
     api: include_str!("openapi.json"),
     // A line may be an array, so lines must be asked for by name.
     forms: &[Form { name: "ndjson", media_type: "application/x-ndjson", accept: generate::accept }],
-    raw: RawTable { table: "stg.click_events", key: "event_id" },
+    raw: staged::RAW,
     vault: &vault::MODEL,
     summary: &[vault::PAGE.table, vault::COUNTRY.table, vault::CLICK.table],
     marts: &[],
+    pairs: None,
 };

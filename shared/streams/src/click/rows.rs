@@ -58,7 +58,10 @@ pub fn earliest(facts: &[ClickFact<'_>]) -> BTreeMap<Uuid, usize> {
 }
 
 /// The links of clicks.
-pub fn links<'f>(facts: impl IntoIterator<Item = &'f ClickFact<'f>>) -> KeyedRows<'f> {
+pub fn links<'a, 'f>(facts: impl IntoIterator<Item = &'f ClickFact<'a>>) -> KeyedRows<'a>
+where
+    'a: 'f,
+{
     let mut rows = KeyedRows::of(Parent::Link(&CLICK));
     for fact in facts {
         let said = || {
@@ -76,7 +79,10 @@ pub fn links<'f>(facts: impl IntoIterator<Item = &'f ClickFact<'f>>) -> KeyedRow
 }
 
 /// What clicks that the vault did not know bring beside their links.
-pub fn rest<'f>(facts: impl IntoIterator<Item = &'f ClickFact<'f>>) -> Batch<'f> {
+pub fn rest<'a, 'f>(facts: impl IntoIterator<Item = &'f ClickFact<'a>>) -> Batch<'a>
+where
+    'a: 'f,
+{
     let [mut users, mut pages, mut countries] = [&USER, &PAGE, &COUNTRY].map(KeyedRows::hub);
     let mut clients = SatelliteRows::of(&CLICK_CLIENTS);
     for ClickFact { click, load, click_pk, user_pk, page_pk, country_pk, .. } in facts {

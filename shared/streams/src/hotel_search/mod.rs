@@ -10,11 +10,13 @@ pub mod log;
 pub mod processed;
 pub mod raw;
 pub mod rows;
+pub mod staged;
 pub mod vault;
 
 use strata_events::{Contract as _, Hop, StageId, StoreKind, StreamSpec};
 
-use crate::definition::{Mart, Message, RawTable, StreamDef, Words};
+use crate::definition::{Message, StreamDef, Words};
+use crate::mart::Mart;
 use crate::source::{Form, Make};
 use crate::written;
 
@@ -56,8 +58,9 @@ pub static DEF: StreamDef = StreamDef {
     accept: generate::accept,
     api: include_str!("openapi.json"),
     forms: &[Form { name: "tsv", media_type: "text/tab-separated-values", accept: log::accept }],
-    raw: RawTable { table: "stg.hotel_search_events", key: "event_id" },
+    raw: staged::RAW,
     vault: &vault::MODEL,
     summary: &[vault::HOTEL.table, vault::HOTEL_SEARCH.table],
-    marts: &[Mart::Metrics],
+    marts: &[Mart::Metrics(&fold::METRICS)],
+    pairs: None,
 };

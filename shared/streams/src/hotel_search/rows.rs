@@ -22,7 +22,7 @@ pub struct SearchFact<'a> {
     /// When it came, and from where.
     pub load: Load,
     /// Business key of the user.
-    pub user_id: String,
+    pub user_id: &'a str,
     /// `hk_hotel_search_pk`.
     pub search_pk: Uuid,
     /// `h_user_pk`.
@@ -32,15 +32,14 @@ pub struct SearchFact<'a> {
 }
 
 impl<'a> SearchFact<'a> {
-    /// Computes the keys of a search.
-    pub fn new(event_id: &'a str, search: &'a ProcessedSearch, load: Load) -> Self {
-        let user_id = search.user_id.to_string();
+    /// Computes the keys of a search; `user_id` is its user's as text.
+    pub fn new(event_id: &'a str, user_id: &'a str, search: &'a ProcessedSearch, load: Load) -> Self {
         Self {
             event_id,
             search,
             load,
             search_pk: hub_key(event_id),
-            user_pk: hub_key(&user_id),
+            user_pk: hub_key(user_id),
             hotel_pk: hub_key(&search.hotel_id),
             user_id,
         }
@@ -68,7 +67,10 @@ pub fn fresh(searches: &BTreeMap<Uuid, usize>, created: &Fresh) -> Vec<usize> {
 }
 
 /// The links of searches.
-pub fn links<'f>(facts: impl IntoIterator<Item = &'f SearchFact<'f>>) -> KeyedRows<'f> {
+pub fn links<'a, 'f>(facts: impl IntoIterator<Item = &'f SearchFact<'a>>) -> KeyedRows<'a>
+where
+    'a: 'f,
+{
     let mut rows = KeyedRows::of(Parent::Link(&HOTEL_SEARCH));
     for fact in facts {
         let search_dt = DateTime::from_timestamp_micros(fact.search.timestamp_micros()).unwrap_or_default();
@@ -86,10 +88,13 @@ pub fn links<'f>(facts: impl IntoIterator<Item = &'f SearchFact<'f>>) -> KeyedRo
 }
 
 /// The hubs that searches name, in the order of the model.
-pub fn hubs<'f>(facts: impl IntoIterator<Item = &'f SearchFact<'f>>) -> Vec<KeyedRows<'f>> {
+pub fn hubs<'a, 'f>(facts: impl IntoIterator<Item = &'f SearchFact<'a>>) -> Vec<KeyedRows<'a>>
+where
+    'a: 'f,
+{
     let [mut users, mut hotels, mut advertisers] = [&USER, &HOTEL, &ADVERTISER].map(KeyedRows::hub);
     for fact in facts {
-        users.put(fact.user_pk, || [Value::Text(&fact.user_id)], &fact.load);
+        users.put(fact.user_pk, || [Value::Text(fact.user_id)], &fact.load);
         hotels.put(fact.hotel_pk, || [Value::Text(&fact.search.hotel_id)], &fact.load);
         for name in &fact.search.advertisers {
             advertisers.put(hub_key(name), || [Value::Text(name)], &fact.load);
@@ -99,7 +104,10 @@ pub fn hubs<'f>(facts: impl IntoIterator<Item = &'f SearchFact<'f>>) -> Vec<Keye
 }
 
 /// What searches were offered.
-pub fn offers<'f>(facts: impl IntoIterator<Item = &'f SearchFact<'f>>) -> SatelliteRows<'f> {
+pub fn offers<'a, 'f>(facts: impl IntoIterator<Item = &'f SearchFact<'a>>) -> SatelliteRows<'a>
+where
+    'a: 'f,
+{
     let mut rows = SatelliteRows::of(&HOTEL_SEARCH_OFFERS);
     for fact in facts {
         let offer = fact.search.min_offer.as_ref();
@@ -114,15 +122,11 @@ pub fn offers<'f>(facts: impl IntoIterator<Item = &'f SearchFact<'f>>) -> Satell
 }
 
 /// What searches that the vault did not know bring beside their links.
-pub fn rest<'f>(facts: impl IntoIterator<Item = &'f SearchFact<'f>> + Clone) -> Batch<'f> {
+pub fn rest<'a, 'f>(facts: impl IntoIterator<Item = &'f SearchFact<'a>> + Clone) -> Batch<'a>
+where
+    'a: 'f,
+{
     Batch { hubs: hubs(facts.clone()), links: Vec::new(), satellites: vec![offers(facts)] }
-}
-
-/// The fingerprint of what a search found: advertisers, lowest price and who offers it.
-pub fn offers_hashdiff(advertisers: &[&str], min_offer: Option<(i64, &str)>) -> Uuid {
-    // The last two parts are always price and name, so a list of any length stays unambiguous.
-    let offer = min_offer.map_or([Value::Null; 2], |(price, name)| [Value::BigInt(price), Value::Text(name)]);
-    fingerprint(advertisers.iter().map(|name| Value::Text(name)).chain(offer))
 }
 
 #[cfg(test)]
@@ -132,6 +136,7 @@ mod tests {
     use crate::hotel_search::MinOffer;
     use proptest::prelude::*;
     use strata_events::{Contract, Origin};
+    use strata_vault::hashdiff;
 
     use super::*;
     use crate::hotel_search::vault::MODEL;
@@ -143,13 +148,14 @@ mod tests {
     struct Sent {
         event_id: String,
         at: i64,
+        user_id: String,
         search: ProcessedSearch,
     }
 
     fn sent(event_id: &str, at: i64, hotel: &str) -> Sent {
         let mut search = ProcessedSearch::decode(GOLDEN).expect("golden");
         search.hotel_id = hotel.to_owned();
-        Sent { event_id: event_id.to_owned(), at, search }
+        Sent { event_id: event_id.to_owned(), at, user_id: search.user_id.to_string(), search }
     }
 
     fn facts(batch: &[Sent]) -> Vec<SearchFact<'_>> {
@@ -158,7 +164,10 @@ mod tests {
             // Two records a millisecond.
             Load::new(DateTime::from_timestamp_millis(sent.at / 2).expect("in range"), &origin)
         };
-        batch.iter().map(|sent| SearchFact::new(&sent.event_id, &sent.search, load(sent))).collect()
+        batch
+            .iter()
+            .map(|sent| SearchFact::new(&sent.event_id, &sent.user_id, &sent.search, load(sent)))
+            .collect()
     }
 
     #[test]
@@ -174,8 +183,7 @@ mod tests {
         let (records, offers) = offers(&facts).split();
         assert_eq!((records[0].parent, &*records[0].value.load.src), (hub_key("a-1"), "raw_data_topic"));
         assert_eq!(offers.of(&records[0], 1), Value::BigInt(13242));
-        let min_offer = Some((13242, "Expedia"));
-        assert_eq!(records[0].hashdiff, offers_hashdiff(&["Amoma", "Expedia"], min_offer));
+        assert_eq!(records[0].hashdiff, hashdiff(&["Amoma", "Expedia", "13242", "Expedia"]));
     }
 
     #[test]
@@ -273,6 +281,7 @@ mod tests {
                 |(at, (user, hotel, names, price)): (usize, (u128, u8, BTreeSet<String>, Option<i64>))| {
                     let mut sent = sent(&format!("event {at}"), at as i64, &hotel.to_string());
                     sent.search.user_id = Uuid::from_u128(user);
+                    sent.user_id = sent.search.user_id.to_string();
                     sent.search.advertisers = names.into_iter().collect();
                     let winner = sent.search.advertisers.first().cloned();
                     sent.search.min_offer =

@@ -45,7 +45,7 @@ pub static HOTEL_SEARCH_OFFERS: Satellite = Satellite {
     hashdiff: "hk_hotel_search_offers_hashdiff",
     sent: false,
     attributes: &[
-        Column::new("advertisers", ColumnType::TextArray),
+        Column::new("advertisers", ColumnType::TextArray).naming(&ADVERTISER),
         Column::nullable("min_price", ColumnType::BigInt),
         Column::nullable("min_advertiser", ColumnType::Text),
     ],

@@ -1,12 +1,11 @@
 //! A batch of messages as increments: one a counter, sorted by key. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::order::CountedMessage;
 use uuid::Uuid;
 
-/// Increments of one counter table: (user, counted thing) → (name, orders).
-pub type Increments = BTreeMap<(Uuid, Uuid), (String, i64)>;
+pub use crate::mart::Increments;
+use crate::order::CountedMessage;
 
 /// What a batch adds to both tables.
 #[derive(Debug, Default, PartialEq, Eq)]

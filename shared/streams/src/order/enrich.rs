@@ -4,7 +4,7 @@ use crate::order::OBJECT_TYPE;
 use crate::order::{FactMessage, FactPayload, FactProduct, NamedRef, Order, OrderItem, UserRef};
 use strata_events::{MenuItem, Reference, Reject};
 
-use crate::order::reference::ReferenceData;
+use crate::reference::ReferenceData;
 
 /// Looks names and categories up; the price is the order's, else the menu's.
 ///

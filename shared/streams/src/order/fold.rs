@@ -1,11 +1,53 @@
 //! The law of the counters over the whole vault: what they must be at rest. Rebuild, reconcile and the tests ask this
 //! statement; dds and cdm get there step by step, see [`super::countable`] and [`super::counters`].
 
+use strata_events::Contract as _;
 use strata_vault::model::{Link, SCHEMA};
 
-use super::OrderStatus;
-use super::vault::{ORDER, ORDER_STATUS, ORDER_USER};
+use super::counters::Counted;
+use super::vault::{
+    ORDER, ORDER_CATEGORY, ORDER_PRODUCT, ORDER_STATUS, ORDER_USER, PRODUCT_CATEGORY, PRODUCT_NAMES,
+};
+use super::{CountedMessage, OrderStatus};
+use crate::definition::Pairs;
+use crate::mart::Counters;
 use crate::vault::USER;
+
+/// Orders of users by product.
+pub static PRODUCTS: Counters = Counters {
+    table: "cdm.user_product_counters",
+    key: "user_id, product_id",
+    by: "product",
+    link: &ORDER_PRODUCT,
+    names: Some(&PRODUCT_NAMES),
+    law: counters,
+    adds: |message| Some(counted(message)?.products),
+};
+
+/// Orders of users by category.
+pub static CATEGORIES: Counters = Counters {
+    table: "cdm.user_category_counters",
+    key: "user_id, category_id",
+    by: "category",
+    link: &ORDER_CATEGORY,
+    names: None,
+    law: counters,
+    adds: |message| Some(counted(message)?.categories),
+};
+
+/// An order is linked to the categories that its products had, and to no others.
+pub static PAIRS: Pairs = Pairs {
+    names: "products and categories of an order",
+    links: [&ORDER_PRODUCT, &ORDER_CATEGORY],
+    by: &PRODUCT_CATEGORY,
+};
+
+/// What a message adds to the counters; none where it cannot be read.
+fn counted(message: &[u8]) -> Option<Counted> {
+    let mut counted = Counted::default();
+    counted.add(&CountedMessage::decode(message).ok()?);
+    Some(counted)
+}
 
 /// Distinct orders that were ever closed, of each user by what a link joins orders with.
 ///

@@ -10,14 +10,15 @@ pub mod fold;
 pub mod generate;
 pub mod golden;
 pub mod raw;
-pub mod reference;
 pub mod rows;
+pub mod staged;
 pub mod stored;
 pub mod vault;
 
 use strata_events::{Contract as _, Hop, StageId, StoreKind, StreamSpec};
 
-use crate::definition::{Mart, Message, RawTable, StreamDef, Words};
+use crate::definition::{Message, StreamDef, Words};
+use crate::mart::Mart;
 use crate::source::Make;
 use crate::{vault::USER, written};
 
@@ -63,7 +64,7 @@ pub static DEF: StreamDef = StreamDef {
     accept: generate::accept,
     api: include_str!("openapi.json"),
     forms: &[],
-    raw: RawTable { table: "stg.order_events", key: "object_id" },
+    raw: staged::RAW,
     vault: &vault::MODEL,
     summary: &[
         vault::ORDER.table,
@@ -72,8 +73,6 @@ pub static DEF: StreamDef = StreamDef {
         vault::ORDER_PRODUCT.table,
         vault::ORDER_STATUS.table,
     ],
-    marts: &[
-        Mart::Counters { table: "cdm.user_product_counters", key: "user_id, product_id", by: "product" },
-        Mart::Counters { table: "cdm.user_category_counters", key: "user_id, category_id", by: "category" },
-    ],
+    marts: &[Mart::Counters(&fold::PRODUCTS), Mart::Counters(&fold::CATEGORIES)],
+    pairs: Some(&fold::PAIRS),
 };

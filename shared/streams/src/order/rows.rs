@@ -1,8 +1,9 @@
 //! A batch of orders as rows of the vault: keys computed once, one row a key, sorted. Pure.
 
-use crate::order::FactMessage;
-use strata_vault::rows::{Batch, Combinations, Fingerprints, KeyedRows, Keys, Load, SatelliteRows};
-use strata_vault::{Value, fingerprint, hub_key};
+use crate::order::{FactMessage, Order, OrderStatus};
+use strata_events::Money;
+use strata_vault::rows::{Batch, Combinations, Fingerprints, KeyedRows, Keys, Load, Rows, SatelliteRows};
+use strata_vault::{Sent, Value, fingerprint, hub_key};
 use uuid::Uuid;
 
 use super::vault::{
@@ -65,27 +66,48 @@ impl<'a> OrderFact<'a> {
     }
 }
 
-/// Everything a batch of orders brings to the vault.
-#[derive(Debug)]
-pub struct VaultRows<'a> {
-    /// The orders.
-    pub orders: KeyedRows<'a>,
-    /// All that comes with them.
-    pub rest: Batch<'a>,
+/// Spreads a batch over the tables.
+pub fn spread<'a>(facts: &[OrderFact<'a>]) -> Rows<'a> {
+    let mut builder = Builder::new();
+    for fact in facts {
+        builder.push_order(fact);
+        for product in &fact.products {
+            builder.push_product(fact, product);
+        }
+    }
+    builder.rows()
 }
 
-impl<'a> VaultRows<'a> {
-    /// Spreads a batch over the tables.
-    pub fn build(facts: &[OrderFact<'a>]) -> Self {
-        let mut builder = Builder::new();
-        for fact in facts {
-            builder.push_order(fact);
-            for product in &fact.products {
-                builder.push_product(fact, product);
-            }
-        }
-        builder.rows()
+/// What an order brings that no reference data change: itself, its user and products, what it cost and where it stands.
+pub fn bare<'a>(order: &'a Order<'_>, load: &Load) -> Rows<'a> {
+    let (payload, order_pk) = (&order.payload, hub_key(&order.object_id.to_string()));
+    let mut builder = Builder::new();
+    builder.push(
+        order_pk,
+        &Said {
+            order: [Value::BigInt(order.object_id), Value::Timestamp(payload.date)],
+            user: (hub_key(&payload.user.id), &payload.user.id),
+            amounts: [payload.cost, payload.payment],
+            status: payload.final_status,
+            sent: Some(order.sent_dttm),
+        },
+        load,
+    );
+    for item in &payload.order_items {
+        let product_pk = hub_key(&item.id);
+        builder.products.put(product_pk, || [Value::Text(&item.id)], load);
+        builder.order_product.put([order_pk, product_pk], load);
     }
+    builder.rows()
+}
+
+/// What an order says whatever the reference data.
+struct Said<'a> {
+    order: [Value<'a>; 2],
+    user: (Uuid, &'a str),
+    amounts: [Money; 2],
+    status: OrderStatus,
+    sent: Sent,
 }
 
 /// What a batch is spread into before it is complete.
@@ -132,22 +154,33 @@ impl<'a> Builder<'a> {
         }
     }
 
+    fn push(&mut self, order_pk: Uuid, said: &Said<'a>, load: &Load) {
+        let (user_pk, user_id) = said.user;
+        self.orders.put(order_pk, || said.order, load);
+        self.users.put(user_pk, || [Value::Text(user_id)], load);
+        self.order_user.put([order_pk, user_pk], load);
+        let amounts = said.amounts.map(|amount| Value::Numeric(amount.decimal()));
+        self.order_cost.push(order_pk, load, said.sent, fingerprint(amounts), amounts);
+        let status = [Value::Text(said.status.as_str())];
+        self.order_status.push(order_pk, load, said.sent, self.one.of(status), status);
+    }
+
     fn push_order(&mut self, fact: &OrderFact<'a>) {
         let (message, load) = (fact.message, &fact.load);
-        let (payload, sent) = (&message.payload, message.sent_dttm);
-        let order = || [Value::BigInt(payload.id), Value::Timestamp(payload.date)];
-        self.orders.put(fact.order_pk, order, load);
-        self.users.put(fact.user_pk, || [Value::Text(&payload.user.id)], load);
+        let payload = &message.payload;
+        let said = Said {
+            order: [Value::BigInt(payload.id), Value::Timestamp(payload.date)],
+            user: (fact.user_pk, &payload.user.id),
+            amounts: [payload.cost, payload.payment],
+            status: payload.status,
+            sent: message.sent_dttm,
+        };
+        self.push(fact.order_pk, &said, load);
         self.restaurants.put(fact.restaurant_pk, || [Value::Text(&payload.restaurant.id)], load);
-        self.order_user.put([fact.order_pk, fact.user_pk], load);
         let names = [Value::Text(&payload.user.name), Value::Text(&payload.user.login)];
         self.user_names.push(fact.user_pk, load, None, self.two.of(names), names);
         let name = [Value::Text(&payload.restaurant.name)];
         self.restaurant_names.push(fact.restaurant_pk, load, None, self.one.of(name), name);
-        let amounts = [payload.cost, payload.payment].map(|amount| Value::Numeric(amount.decimal()));
-        self.order_cost.push(fact.order_pk, load, sent, fingerprint(amounts), amounts);
-        let status = [Value::Text(payload.status.as_str())];
-        self.order_status.push(fact.order_pk, load, sent, self.one.of(status), status);
     }
 
     fn push_product(&mut self, fact: &OrderFact<'a>, product: &ProductKeys<'a>) {
@@ -163,7 +196,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The rows, in the order of the model.
-    fn rows(self) -> VaultRows<'a> {
+    fn rows(self) -> Rows<'a> {
         let links = [
             self.order_user,
             self.order_product,
@@ -171,8 +204,8 @@ impl<'a> Builder<'a> {
             self.product_restaurant,
             self.product_category,
         ];
-        VaultRows {
-            orders: self.orders,
+        Rows {
+            subjects: self.orders,
             rest: Batch {
                 hubs: vec![self.users, self.products, self.categories, self.restaurants],
                 links: links.into_iter().map(Combinations::rows).collect(),
@@ -195,10 +228,9 @@ mod tests {
 
     #[test]
     fn a_batch_brings_every_table_in_the_order_of_the_model() {
-        let rows = VaultRows::build(&[]);
-        let (orders, Batch { hubs, links, satellites }) = (rows.orders.table.table(), rows.rest);
+        let Rows { subjects, rest: Batch { hubs, links, satellites } } = spread(&[]);
         let hubs: Vec<&str> =
-            [orders].into_iter().chain(hubs.iter().map(|rows| rows.table.table())).collect();
+            [subjects.table.table()].into_iter().chain(hubs.iter().map(|rows| rows.table.table())).collect();
         assert_eq!(hubs, MODEL.hubs.iter().map(|hub| hub.table).collect::<Vec<_>>());
         let links: Vec<&str> = links.iter().map(|rows| rows.link.table).collect();
         assert_eq!(links, MODEL.links.iter().map(|link| link.table).collect::<Vec<_>>());

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use strata_vault::hub_key;
 use uuid::Uuid;
 
 use super::countable::{LinkedProduct, OrderState};
@@ -46,6 +45,19 @@ pub const PRODUCTS: &str = "select \
      ) as n \
      where l.h_order_pk = any($1)";
 
+/// Products of orders with the name of the category that [`PRODUCTS`] finds, where there is one. `$1` order keys uuid[].
+/// **Columns**: order key, product key, name of the category.
+pub const PRODUCT_CATEGORIES: &str = "select distinct on (l.h_order_pk, l.h_product_pk) \
+         l.h_order_pk, \
+         l.h_product_pk, \
+         h.category_name \
+     from dds.l_order_product as l \
+     join dds.l_product_category as pc using (h_product_pk) \
+     join dds.l_order_category as oc on oc.h_order_pk = l.h_order_pk and oc.h_category_pk = pc.h_category_pk \
+     join dds.h_category as h on h.h_category_pk = pc.h_category_pk \
+     where l.h_order_pk = any($1) \
+     order by l.h_order_pk, l.h_product_pk, pc.h_category_pk";
+
 /// A row of [`PRODUCTS`].
 pub type ProductRow = (Uuid, Uuid, String, Option<Uuid>);
 
@@ -84,12 +96,5 @@ impl Stored {
         for (order, product, name, category_pk) in rows {
             self.state(order).products.insert(product, LinkedProduct { name: name.into(), category_pk });
         }
-    }
-
-    /// The category that an order was linked to with a product.
-    pub fn category(&self, order: Uuid, product_id: &str) -> Option<&str> {
-        let state = self.0.get(&order)?;
-        let category = state.products.get(&hub_key(product_id))?.category_pk?;
-        state.categories.get(&category).map(|name| &**name)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use redis::AsyncCommands as _;
 use serde_json::Value;
 use sqlx::PgPool;
-use strata_streams::hotel_search::fold;
+use strata_streams::hotel_search::fold::METRICS;
 use strata_streams::hotel_search::vault::{HOTEL_SEARCH, HOTEL_SEARCH_OFFERS, MODEL};
 use strata_vault::model::Column;
 
@@ -45,14 +45,6 @@ const ORPHANS: [(&str, &str); 5] = [
         "select event_id from dds.l_hotel_search as l join dds.s_hotel_search_offers as s using (hk_hotel_search_pk) \
          where l.load_src = '' or s.load_src <> l.load_src or s.load_dt <> l.load_dt",
     ),
-];
-
-/// The fold of the metrics over the vault, and how many columns each has.
-const FOLDS: [(&str, &str, usize); 4] = [
-    ("users", fold::USERS, 2),
-    ("hotels", fold::HOTELS, 2),
-    ("advertisers", fold::ADVERTISERS, 2),
-    ("prices", fold::OFFERS, 3),
 ];
 
 /// Compares every layer of searches with the model, and Redis with its fold over dds.
@@ -164,10 +156,13 @@ async fn compare_metrics(fleet: &Fleet, model: &SearchModel, report: &mut Report
         (counts(&served.advertisers), counts(&model.advertisers())),
         (prices(&served.prices), prices(&model.prices())),
     ];
-    for ((name, fold, columns), (served, expected)) in FOLDS.into_iter().zip(cases) {
+    let lowest = &METRICS.lowest;
+    let laws =
+        METRICS.frequencies.iter().map(|frequency| (frequency.name, frequency.law, "a::text, b::text"));
+    let laws = laws.chain([(lowest.name, lowest.law, "a::text, b::text, c::text")]);
+    for ((name, fold, texts), (served, expected)) in laws.zip(cases) {
         report.differences(&format!("{name} as served"), served.clone(), expected);
-        let names = ["a", "b", "c"][..columns].join(", ");
-        let texts = ["a::text", "b::text", "c::text"][..columns].join(", ");
+        let names = texts.replace("::text", "");
         let fold = select(fleet.pool(), format!("select {texts} from ({fold}) as f ({names})")).await;
         report.differences(&format!("{name} as served, against the fold over dds"), served, fold);
     }

@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use strata_events::Origin;
 use strata_vault::LoadPosition;
 
-use super::super::report::Check;
-use super::super::snapshot::Snapshot;
-use super::super::vault::Version;
+use super::report::Check;
+use super::snapshot::Snapshot;
+use super::tables::Version;
 
 /// Finds repeated values, where the two rows reached dds in the order of their offsets and of their sending, and
 /// nothing else was sent between them.
@@ -17,7 +17,7 @@ use super::super::vault::Version;
 /// Two rows from one source partition, the second with the higher offset, came in order, unless the first
 /// is a dead letter that was replayed; these are remembered for a while, and older rows not looked at, as are those
 /// that may have been overtaken when partitions were added. Names are
-/// not looked at: their records come by way of several partitions, while those of an order have one key.
+/// not looked at: their records come by way of several partitions, while those of an event have one key.
 pub struct Repeats {
     /// From when on rows are judged, in microseconds.
     judged: i64,
@@ -33,15 +33,15 @@ impl Repeats {
         Self { judged: judged.timestamp_micros(), replayed }
     }
 
-    /// Reports the versions of an order that repeat a value; sorts them by their load.
-    pub fn find(&self, table: &str, id: i64, versions: &mut [Version], check: &mut Check) {
+    /// Reports the versions of an event that repeat a value; sorts them by their load.
+    pub fn find(&self, table: &str, described: &str, versions: &mut [Version], check: &mut Check) {
         versions.sort_unstable_by_key(|version| (version.load_dt, version.load_seq));
         for at in 1..versions.len() {
             if self.is_repeat(&versions[..=at]) {
                 let [at, before] = [&versions[at], &versions[at - 1]].map(|version| {
                     DateTime::from_timestamp_micros(version.load_dt).unwrap_or_default().to_rfc3339()
                 });
-                check.differs(|| format!("{table}: order {id} repeats at {at} the value of {before}"));
+                check.differs(|| format!("{table}: {described} repeats at {at} the value of {before}"));
             }
         }
     }
@@ -88,7 +88,7 @@ mod tests {
         };
         let found = |repeats: &Repeats, mut versions: Vec<Version>| {
             let mut check = Check::new("");
-            repeats.find("s", 7, &mut versions, &mut check);
+            repeats.find("s", "order 7", &mut versions, &mut check);
             check.differences
         };
         let twice = || vec![version(2, "a", 2), version(1, "a", 1)];
@@ -135,7 +135,7 @@ mod tests {
                 }
             }
             let mut check = Check::new("");
-            all().find("s", 7, &mut versions, &mut check);
+            all().find("s", "order 7", &mut versions, &mut check);
             prop_assert_eq!(check.named, Vec::<String>::new());
         }
     }

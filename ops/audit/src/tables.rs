@@ -29,7 +29,7 @@ pub fn in_order(source: &Source, table: &str, columns: &[&str]) -> Ordered {
 }
 
 /// A column as it is hashed.
-fn hashed(column: &model::Column) -> String {
+pub fn hashed(column: &model::Column) -> String {
     match column.kind {
         ColumnType::Text | ColumnType::TextArray => column.name.to_owned(),
         ColumnType::Numeric => format!("trim_scale({})::text", column.name),
@@ -110,6 +110,16 @@ impl VaultChecks {
             });
         }
         Ok(hubs[1])
+    }
+
+    /// Checks the key of a link of events.
+    pub fn event(&mut self, link: &model::Link, key: Uuid, event_id: &str) {
+        let expected = hub_key(event_id);
+        self.links.compared += 1;
+        if key != expected {
+            let table = link.table;
+            self.links.differs(|| format!("{table}: {event_id:?} has the key {key}, not {expected}"));
+        }
     }
 
     /// Checks fingerprint and source of a version. **Shape**: [`satellite_in_order`].
@@ -269,10 +279,14 @@ impl Hubs {
         models.iter().map(|model| Hub::read(source, checks, model)).collect::<anyhow::Result<_>>().map(Self)
     }
 
+    /// The rows of a hub, where it is one of them.
+    pub fn get(&self, model: &model::Hub) -> Option<&Hub> {
+        self.0.iter().find(|hub| hub.model.table == model.table)
+    }
+
     /// One of them.
     pub fn of(&self, model: &model::Hub) -> anyhow::Result<&Hub> {
-        let found = self.0.iter().find(|hub| hub.model.table == model.table);
-        found.with_context(|| format!("{} is not held in memory", model.table))
+        self.get(model).with_context(|| format!("{} is not held in memory", model.table))
     }
 
     /// Reads a link between two of them and gives the numbers of both to `each`; every row of both must be in it.

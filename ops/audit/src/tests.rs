@@ -1,9 +1,10 @@
-//! The comparison of orders on a real Postgres: wherever the rows are cut, a difference is found, and found once.
+//! The comparison of a stream on a real Postgres, of the orders: wherever the rows are cut, a difference is found, and found once.
 
 use std::collections::BTreeMap;
 
 use sqlx::{Executor as _, PgPool};
 use strata_service::Settings;
+use strata_streams::order;
 use strata_streams::order::vault::{
     CATEGORY, ORDER_CATEGORY, ORDER_COST, ORDER_PRODUCT, ORDER_STATUS, ORDER_USER, PRODUCT, PRODUCT_CATEGORY,
     PRODUCT_NAMES, PRODUCT_RESTAURANT, RESTAURANT, RESTAURANT_NAMES,
@@ -15,12 +16,13 @@ use strata_vault::{hashdiff, hub_key, link_key};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use super::super::ordered::{Source, least};
-use super::super::reader::Reader;
-use super::super::report::Check;
-use super::super::snapshot::Snapshot;
+use super::metrics::Withheld;
+use super::ordered::{Source, least};
+use super::reader::Reader;
+use super::report::Check;
+use super::snapshot::Snapshot;
 use super::staged::Staged;
-use super::vault::OrderVault;
+use super::subjects::Subjects;
 
 /// Orders of the warehouse.
 const ORDERS: i64 = 300;
@@ -70,7 +72,8 @@ async fn fill(pool: &PgPool) {
     }
     run(format!(
         "insert into stg.order_events (object_id, object_type, sent_dttm, payload) \
-         select id, 'order', now(), '{{\"user\": {{\"id\": \"u\"}}, \"order_items\": [{{\"id\": \"p\"}}], \
+         select id, 'order', now(), '{{\"restaurant\": {{\"id\": \"r\"}}, \"date\": \"2025-01-01T00:00:00Z\", \
+             \"user\": {{\"id\": \"u\"}}, \"order_items\": [{{\"id\": \"p\", \"quantity\": 1}}], \
              \"final_status\": \"CLOSED\", \"cost\": 12.5, \"payment\": 12.50}}' \
          from generate_series(0, {ORDERS} - 1) as id"
     ))
@@ -82,15 +85,16 @@ fn compare(settings: &Settings, runtime: &Handle, chunk: usize) -> Vec<Check> {
     let (reader, name) = Reader::export(runtime, &settings.postgres).expect("a snapshot");
     let source = Source { chunk, ..Source::new(runtime.clone(), settings.postgres.clone(), name) };
     let snapshot = Snapshot::of_nothing(settings, source);
-    let mut vault = OrderVault::open(&snapshot).expect("the vault");
-    let (mut staged, mut rows) = Staged::read(&snapshot).expect("the raw layer");
+    let mut vault = Subjects::open(&snapshot, &order::DEF, Withheld::default()).expect("the vault");
+    let (mut staged, mut rows) = Staged::read(&snapshot, &order::DEF).expect("the raw layer");
     while let Some(key) = least(vault.tables().chain([&mut rows])).expect("a key") {
-        let order = vault.order(key).expect("an order");
-        staged.compare(&mut rows, key, &order).expect("its version");
+        let order = vault.subject(key).expect("an order");
+        staged.compare(&mut rows, key, &order, &vault.shape).expect("its version");
     }
     let vault = vault.finish().expect("the end");
     drop(reader);
-    staged.checks().into_iter().chain(vault.checks.all()).chain([vault.pairs, vault.histories]).collect()
+    let checks = staged.checks().chain(vault.checks.all());
+    checks.chain(vault.pairs).chain(vault.histories).collect()
 }
 
 #[tokio::test]
