@@ -7,6 +7,7 @@
 
 pub mod event_id;
 pub mod money;
+mod objects;
 pub mod origin;
 pub mod reference;
 pub mod reject;
@@ -42,7 +43,7 @@ pub trait Contract<'a>: Sized {
     fn decode(bytes: &'a [u8]) -> Result<Self, Reject>;
 }
 
-/// Parses a JSON object. Types that name their fields could be read from a bare list, too; contracts are not lists.
+/// Parses a JSON object, for contracts of which an array is no form.
 ///
 /// **Errors**: as [`parse`], and `invalid_structure` for an array.
 pub fn parse_object<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Reject> {
@@ -52,7 +53,8 @@ pub fn parse_object<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T,
     parse(bytes)
 }
 
-/// Parses JSON, telling text that is no JSON from JSON of another shape.
+/// Parses JSON, telling text that is no JSON from JSON of another shape. Structs are objects and variants are strings,
+/// at every depth.
 ///
 /// **Errors**: `malformed_json`, `invalid_structure`, `too_large`.
 pub fn parse<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Reject> {
@@ -62,7 +64,9 @@ pub fn parse<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Reject
             format!("{} bytes are more than a record may have", bytes.len()),
         ));
     }
-    serde_json::from_slice(bytes).map_err(|e| match e.classify() {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let read = T::deserialize(objects::Objects(&mut json));
+    read.and_then(|message| json.end().map(|()| message)).map_err(|e| match e.classify() {
         serde_json::error::Category::Data => Reject::new("invalid_structure", e.to_string()),
         _ => Reject::new("malformed_json", e.to_string()),
     })
