@@ -17,7 +17,7 @@ BROKERS ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help up down clean build setup servers status check browser test test-fast test-brokers chaos fuzz alerts kubernetes images compose-test bench backup restore
+.PHONY: help up down clean build setup servers status check browser registry test test-fast test-brokers chaos fuzz alerts kubernetes images compose-test bench backup restore
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -30,13 +30,13 @@ up: servers build ## install, build and start everything, then send EVENTS event
 down: ## stop the fleet and the local servers; their data stay
 	scripts/fleet.sh stop
 	scripts/brokers.sh stop
-	scripts/servers.sh stop
+	scripts/servers.sh stop kafka postgres redis registry
 
 clean: ## stop everything and remove .local with all its data
 	scripts/fleet.sh stop
 	scripts/brokers.sh clean
-	scripts/servers.sh clean
-	$(ENV) bash -c 'cd "$$STRATA_LOCAL_DIR" && rm -rf kafka broker-1 broker-2 broker-3 postgres redis log run'
+	scripts/servers.sh clean kafka postgres redis registry
+	$(ENV) bash -c 'cd "$$STRATA_LOCAL_DIR" && rm -rf kafka broker-1 broker-2 broker-3 postgres redis registry log run'
 	$(ENV) bash -c 'rmdir --ignore-fail-on-non-empty "$$STRATA_LOCAL_DIR"'
 
 backup: ## copy Postgres and Redis into the directory BACKUP while the fleet runs
@@ -77,7 +77,10 @@ check: setup ## formatting, lints, documentation
 browser: ## install the browser that the tests of the dashboard drive
 	scripts/browser.sh
 
-test: servers browser test-fast ## all tests, against the local servers: cheap ones first, the fleets last
+registry: ## install the schema registry that tests start
+	scripts/servers.sh install registry
+
+test: servers browser registry test-fast ## all tests, against the local servers: cheap ones first, the fleets last
 	$(ENV) cargo build --workspace --bins --locked
 	$(ENV) cargo test --workspace --locked --test fleet -- --test-threads=4
 

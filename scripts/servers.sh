@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Kafka, Postgres and Redis of our own, below .local/, without containers.
-#   scripts/servers.sh start|stop|status|clean [kafka|postgres|redis]...
+# Kafka, Postgres and Redis of our own, below .local/, without containers; a schema registry where it is named.
+#   scripts/servers.sh install|start|stop|status|clean [kafka|postgres|redis|registry]...
 #   scripts/servers.sh backup|restore DIRECTORY [postgres|redis]...
 set -euo pipefail
 
@@ -14,19 +14,22 @@ set -euo pipefail
 . "$ROOT/scripts/servers/postgres.sh"
 # shellcheck source=scripts/servers/redis.sh
 . "$ROOT/scripts/servers/redis.sh"
+# shellcheck source=scripts/servers/registry.sh
+. "$ROOT/scripts/servers/registry.sh"
 
 usage() {
     cat <<'END'
-usage: scripts/servers.sh COMMAND [kafka|postgres|redis]...
+usage: scripts/servers.sh COMMAND [kafka|postgres|redis|registry]...
        scripts/servers.sh backup|restore DIRECTORY [postgres|redis]...
-  start   install what is missing, start, wait until they answer
+  install what is missing to start them
+  start   install, start, wait until they answer
   stop    stop them; their data stay
   status  what runs where (fails when one does not)
   clean   stop them and remove their data
   backup  copy Postgres and Redis into DIRECTORY while they are used
   restore put that copy in the place of their data, which are kept beside it;
           Kafka is not copied: what the copy lacks is read from it once more
-Without names: all three. A server given by KAFKA_BROKERS, DATABASE_URL or
+Without names: the first three. A server given by KAFKA_BROKERS, DATABASE_URL or
 REDIS_URL is used as it is, never started, stopped or cleaned.
 END
 }
@@ -103,6 +106,11 @@ address_of() {
     "${1}_address" "${!variable}"
 }
 
+install_all() {
+    local server
+    for server in "$@"; do "${server}_install"; done
+}
+
 stop_all() {
     local server
     for server in "$@"; do
@@ -172,20 +180,22 @@ status_all() {
 main() {
     local command=${1-} server directory=()
     case $command in
-    start | stop | status | clean) shift ;;
+    install | start | stop | status | clean) shift ;;
     backup | restore)
         (($# > 1)) || { usage >&2 && return 2; }
         directory=("$(realpath -m -- "$2")")
         shift 2
         (($# > 0)) || set -- postgres redis
         [[ " $* " != *" kafka "* ]] || die "Kafka is not copied: it is what the others are read from again"
+        [[ " $* " != *" registry "* ]] || die "the registry is not copied: the fleet registers its schemas again"
         ;;
     help | -h | --help) usage && return ;;
     *) usage >&2 && return 2 ;;
     esac
     (($# > 0)) || set -- kafka postgres redis
     for server in "$@"; do
-        [[ $server =~ ^(kafka|postgres|redis)$ ]] || die "no such server: $server (kafka, postgres or redis)"
+        [[ $server =~ ^(kafka|postgres|redis|registry)$ ]] ||
+            die "no such server: $server (kafka, postgres, redis or registry)"
     done
     mkdir -p "$LOG_DIR" "$RUN_DIR"
     # One at a time: two starts side by side would both create the cluster.

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 /// Published ports: the service, the variable that says on which address, the variable of the port.
-const PUBLISHED: [(&str, &str, &str); 11] = [
+const PUBLISHED: [(&str, &str, &str); 12] = [
     ("data-source", "BIND_ADDRESS", "DATA_SOURCE_PORT"),
     ("console", "BIND_ADDRESS", "CONSOLE_PORT"),
     ("ports", "BIND_ADDRESS", "STG_PORT"),
@@ -13,6 +13,7 @@ const PUBLISHED: [(&str, &str, &str); 11] = [
     ("postgres", "SERVERS_BIND_ADDRESS", "POSTGRES_PORT"),
     ("redis", "SERVERS_BIND_ADDRESS", "REDIS_PORT"),
     ("akhq", "SERVERS_BIND_ADDRESS", "AKHQ_PORT"),
+    ("registry", "SERVERS_BIND_ADDRESS", "REGISTRY_PORT"),
     ("prometheus", "SERVERS_BIND_ADDRESS", "PROMETHEUS_PORT"),
     ("grafana", "SERVERS_BIND_ADDRESS", "GRAFANA_PORT"),
 ];

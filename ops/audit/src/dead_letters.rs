@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hasher as _};
 
-use strata_events::{Origin, StageId};
+use strata_events::{Origin, StageId, schema_id};
 
 use super::ordered::Source;
 
@@ -78,7 +78,10 @@ pub fn read(source: &Source) -> anyhow::Result<Vec<DeadLetter>> {
             event_id: optional(9)?,
             replay_seq: row.optional_bigint(10)?,
             body: fingerprint(payload),
-            payload: if stage == StageId::Stg.as_str() { Vec::new() } else { payload.to_vec() },
+            payload: match stage == StageId::Stg.as_str() {
+                true => Vec::new(),
+                false => schema_id::split(payload).1.to_vec(),
+            },
             stage,
         });
         Ok(())

@@ -119,7 +119,7 @@ impl<'a> Inputs<'a> {
 
     fn refused(&mut self, dead_letter: &DeadLetter, record: &Record) {
         self.refused += 1;
-        if dead_letter.body != fingerprint(&record.payload) {
+        if dead_letter.body != fingerprint(&record.kept()) {
             let (id, topic, partition, offset) =
                 (dead_letter.id, self.topic, record.partition, record.offset);
             self.check.differs(|| {

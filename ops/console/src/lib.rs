@@ -30,8 +30,12 @@ use strata_service::{App, Assembled, Client, ServiceSpec, Settings};
 use sampler::Sampler;
 
 /// Name, port and API description of the console.
-pub const SPEC: ServiceSpec =
-    ServiceSpec { name: "console", port_variable: "CONSOLE_PORT", openapi: include_str!("../openapi.json") };
+pub const SPEC: ServiceSpec = ServiceSpec {
+    name: "console",
+    port_variable: "CONSOLE_PORT",
+    openapi: include_str!("../openapi.json"),
+    has_events: false,
+};
 
 /// What the pages read from.
 #[derive(Clone)]

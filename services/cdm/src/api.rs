@@ -17,8 +17,12 @@ use uuid::Uuid;
 use crate::store::read_counters;
 
 /// Name, port and API description of the service.
-pub const SPEC: ServiceSpec =
-    ServiceSpec { name: "cdm_service", port_variable: "CDM_PORT", openapi: include_str!("../openapi.json") };
+pub const SPEC: ServiceSpec = ServiceSpec {
+    name: "cdm_service",
+    port_variable: "CDM_PORT",
+    openapi: include_str!("../openapi.json"),
+    has_events: true,
+};
 
 /// Rows in an answer where the request names no limit.
 const DEFAULT_LIMIT: i64 = 100;

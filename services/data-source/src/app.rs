@@ -33,8 +33,8 @@ pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
 
 fn assemble(app: App) -> anyhow::Result<Assembled> {
     metrics::describe();
-    let App { settings, http_redis, shutdown, .. } = app;
-    let producer = Producer::new(&settings.kafka)?;
+    let App { settings, http_redis, registry, shutdown, .. } = app;
+    let producer = Producer::new(&settings.kafka)?.naming(registry.clone());
     let client: Arc<dyn Client> = Arc::new(producer.clone());
     let sent = Counters::default();
     let (prefix, instance) = (settings.redis_prefix.clone(), settings.instance());
@@ -45,7 +45,8 @@ fn assemble(app: App) -> anyhow::Result<Assembled> {
     let topics = topics.flat_map(|topic| [topic.to_owned(), dlq_topic(topic)]).collect();
     tokio::spawn(create_topics(settings.kafka, topics, shutdown.clone()));
     let patience = settings.http_limits.read_timeout;
-    let context = Context { producer, sent, reference, stop: shutdown, patience, topics: settings.topics };
+    let context =
+        Context { producer, registry, sent, reference, stop: shutdown, patience, topics: settings.topics };
     let routes = Router::new()
         .route("/push", post(push::push))
         .route("/ingest/{stream}", post(ingest::ingest))

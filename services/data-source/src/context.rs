@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::StatusCode;
 use strata_pipeline::Producer;
-use strata_service::Topics;
+use strata_service::http::ApiError;
 use strata_service::trace::TraceParent;
+use strata_service::{SchemaRegistry, Topics};
 use strata_streams::StreamDef;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +20,8 @@ use crate::sent::Counters;
 pub struct Context {
     /// Kafka.
     pub producer: Producer,
+    /// Who has agreed to what the events are.
+    pub registry: SchemaRegistry,
     /// What was sent since the start.
     pub sent: Counters,
     /// Redis.
@@ -35,6 +39,16 @@ impl Context {
     pub fn publisher(&self, stream: &StreamDef, at: Option<TraceParent>) -> Publisher {
         let topic = self.topics.name(stream.spec.source());
         Publisher::new(self.producer.clone(), topic, self.sent.of(stream), at)
+    }
+
+    /// Refuses events until a schema registry, where there is one, has agreed to what they are.
+    ///
+    /// **Errors**: 503 with what it waits for.
+    pub fn check_schemas(&self) -> Result<(), ApiError> {
+        let waiting = self.registry.waits_for();
+        waiting.map_or(Ok(()), |waiting| {
+            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, format!("{waiting}; try again")))
+        })
     }
 
     /// Reads a request's body, as long as its caller sends.

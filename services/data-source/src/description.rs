@@ -27,7 +27,10 @@ fn describe() -> anyhow::Result<String> {
         let mut route = shared.clone();
         object(&mut route["post"])?.append(object(&mut own["operation"])?);
         object(&mut description["paths"])?.insert(format!("/ingest/{name}"), route);
-        object(&mut description["components"]["schemas"])?.append(object(&mut own["schemas"])?);
+        let mut schema = stream.spec.hops[0].schema.json().context(name)?;
+        object(&mut schema)?.remove("$schema");
+        let title = schema["title"].as_str().context("the schema has no title")?.to_owned();
+        object(&mut description["components"]["schemas"])?.insert(title, schema);
     }
     Ok(description.to_string())
 }
@@ -58,6 +61,12 @@ mod tests {
             for media_type in ["application/x-ndjson", "application/json"].into_iter().chain(forms) {
                 let content = &route["requestBody"]["content"][media_type];
                 assert!(content["schema"].is_object(), "{name} takes {media_type}, which is not described");
+                // The shape of an event is the schema of its topic, and stands nowhere else.
+                if let Some(shape) = content["schema"]["items"]["$ref"].as_str() {
+                    let mut expected = stream.spec.hops[0].schema.json().unwrap();
+                    expected.as_object_mut().unwrap().remove("$schema");
+                    assert_eq!(description.pointer(&shape[1..]), Some(&expected), "{name}");
+                }
             }
         }
     }

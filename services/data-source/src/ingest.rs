@@ -6,8 +6,8 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
-use strata_events::MAX_EVENT_BYTES;
 use strata_events::reject::REFUSED_HEADER;
+use strata_events::{MAX_EVENT_BYTES, Schema};
 use strata_service::http::{ApiError, Checked};
 use strata_streams::source::{Accept, Accepted, Event};
 use strata_streams::{find, names};
@@ -29,14 +29,15 @@ pub async fn ingest(
     let stream = find(&name).map_err(|_| {
         ApiError::new(StatusCode::NOT_FOUND, format!("no such stream; there are: {}", names()))
     })?;
+    context.check_schemas()?;
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let (accept, splitter) = match content_type.and_then(|content_type| stream.form(content_type)) {
         Some(form) => (form.accept, Splitter::lines(MAX_EVENT_BYTES)),
         None => (stream.accept, Splitter::new(MAX_EVENT_BYTES)),
     };
     let at = request.extensions().get().copied();
-    let publisher = context.publisher(stream, at);
-    let mut ingest = Ingest { accept, publisher, summary: Summary::default() };
+    let (publisher, schema) = (context.publisher(stream, at), stream.spec.hops[0].schema);
+    let mut ingest = Ingest { accept, schema, publisher, summary: Summary::default() };
     let mut outcome = context.reader(request.into_body()).feed(splitter, &mut ingest).await;
     if !matches!(&outcome, Err(error) if error.status == StatusCode::SERVICE_UNAVAILABLE) {
         // What came before a break is published, so it is waited for too.
@@ -58,6 +59,8 @@ pub async fn ingest(
 struct Ingest {
     /// Checks a piece in the form that the body has.
     accept: Accept,
+    /// What its events are.
+    schema: Schema,
     publisher: Publisher,
     summary: Summary,
 }
@@ -71,9 +74,9 @@ impl Sink for Ingest {
             }
             Ok(Accepted::Made(events)) => self.send_made(events).await?,
             Err(reason) => {
-                self.summary.reject(piece.number, &reason);
+                let refused = vec![(REFUSED_HEADER.into(), reason.to_header())];
+                self.summary.reject(piece.number, || reason.located(self.schema, &piece.bytes));
                 if !piece.bytes.is_empty() {
-                    let refused = vec![(REFUSED_HEADER.into(), reason.to_header())];
                     self.publisher.send(None, piece.bytes, refused).await?;
                 }
             }

@@ -10,6 +10,7 @@ fn main() -> ExitCode {
             name: "data_generator",
             port_variable: "DATA_SOURCE_PORT",
             openapi: data_source::description::text(),
+            has_events: true,
         },
         data_source::app::build,
     )

@@ -38,6 +38,7 @@ struct Pushed {
 /// Answers when Kafka has acknowledged every event. A caller that leaves ends the work: this future
 /// is dropped then, and with it the channel that the generating thread writes to.
 pub async fn push(State(context): State<Arc<Context>>, request: Request) -> Result<Response, ApiError> {
+    context.check_schemas()?;
     let at = request.extensions().get().copied();
     let body = context.reader(request.into_body()).read(MAX_BODY_BYTES).await?;
     let wanted = PushRequest::parse(&body).map_err(|e| ApiError::new(StatusCode::BAD_REQUEST, e))?;

@@ -72,7 +72,7 @@ impl<R: Referenced> Sink for Put<R> {
                 self.bytes += json.len();
                 self.batch.push((item, json));
             }
-            Err(reason) => self.summary.reject(piece.number, &reason),
+            Err(reason) => self.summary.reject(piece.number, || reason),
         }
         if self.batch.len() >= BATCH || self.bytes >= BATCH_BYTES {
             self.write().await?;

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use strata_events::Reject;
+use strata_events::{Breach, Reject};
 use strata_service::http::ApiError;
 
 use crate::split::{Flaw, Piece};
@@ -34,15 +34,19 @@ struct Rejection {
     line: u64,
     /// Why.
     error: String,
+    /// Where it breaks which rule of its schema.
+    #[serde(flatten)]
+    breach: Option<Breach>,
 }
 
 impl Summary {
-    /// Notes an event that was not taken.
-    pub fn reject(&mut self, line: u64, reason: &Reject) {
+    /// Notes an event that was not taken; `reason` is only asked for where it is listed.
+    pub fn reject(&mut self, line: u64, reason: impl FnOnce() -> Reject) {
         self.rejected_count += 1;
         if self.rejected.len() < MAX_LISTED {
+            let reason = reason();
             let error = reason.to_string().chars().take(MAX_REASON_CHARS).collect();
-            self.rejected.push(Rejection { line, error });
+            self.rejected.push(Rejection { line, error, breach: reason.breach });
         }
     }
 
@@ -94,7 +98,7 @@ mod tests {
     fn the_list_of_rejections_is_bounded() {
         let mut summary = Summary::default();
         for line in 0..3000 {
-            summary.reject(line, &Reject::new("malformed_json", "ы".repeat(10_000)));
+            summary.reject(line, || Reject::new("malformed_json", "ы".repeat(10_000)));
         }
         assert_eq!((summary.rejected_count, summary.rejected.len()), (3000, MAX_LISTED));
         assert_eq!(summary.rejected[0].error.chars().count(), MAX_REASON_CHARS);

@@ -16,8 +16,12 @@ use crate::order::handler::OrderHandler;
 use crate::search::handler::SearchHandler;
 
 /// Name, port and API description of the service.
-pub const SPEC: ServiceSpec =
-    ServiceSpec { name: "dds_service", port_variable: "DDS_PORT", openapi: include_str!("../openapi.json") };
+pub const SPEC: ServiceSpec = ServiceSpec {
+    name: "dds_service",
+    port_variable: "DDS_PORT",
+    openapi: include_str!("../openapi.json"),
+    has_events: true,
+};
 
 /// Makes the loop of one stream.
 type Build = fn(&Loops<'_>, &Route) -> anyhow::Result<Box<dyn Runnable>>;

@@ -18,8 +18,12 @@ use crate::reference::ReferenceCache;
 use crate::search::handler::SearchHandler;
 
 /// Name, port and API description of the service.
-pub const SPEC: ServiceSpec =
-    ServiceSpec { name: "stg_service", port_variable: "STG_PORT", openapi: include_str!("../openapi.json") };
+pub const SPEC: ServiceSpec = ServiceSpec {
+    name: "stg_service",
+    port_variable: "STG_PORT",
+    openapi: include_str!("../openapi.json"),
+    has_events: true,
+};
 
 /// Makes the loop of one stream.
 type Build = fn(&Loops<'_>, &Route) -> anyhow::Result<Box<dyn Runnable>>;

@@ -1,5 +1,5 @@
 //! What crosses a process border and every stream shares: refusals, origins, identities, amounts, text, stages and
-//! topics. Plain types, validation without I/O.
+//! topics, schemas. Plain types, validation without I/O.
 //!
 //! The contracts of the topics themselves lie in `shared/streams`, each in the folder of its stream. Every stage decodes
 //! through [`Contract::decode`], so a record that one stage accepts means the same to all of them. What cannot be used
@@ -11,6 +11,8 @@ mod objects;
 pub mod origin;
 pub mod reference;
 pub mod reject;
+pub mod schema;
+pub mod schema_id;
 pub mod stream;
 pub mod text;
 
@@ -18,6 +20,8 @@ pub use money::Money;
 pub use origin::Origin;
 pub use reference::{MenuItem, Reference, Restaurant, User};
 pub use reject::Reject;
+pub use schema::{Breach, Schema};
+pub use schema_id::SchemaId;
 pub use stream::{Hop, StageId, StoreKind, StreamSpec, TopicSpec};
 pub use text::Text;
 

@@ -1,5 +1,7 @@
 //! Why an input cannot be used, and whose concern that is.
 
+use crate::{Breach, Schema};
+
 /// Name of the Kafka header with which a sender says that it could not use the record: `code: detail`.
 ///
 /// The stage that reads the record refuses it for that reason, whatever its body says. A replay does not carry it.
@@ -37,6 +39,7 @@ pub const CODES: &[&str] = &[
     "unknown_origin",
     "unknown_product",
     "unknown_restaurant",
+    "unknown_schema",
     "unknown_user",
     OTHER,
 ];
@@ -67,13 +70,24 @@ pub struct Reject {
     pub detail: String,
     /// Whose concern it is.
     pub class: Class,
+    /// Where it breaks which rule of its schema, as far as a schema can say.
+    pub breach: Option<Breach>,
 }
 
 impl Reject {
     /// Builds a malformed input's reason from its code and a sentence.
     pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
         debug_assert!(CODES.contains(&code), "{code} is not in CODES");
-        Self { code, detail: detail.into(), class: Class::Malformed }
+        Self { code, detail: detail.into(), class: Class::Malformed, breach: None }
+    }
+
+    /// The same reason with the place and the rule that the bytes break; reads them once more, so for refused ones only.
+    pub fn located(self, schema: Schema, bytes: &[u8]) -> Self {
+        match self.code {
+            // What is no JSON, or no whole one, has no places.
+            "malformed_json" | "malformed_array" | "too_large" => self,
+            _ => Self { breach: schema.breach(bytes), ..self },
+        }
     }
 
     /// The same reason for an input that waits for reference data.

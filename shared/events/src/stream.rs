@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+use crate::Schema;
+
 /// A layer's service as a consumer: it names consumer groups, offsets, dead letters and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StageId {
@@ -83,12 +85,20 @@ pub struct Hop {
     pub topic: TopicSpec,
     /// Where the stage keeps what comes of it.
     pub store: StoreKind,
+    /// What the messages of the topic are.
+    pub schema: Schema,
 }
 
 impl Hop {
-    /// A stage that reads a topic and keeps what comes of it in a store; `env` is the variable that names the topic.
-    pub const fn new(stage: StageId, store: StoreKind, env: &'static str, default: &'static str) -> Self {
-        Self { stage, topic: TopicSpec { env, default }, store }
+    /// A stage that reads messages of a schema and keeps what comes of them in a store; the topic is its variable and
+    /// its default name.
+    pub const fn new(
+        stage: StageId,
+        store: StoreKind,
+        (env, default): (&'static str, &'static str),
+        schema: Schema,
+    ) -> Self {
+        Self { stage, topic: TopicSpec { env, default }, store, schema }
     }
 }
 
@@ -150,7 +160,8 @@ mod tests {
 
     #[test]
     fn hops_know_their_neighbours() {
-        let hop = |stage| Hop::new(stage, StoreKind::Postgres, "KAFKA_A_TOPIC", "a_topic");
+        let hop =
+            |stage| Hop::new(stage, StoreKind::Postgres, ("KAFKA_A_TOPIC", "a_topic"), Schema::new("{}"));
         let hops: &'static [Hop] = Box::leak(StageId::ALL.map(hop).into());
         let spec = StreamSpec { name: "a", hops };
         let stage = |hop: Option<&Hop>| hop.map(|hop| hop.stage);

@@ -2,9 +2,11 @@
 -- $5 offset bigint[] · $6 Kafka timestamp bigint[] (Unix ms) · $7 key bytea[] · $8 payload bytea[] · $9 reason text[] · $10 detail text[]
 -- $11 origin text[] · $12 source text[] · $13 event_id text[] · $14 number of the replay that brought it bigint[]
 -- $15 Kafka timestamp where $6 is only the nearest that can be kept bigint[] (Unix ms)
--- $16 what a parked record waits for text[], each with spaces between the references
+-- $16 what a parked record waits for text[], each with spaces between the references · $17 JSON pointer to what breaks the
+-- schema text[] · $18 the rule text[]
 insert into ops.dead_letters (
-    stream, stage, topic, partition, "offset", record_dt, key, payload, reason, detail, origin, source, event_id, timestamp_ms, waits_for, attempts, status
+    stream, stage, topic, partition, "offset", record_dt, key, payload, reason, detail, origin, source, event_id, timestamp_ms, waits_for, pointer, rule,
+    attempts, status
 )
 select
     $1,
@@ -22,6 +24,8 @@ select
     d.event_id,
     d.timestamp_ms,
     string_to_array(d.waits_for, ' '),
+    d.pointer,
+    d.rule,
     -- A replay was counted when it was numbered.
     coalesce(p.attempts, 1),
     -- A rebuild has counted what an earlier layer says here.
@@ -32,8 +36,8 @@ select
     end
 from unnest(
     $4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::text[], $10::text[],
-    $11::text[], $12::text[], $13::text[], $14::bigint[], $15::bigint[], $16::text[]
-) as d (partition, "offset", record_ms, key, payload, reason, detail, origin, source, event_id, replay_seq, timestamp_ms, waits_for)
+    $11::text[], $12::text[], $13::text[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[]
+) as d (partition, "offset", record_ms, key, payload, reason, detail, origin, source, event_id, replay_seq, timestamp_ms, waits_for, pointer, rule)
 left join ops.dead_letters as p
     on p.stage = $2
     and p.topic = $3

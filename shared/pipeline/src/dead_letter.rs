@@ -3,6 +3,7 @@
 //! The table is the truth and is written with, or before, the offset that passes them by; the copy in the
 //! dead-letter topic is for consumers.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use chrono::Utc;
 use sqlx::{PgConnection, PgExecutor};
 use strata_events::reject::Class;
 use strata_events::stream::dlq_topic;
-use strata_events::{Origin, Reject};
+use strata_events::{Breach, Origin, Reject, Schema};
 
 use crate::error::StageError;
 use crate::metrics as names;
@@ -41,12 +42,14 @@ pub struct DeadLetters {
     stage: &'static str,
     stream: &'static str,
     topic: Arc<str>,
+    schema: Schema,
 }
 
 impl DeadLetters {
     /// Those of a route.
     pub fn of(route: &Route) -> Self {
-        Self { stage: route.stage.as_str(), stream: route.stream, topic: (*route.input).into() }
+        let (stage, topic) = (route.stage.as_str(), (*route.input).into());
+        Self { stage, stream: route.stream, topic, schema: route.schema }
     }
 
     /// The kind of event, as metrics name it.
@@ -69,6 +72,13 @@ impl DeadLetters {
         Ok(found.await?.map_or_else(Resumes::default, |(times, holds)| Resumes { times, holds }))
     }
 
+    /// The reason of a record with the place and the rule of its schema that it breaks.
+    ///
+    /// Reads the body once more: for records that are refused only.
+    pub fn locate(&self, record: &Record, reject: Reject) -> Reject {
+        reject.located(self.schema, &record.payload)
+    }
+
     /// Stores records with their reasons.
     ///
     /// **Idempotent**: a record is kept once, by its coordinates.
@@ -86,7 +96,8 @@ impl DeadLetters {
         };
         let partitions: Vec<i32> = refused.iter().map(|(record, _)| record.partition).collect();
         let keys: Vec<Option<&[u8]>> = refused.iter().map(|(record, _)| record.key.as_deref()).collect();
-        let payloads: Vec<&[u8]> = refused.iter().map(|(record, _)| record.payload.as_slice()).collect();
+        let kept: Vec<Cow<'_, [u8]>> = refused.iter().map(|(record, _)| record.kept()).collect();
+        let payloads: Vec<&[u8]> = kept.iter().map(|value| &**value).collect();
         let reasons: Vec<&str> = refused.iter().map(|(_, reject)| reject.code).collect();
         let details: Vec<String> = refused.iter().map(|(_, reject)| printable(&reject.detail)).collect();
         sqlx::query(include_str!("../sql/insert_dead_letters.sql"))
@@ -111,6 +122,8 @@ impl DeadLetters {
             .bind(refused.iter().map(|(record, _)| record.replay_seq()).collect::<Vec<_>>())
             .bind(refused.iter().map(|(record, _)| record.implausible_timestamp()).collect::<Vec<_>>())
             .bind(refused.iter().map(|(_, reject)| waits_for(reject)).collect::<Vec<_>>())
+            .bind(breach(refused, |breach| &breach.pointer))
+            .bind(breach(refused, |breach| &breach.rule))
             .execute(tx)
             .await?;
         Ok(())
@@ -121,7 +134,8 @@ impl DeadLetters {
         if reject.is_parked() {
             return None;
         }
-        let payload = &record.payload[..record.payload.len().min(DLQ_PAYLOAD_BYTES)];
+        let payload = record.kept();
+        let payload = &payload[..payload.len().min(DLQ_PAYLOAD_BYTES)];
         let key = record.key.clone().unwrap_or_default();
         let mut output = Output::from_input(record, &dlq_topic(&self.topic).into(), key, payload.to_vec());
         // Brokers take no records that come from the future.
@@ -134,6 +148,9 @@ impl DeadLetters {
             ("original_partition".into(), record.partition.to_string()),
             ("original_offset".into(), record.offset.to_string()),
         ]);
+        if let Some(Breach { pointer, rule }) = &reject.breach {
+            output.headers.extend([("pointer".into(), pointer.clone()), ("rule".into(), rule.clone())]);
+        }
         Some(output)
     }
 
@@ -166,6 +183,11 @@ impl DeadLetters {
             );
         }
     }
+}
+
+/// One half of where records break their schema.
+fn breach<'a>(refused: &[(&Record, &'a Reject)], half: fn(&Breach) -> &String) -> Vec<Option<&'a str>> {
+    refused.iter().map(|(_, reject)| reject.breach.as_ref().map(|breach| half(breach).as_str())).collect()
 }
 
 /// What a parked record waits for, as `insert_dead_letters.sql` takes it.

@@ -1,16 +1,18 @@
-//! What is checked of a record before its body is read: its time, and what it says that it was made from.
+//! What is checked of a record before its body is read: its time, what it says that it was made from, and the schema
+//! that it says it was written with.
 //!
 //! An origin decides what a later stage skips, so one that nobody can have written is refused. The stage before
 //! commits how far it has read, on disk, before it sends what it made of that; so does a replay with its number.
 //! Hence an origin beyond both is forged. On a stream's first topic origins mean nothing but replays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use sqlx::PgPool;
 use strata_events::stream::dlq_topic;
-use strata_events::{Origin, Reject};
+use strata_events::{Origin, Reject, SchemaId};
+use strata_service::SchemaRegistry;
 use strata_service::config::{Route, Upstream};
 
 use crate::error::StageError;
@@ -47,6 +49,7 @@ pub struct Entrance {
     dlq: String,
     upstream: Option<Upstream>,
     known: Known,
+    registry: SchemaRegistry,
 }
 
 /// Learns how far origins are believed.
@@ -54,13 +57,13 @@ type Look = Box<dyn Fn() -> BoxFuture<'static, Result<Known, StageError>> + Send
 
 impl Entrance {
     /// The checks of what a stage reads; the stage before keeps its offsets in this Postgres.
-    pub fn new(route: &Route, pool: PgPool) -> Self {
+    pub fn new(route: &Route, pool: PgPool, registry: SchemaRegistry) -> Self {
         let asked = route.clone();
         let look = move || {
             let (route, pool) = (asked.clone(), pool.clone());
             async move { look_up(&route, &pool).await }.boxed()
         };
-        Self::told_by(route, look)
+        Self { registry, ..Self::told_by(route, look) }
     }
 
     /// The same, where `look` tells how far origins are believed.
@@ -69,17 +72,19 @@ impl Entrance {
         look: impl Fn() -> BoxFuture<'static, Result<Known, StageError>> + Send + 'static,
     ) -> Self {
         let (dlq, upstream) = (dlq_topic(&route.input), route.upstream.clone());
-        Self { look: Box::new(look), dlq, upstream, known: Known::default() }
+        let (known, registry) = (Known::default(), SchemaRegistry::default());
+        Self { look: Box::new(look), dlq, upstream, known, registry }
     }
 
     /// Marks the records that must be refused, and those that the stage before wrote.
     ///
-    /// Asks Postgres once where origins are newer than what is known, else not at all.
+    /// Asks Postgres once where origins are newer than what is known, and the schema registry where a schema is, else
+    /// neither.
     pub async fn examine(&mut self, records: &mut [Record]) -> Result<(), StageError> {
         if records.iter().any(|record| self.sender(record) == Sender::Unknown) {
             self.known = (self.look)().await?;
         }
-        for record in records {
+        for record in records.iter_mut() {
             record.check_time();
             match self.sender(record) {
                 Sender::Replay => {}
@@ -88,6 +93,27 @@ impl Entrance {
                 Sender::Outside => record.forget_origin(),
                 Sender::Unknown if self.upstream.is_none() => record.forget_origin(),
                 Sender::Unknown => self.refuse(record),
+            }
+        }
+        self.examine_schemas(records).await
+    }
+
+    /// Marks the records whose schema the registry does not know; without a registry nobody asks.
+    async fn examine_schemas(&self, records: &mut [Record]) -> Result<(), StageError> {
+        if !self.registry.is_used() {
+            return Ok(());
+        }
+        let named: BTreeSet<SchemaId> = records.iter().filter_map(Record::named_schema).collect();
+        let unknown = self
+            .registry
+            .unknown(named)
+            .await
+            .map_err(|e| StageError::Transient { dependency: "the schema registry", source: e.into() })?;
+        for record in records.iter_mut().filter(|record| record.refused.is_none()) {
+            if let Some(schema) = record.named_schema().filter(|schema| unknown.contains(schema)) {
+                let detail =
+                    format!("the schema registry does not know the schema that the record names: {schema}");
+                record.refused = Some(Reject::new("unknown_schema", detail));
             }
         }
         Ok(())

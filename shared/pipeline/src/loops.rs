@@ -21,7 +21,8 @@ pub struct Loops<'a> {
 impl<'a> Loops<'a> {
     /// Makes the producer.
     pub fn of(app: &'a App) -> Result<Self, KafkaError> {
-        Ok(Self { app, producer: Producer::new(&app.settings.kafka)? })
+        let producer = Producer::new(&app.settings.kafka)?.naming(app.registry.clone());
+        Ok(Self { app, producer })
     }
 
     /// The loop of a stage with its data in Postgres; it is not running yet.
@@ -55,6 +56,7 @@ impl<'a> Loops<'a> {
             kafka: settings.kafka.clone(),
             batch: settings.batch,
             keep_settled: settings.keep_settled,
+            registry: self.app.registry.clone(),
         }
     }
 

@@ -113,7 +113,7 @@ impl<H: Handler> PgStage<H> {
         for record in records {
             match record.read(refuse_as.as_ref(), |record| self.handler.decode(record)) {
                 Ok(event) => inputs.push(Input { record, event }),
-                Err(reject) => refused.push((record, reject)),
+                Err(reject) => refused.push((record, self.place.locate(record, reject))),
             }
         }
         phases.end("decode");

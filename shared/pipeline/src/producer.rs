@@ -24,12 +24,14 @@ use crate::probe;
 use crate::record::{MAX_RECORD_BYTES, Output};
 use crate::seams::{ProduceError, Sink};
 use crate::watchdog::Unserved;
-use strata_service::Client;
+use strata_events::reject::REFUSED_HEADER;
+use strata_events::schema_id;
 use strata_service::config::KafkaSettings;
 use strata_service::failpoint;
 use strata_service::metrics::text;
 use strata_service::restart::RestartNeeded;
 use strata_service::status::UNREACHABLE;
+use strata_service::{Client, SchemaRegistry};
 
 /// Records that Kafka has not acknowledged yet.
 const QUEUE: &str = "strata_producer_queue_messages";
@@ -119,7 +121,11 @@ type Inner = BaseProducer<Context>;
 
 /// A shared, idempotent producer.
 #[derive(Clone)]
-pub struct Producer(Arc<Inner>);
+pub struct Producer {
+    inner: Arc<Inner>,
+    /// Knows the schemas that records are to name.
+    registry: SchemaRegistry,
+}
 
 impl Producer {
     /// Makes a producer; connects in the background.
@@ -131,17 +137,25 @@ impl Producer {
             .name("acknowledgements".into())
             .spawn(move || take_acknowledgements(&watched, &settings))
             .map_err(|e| KafkaError::ClientCreation(e.to_string()))?;
-        Ok(Self(inner))
+        Ok(Self { inner, registry: SchemaRegistry::default() })
+    }
+
+    /// The same producer, whose records name the schema of their topic as far as this registry has one.
+    ///
+    /// The name belongs to the sending, like the compression: kept outputs have none, so that they do not depend on
+    /// whether there is a registry. What we refuse ourselves is of no schema and names none.
+    pub fn naming(self, registry: SchemaRegistry) -> Self {
+        Self { registry, ..self }
     }
 
     /// Puts one record into the queue, waiting while the queue is full.
     ///
     /// **Errors**: [`ProduceError`].
     pub async fn enqueue(&self, output: &Output, acks: &Arc<Acks>) -> Result<(), ProduceError> {
-        let mut record = to_record(output, Arc::clone(acks));
+        let mut record = to_record(output, self.registry.header(&output.topic), Arc::clone(acks));
         acks.outstanding.fetch_add(1, Ordering::AcqRel);
         loop {
-            match self.0.send(record) {
+            match self.inner.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), returned)) => {
                     record = returned;
@@ -178,14 +192,14 @@ impl Producer {
 
     /// Asks a broker how many partitions a topic has, and remembers them for what is sent; blocks the thread.
     pub fn partition_count(&self, topic: &str, within: Duration) -> Result<i32, KafkaError> {
-        let metadata = self.0.client().fetch_metadata(Some(topic), within)?;
+        let metadata = self.inner.client().fetch_metadata(Some(topic), within)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         Ok(found.map_or(0, |found| i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)))
     }
 
     /// What all clients of one loop hear against their connections.
     pub(crate) fn refusals(&self) -> &Refusals {
-        &self.0.context().refusals
+        &self.inner.context().refusals
     }
 }
 
@@ -207,7 +221,7 @@ impl Client for Producer {
     }
 
     fn ask(&self, within: Duration) -> Result<(), String> {
-        match self.0.client().fetch_metadata(None, within) {
+        match self.inner.client().fetch_metadata(None, within) {
             Ok(_) => {
                 self.refusals().over();
                 Ok(())
@@ -218,14 +232,14 @@ impl Client for Producer {
 
     fn expose(&self, text: &mut String) {
         text::family(text, QUEUE, "gauge", "Records that Kafka has not acknowledged yet");
-        text::sample(text, QUEUE, &[], self.0.in_flight_count().into());
+        text::sample(text, QUEUE, &[], self.inner.in_flight_count().into());
         latency::write(text);
         lag::write(text);
     }
 
     /// Be it for an error of its own or because Kafka acknowledges nothing though it answers others.
     fn failed(&self) -> BoxFuture<'static, RestartNeeded> {
-        let mut failure = self.0.context().failure.subscribe();
+        let mut failure = self.inner.context().failure.subscribe();
         Box::pin(async move {
             match failure.wait_for(Option::is_some).await.map(|why| why.clone()) {
                 Ok(Some(why)) => RestartNeeded(why),
@@ -290,10 +304,18 @@ fn take_acknowledgements(watched: &Weak<Inner>, settings: &KafkaSettings) {
     }
 }
 
-fn to_record(output: &Output, acks: Arc<Acks>) -> BaseRecord<'_, [u8], [u8], Arc<Acks>> {
-    let mut headers = OwnedHeaders::new_with_capacity(output.headers.len());
+fn to_record<'a>(
+    output: &'a Output,
+    schema: Option<&[u8]>,
+    acks: Arc<Acks>,
+) -> BaseRecord<'a, [u8], [u8], Arc<Acks>> {
+    let mut headers = OwnedHeaders::new_with_capacity(output.headers.len() + 1);
     for (key, value) in &output.headers {
         headers = headers.insert(Header { key, value: Some(value.as_bytes()) });
+    }
+    let schema = schema.filter(|_| output.headers.iter().all(|(key, _)| key != REFUSED_HEADER));
+    if schema.is_some() {
+        headers = headers.insert(Header { key: schema_id::HEADER, value: schema });
     }
     let mut record = BaseRecord::with_opaque_to(&output.topic, acks)
         .payload(output.payload.as_slice())

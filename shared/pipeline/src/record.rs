@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use rdkafka::Message;
 use rdkafka::message::Headers;
 use serde::{Deserialize, Serialize, Serializer};
+use strata_events::schema_id::{self, Frame, SchemaId};
 use strata_events::stream::dlq_topic;
 use strata_events::{Origin, Reject, TIMES, event_id, origin, reject};
 
@@ -29,8 +30,12 @@ pub struct Record {
     pub timestamp_ms: i64,
     /// Key, where it has one.
     pub key: Option<Vec<u8>>,
-    /// Body; empty for a tombstone.
+    /// Body without its frame; empty for a tombstone.
     pub payload: Vec<u8>,
+    /// What framed the body, where something did.
+    pub frame: Option<Frame>,
+    /// The schema that its header names, where one does.
+    pub schema: Option<SchemaId>,
     /// The record it was made from, where it says so.
     pub origin: Option<Origin>,
     /// The record that started the event's way, where this is a replay or was made from one.
@@ -51,13 +56,16 @@ const TIMES_MS: std::ops::Range<i64> = TIMES.start * 1000..TIMES.end * 1000;
 impl Record {
     /// Copies a message out of librdkafka's buffers.
     pub fn copy(topic: &Arc<str>, message: &impl Message) -> Self {
+        let (frame, payload) = schema_id::split(message.payload().unwrap_or_default());
         let mut record = Self {
             topic: Arc::clone(topic),
             partition: message.partition(),
             offset: message.offset(),
             timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
             key: message.key().map(<[u8]>::to_vec),
-            payload: message.payload().unwrap_or_default().to_vec(),
+            payload: payload.to_vec(),
+            frame,
+            schema: None,
             origin: None,
             replay_of: None,
             event_id: None,
@@ -66,6 +74,10 @@ impl Record {
             is_ours: false,
         };
         for header in message.headers().into_iter().flat_map(Headers::iter) {
+            if header.key == schema_id::HEADER {
+                record.schema = header.value.map(SchemaId::from_header);
+                continue;
+            }
             let Some(Ok(text)) = header.value.map(std::str::from_utf8) else { continue };
             match header.key {
                 origin::HEADER => record.origin = text.parse().ok(),
@@ -110,6 +122,19 @@ impl Record {
     /// The Kafka timestamp, or the nearest one that every store can hold.
     pub fn clamped_timestamp_ms(&self) -> i64 {
         self.timestamp_ms.clamp(TIMES_MS.start, TIMES_MS.end - 1)
+    }
+
+    /// The schema that it says it was written with: by its header, else by its frame.
+    pub fn named_schema(&self) -> Option<SchemaId> {
+        self.schema.or_else(|| self.frame.map(SchemaId::from_frame))
+    }
+
+    /// The value as it was read, for whoever keeps it.
+    pub fn kept(&self) -> Cow<'_, [u8]> {
+        match &self.frame {
+            None => Cow::Borrowed(&self.payload),
+            Some(frame) => Cow::Owned([frame, self.payload.as_slice()].concat()),
+        }
     }
 
     /// The coordinates of this record, as its outputs carry them.

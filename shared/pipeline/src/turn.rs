@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use futures::FutureExt as _;
 use strata_events::Reject;
+use strata_service::SchemaRegistry;
 use strata_service::config::{BatchSettings, KafkaSettings, Route};
 use strata_service::restart::RestartNeeded;
 use strata_service::status::REPORTS_WITHIN;
@@ -58,6 +59,8 @@ pub struct LoopSettings {
     pub batch: BatchSettings,
     /// How long settled dead letters are kept.
     pub keep_settled: Duration,
+    /// Who knows the schemas that records name.
+    pub registry: SchemaRegistry,
 }
 
 /// What a loop is made of.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use sqlx::PgPool;
 use strata_events::StageId;
@@ -25,6 +26,9 @@ use crate::topic_check;
 use crate::turn::{BACKOFF_MAX, Loop, LoopSettings, Parts, waiting_for_kafka};
 use crate::writers::Writers;
 
+/// Time between two looks whether the schema registry has agreed.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// Turns the loop of a stage over other ends than Kafka's, on this thread, until `token` stops it: so a stage is tested
 /// with its handler and its store.
 ///
@@ -39,7 +43,10 @@ pub fn turn_over<S: Stage>(
 ) -> anyhow::Result<()> {
     // Timeouts are made on this thread, before the runtime polls them.
     let _entered = handle.enter();
-    let (writers, entrance) = (Writers::new(stages, &settings.batch), Entrance::new(&settings.route, pool));
+    let (writers, entrance) = (
+        Writers::new(stages, &settings.batch),
+        Entrance::new(&settings.route, pool, settings.registry.clone()),
+    );
     let parts = Parts { settings, writers, entrance, source, sink, status, handle, token };
     Ok(Loop::new(parts).turn().0?)
 }
@@ -60,6 +67,17 @@ impl<S: Stage> Worker<S> {
     pub fn new(settings: LoopSettings, pool: PgPool, stages: Vec<S>, producer: Producer) -> Self {
         let writers = Writers::new(stages, &settings.batch);
         Self { settings, writers, pool, producer, status: Arc::default() }
+    }
+
+    /// Waits until the schema registry has agreed to our schemas; false where the service stops before.
+    fn has_schemas(&self, handle: &Handle, token: &CancellationToken) -> bool {
+        while let Some(waiting) = self.settings.registry.waits_for() {
+            self.status.waiting(waiting);
+            if handle.block_on(timeout(LOOK_EVERY, token.cancelled())).is_ok() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Creates topics that are missing; false where the service stops before Kafka has answered.
@@ -94,7 +112,7 @@ impl<S: Stage> Runnable for Worker<S> {
         let Route { stage, stream, input, upstream, .. } = self.settings.route.clone();
         let mut topics = self.settings.route.written();
         topics.push(input.clone());
-        if !self.has_topics(&topics, handle, token) {
+        if !self.has_schemas(handle, token) || !self.has_topics(&topics, handle, token) {
             return Ok(());
         }
         let Self { settings, writers, pool, producer, status } = *self;
@@ -106,7 +124,7 @@ impl<S: Stage> Runnable for Worker<S> {
         let group = group(&kafka, stage, &input);
         let source = Consumer::subscribe(&kafka, &group, &input, producer.refusals().clone())?;
         metrics::announce_stream(stream);
-        let entrance = Entrance::new(&settings.route, pool);
+        let entrance = Entrance::new(&settings.route, pool, settings.registry.clone());
         let parts = Parts { settings, writers, entrance, source, sink: producer, status, handle, token };
         let (ended, source) = Loop::new(parts).turn();
         if ended.is_err() {

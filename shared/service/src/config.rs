@@ -3,6 +3,7 @@
 //! [`VARIABLES`] is the only list of names and defaults; `.env_template` is compared with it by a test.
 
 mod reader;
+mod schema_registry;
 mod servers;
 
 use std::path::PathBuf;
@@ -11,12 +12,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use strata_events::stream::dlq_topic;
-use strata_events::{Hop, StageId, StreamSpec, TopicSpec};
+use strata_events::{Hop, Schema, StageId, StreamSpec, TopicSpec};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use reader::Reader;
 pub use reader::{ConfigError, Identity, Secret};
+pub use schema_registry::RegistrySettings;
 pub use servers::{KafkaSecurity, PostgresSettings, RedisSettings, Sasl};
 
 /// A variable of the environment.
@@ -98,6 +100,12 @@ pub const VARIABLES: &[Variable] = &[
     var("KAFKA_REPLICATION", "1"),
     var("KAFKA_GROUP_PREFIX", ""),
     var("KAFKA_SESSION_TIMEOUT_MS", "10000"),
+    optional("SCHEMA_REGISTRY_URL"),
+    var("SCHEMA_REGISTRY_REGISTER", "false"),
+    optional("SCHEMA_REGISTRY_USERNAME"),
+    optional("SCHEMA_REGISTRY_PASSWORD"),
+    optional("SCHEMA_REGISTRY_PASSWORD_FILE"),
+    optional("SCHEMA_REGISTRY_CA"),
     var("BATCH_MAX_ROWS", "2000"),
     var("BATCH_MAX_BYTES", "2097152"),
     var("BATCH_LINGER_MS", "2"),
@@ -141,6 +149,8 @@ pub struct Settings {
     pub redis_prefix: String,
     /// Kafka.
     pub kafka: KafkaSettings,
+    /// Who knows the schemas of the topics; none means nobody is asked.
+    pub schema_registry: Option<RegistrySettings>,
     /// Names of the topics.
     pub topics: Topics,
     /// Size of batches.
@@ -243,6 +253,7 @@ impl Topics {
             stage,
             stream: stream.name,
             input: name(stream.hop(stage)?),
+            schema: stream.hop(stage)?.schema,
             upstream: stream.before(stage).map(|hop| Upstream { stage: hop.stage, topic: name(hop) }),
             output: stream.after(stage).map(name),
         })
@@ -258,6 +269,8 @@ pub struct Route {
     pub stream: &'static str,
     /// Topic that the stage reads.
     pub input: String,
+    /// What the messages of that are.
+    pub schema: Schema,
     /// Who writes that; none for a stream's first.
     pub upstream: Option<Upstream>,
     /// Topic that the stage writes; none for a stream's last.
@@ -359,6 +372,7 @@ impl Settings {
                 group_prefix: reader.text("KAFKA_GROUP_PREFIX"),
                 session_timeout_ms: reader.parsed("KAFKA_SESSION_TIMEOUT_MS")?,
             },
+            schema_registry: RegistrySettings::read(&reader)?,
             topics: Topics(topics),
             batch: BatchSettings {
                 max_rows: reader.positive("BATCH_MAX_ROWS")?,

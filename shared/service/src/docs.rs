@@ -9,6 +9,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
+use crate::schemas::Schemas;
+
 /// Description of the routes that all services share.
 const SHARED: &str = include_str!("../openapi/shared.json");
 
@@ -38,11 +40,12 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
                       img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 
-/// The routes of the description and its page; `own` describes the service's own routes.
+/// The routes of the description and its page; `own` describes the service's own routes, `schemas` has the topics that
+/// `/schemas` knows.
 ///
 /// **Errors**: `own` is no description.
-pub fn routes(own: &str, service: &str) -> anyhow::Result<Router> {
-    let description = describe(own, service)?;
+pub fn routes(own: &str, service: &str, schemas: &Schemas) -> anyhow::Result<Router> {
+    let description = describe(own, service, schemas)?;
     let answer = move || async move { ([(header::CONTENT_TYPE, "application/json")], description) };
     let router = Router::new().route("/openapi.json", get(answer));
     Ok(FILES.into_iter().fold(router, |router, file| router.route(file.0, get(move || ready(serve(file))))))
@@ -66,10 +69,12 @@ fn serve((_, media_type, body, compressed): File) -> Response {
 }
 
 /// A service's description with the shared routes in it.
-fn describe(own: &str, service: &str) -> anyhow::Result<String> {
+fn describe(own: &str, service: &str, schemas: &Schemas) -> anyhow::Result<String> {
     let mut description: Value = serde_json::from_str(own).context("the API description is no JSON")?;
     let mut shared: Value = serde_json::from_str(SHARED).context("the shared API description is no JSON")?;
     shared["components"]["schemas"]["Health"]["properties"]["service"] = json!({"const": service});
+    shared["paths"]["/schemas/{topic}"]["get"]["parameters"][0]["schema"]["enum"] =
+        schemas.keys().map(String::as_str).collect();
     description["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
     for section in ["paths", "tags"] {
         merge(&mut description[section], &mut shared[section]);
@@ -100,11 +105,14 @@ mod tests {
 
     #[test]
     fn the_shared_routes_join_those_of_the_service() {
+        let schemas = Schemas::from([("a_topic".to_owned(), strata_events::Schema::new("{}"))]);
         let own = r##"{"openapi":"3.1.0","info":{"title":"x"},"tags":[{"name":"a"}],
             "paths":{"/own":{},"/health":{"get":{"summary":"own"}}},
             "components":{"schemas":{"Own":{}},"securitySchemes":{"k":{}}}}"##;
         let merged: Value =
-            serde_json::from_str(&describe(own, "stg_service").expect("joins")).expect("JSON");
+            serde_json::from_str(&describe(own, "stg_service", &schemas).expect("joins")).expect("JSON");
+        let topics = &merged["paths"]["/schemas/{topic}"]["get"]["parameters"][0]["schema"]["enum"];
+        assert_eq!(*topics, json!(["a_topic"]));
         assert!(merged["paths"]["/own"].is_object() && merged["paths"]["/metrics"]["get"].is_object());
         assert_eq!(merged["paths"]["/health"]["get"]["summary"], json!("own"));
         assert!(merged["components"]["schemas"]["Own"].is_object());

@@ -13,8 +13,10 @@ pub mod metrics;
 pub mod pg;
 pub mod producers;
 pub mod redis;
+pub mod registry;
 pub mod restart;
 mod same_origin;
+pub mod schemas;
 pub mod server;
 pub mod service;
 pub mod session_lock;
@@ -26,5 +28,6 @@ pub mod trace;
 
 pub use client::Client;
 pub use config::{Route, Settings, Topics};
+pub use registry::SchemaRegistry;
 pub use service::{App, Assembled, Runnable, ServiceSpec, run};
 pub use session_lock::SessionLock;

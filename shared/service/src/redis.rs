@@ -207,6 +207,29 @@ pub async fn look_up<'i, S: for<'b> Contract<'b>>(
     Ok(found)
 }
 
+/// Names of what the fleet remembers of its schema registry.
+#[derive(Debug, Clone)]
+pub struct SchemaKeys {
+    base: String,
+}
+
+impl SchemaKeys {
+    /// The keys below a prefix.
+    pub fn new(prefix: &str) -> Self {
+        Self { base: format!("{prefix}schemas:") }
+    }
+
+    /// Hash: topic → fingerprint of its schema, and the id that the registry gave that.
+    pub fn ids(&self) -> String {
+        format!("{}ids", self.base)
+    }
+
+    /// Set: ids of schemas of others that records have named.
+    pub fn met(&self) -> String {
+        format!("{}met", self.base)
+    }
+}
+
 /// Names of the hotel metrics: written by cdm, rebuilt by the operator's tool.
 ///
 /// All carry one hash tag, so that one script can change them together on any Redis.

@@ -17,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 use crate::client::Client;
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::registry::SchemaRegistry;
 use crate::restart::{self, RestartNeeded};
 use crate::status::{REPORTS_WITHIN, WorkerStatus};
-use crate::{Settings, docs, http, pg, redis as redis_client, server, telemetry, tls, trace};
+use crate::{Settings, docs, http, pg, redis as redis_client, schemas, server, telemetry, tls, trace};
 
 /// Time a stopping service has for the batch in hand and open requests.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(8);
@@ -36,6 +37,8 @@ pub struct ServiceSpec {
     pub port_variable: &'static str,
     /// OpenAPI description of its own routes, JSON; see [`crate::docs`].
     pub openapi: &'static str,
+    /// True where it reads or writes events, so that a schema registry has to agree to it.
+    pub has_events: bool,
 }
 
 /// Connections and settings that a service is built from; nothing is connected yet.
@@ -50,6 +53,8 @@ pub struct App {
     pub redis: redis_client::Connection,
     /// Redis, for requests and whatever else may wait.
     pub http_redis: redis_client::Connection,
+    /// Who knows the schemas that records name.
+    pub registry: SchemaRegistry,
     /// Cancelled when the service is told to stop.
     pub shutdown: CancellationToken,
 }
@@ -166,15 +171,25 @@ where
     let health_redis = redis_client::connect(&settings.redis);
     tracing::info!(?settings, "{} starts", spec.name);
     let (api_key, limits) = (settings.api_key.clone(), settings.http_limits);
+    let schemas = schemas::of(&settings.topics);
+    let http_redis = redis_client::connect(&settings.redis);
+    let registry = match spec.has_events {
+        true => SchemaRegistry::start(&settings, http_redis.clone(), shutdown.clone()).await?,
+        false => SchemaRegistry::default(),
+    };
     let app = App {
         postgres: postgres.clone(),
         http_postgres: pg::pool(&settings.postgres, spec.name, settings.postgres.http_connections),
         redis: redis_client::connect(&settings.redis),
-        http_redis: redis_client::connect(&settings.redis),
+        http_redis,
+        registry: registry.clone(),
         settings,
         shutdown: shutdown.clone(),
     };
-    let assembled = build(app).await?;
+    let mut assembled = build(app).await?;
+    if registry.is_used() {
+        assembled.clients.push(Arc::new(registry));
+    }
     let metrics = metrics.with_pool(assembled.needs_postgres.then_some(postgres));
     let health = Health {
         service: spec.name,
@@ -187,7 +202,7 @@ where
     if api_key.is_none() {
         tracing::info!("APIKEY is not set: requests that change state are open to whoever reaches the port");
     }
-    let docs = docs::routes(spec.openapi, spec.name)?;
+    let docs = docs::routes(spec.openapi, spec.name, &schemas)?.merge(schemas::routes(schemas));
     let router = http::with_base_routes(assembled.routes, health, metrics, docs, limits.requests);
     let listener = tokio::net::TcpListener::bind(&*address)
         .await

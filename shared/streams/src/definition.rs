@@ -24,7 +24,8 @@ pub struct StreamDef {
     pub make: Make,
     /// Checks its JSON, as the raw layer will.
     pub accept: Accept,
-    /// How `POST /ingest/<name>` is described in OpenAPI: `operation`, and the `schemas` that it names.
+    /// How `POST /ingest/<name>` is described in OpenAPI: `operation`. The schema of the first topic it finds under its
+    /// title.
     pub api: &'static str,
     /// What it takes besides JSON.
     pub forms: &'static [Form],

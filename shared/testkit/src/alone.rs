@@ -14,8 +14,8 @@ use strata_pipeline::seams::{Assignment, Collected, Pace, ProduceError, Sink, So
 use strata_pipeline::stage::Stage;
 use strata_pipeline::worker::turn_over;
 use strata_pipeline::{Handler, LoopSettings, Output, Partitions, PgStage, Record};
-use strata_service::Settings;
 use strata_service::config::{BatchSettings, Route};
+use strata_service::{SchemaRegistry, Settings};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -160,6 +160,7 @@ impl Alone {
             kafka: kafka.clone(),
             batch: *batch,
             keep_settled: *keep_settled,
+            registry: SchemaRegistry::default(),
         }
     }
 

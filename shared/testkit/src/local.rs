@@ -278,9 +278,14 @@ pub(crate) fn kafka_home() -> Option<PathBuf> {
     if let Some(home) = std::env::var_os("KAFKA_HOME").filter(|home| !home.is_empty()) {
         return Some(home.into());
     }
-    let local = std::env::var_os("STRATA_LOCAL_DIR").filter(|dir| !dir.is_empty());
-    let home = local.map_or_else(|| Path::new(ROOT).join(".local"), PathBuf::from).join("kafka");
+    let home = local_home().join("kafka");
     home.join("libs/.resolved").exists().then_some(home)
+}
+
+/// Where the scripts keep what they have installed.
+pub(crate) fn local_home() -> PathBuf {
+    let local = std::env::var_os("STRATA_LOCAL_DIR").filter(|dir| !dir.is_empty());
+    local.map_or_else(|| Path::new(ROOT).join(".local"), PathBuf::from)
 }
 
 /// A process that still runs; one that ended but was not waited for does not.

@@ -28,6 +28,10 @@ pub struct DeadLetter {
     pub reason: String,
     /// The reason in words.
     pub detail: String,
+    /// JSON pointer to what breaks its schema; empty for the message itself.
+    pub pointer: Option<String>,
+    /// The rule of the schema that it breaks.
+    pub rule: Option<String>,
     /// When the stage refused it.
     pub first_seen: DateTime<Utc>,
     /// How often the event was put through the stage.
@@ -50,7 +54,7 @@ pub struct DeadLetter {
 macro_rules! columns {
     () => {
         "d.id, d.stream, d.stage, d.topic, d.partition, d.\"offset\", d.record_dt, d.key, d.payload, d.reason, \
-         d.detail, d.first_seen, d.attempts, d.status, d.origin, d.source, d.event_id, d.replay_seq, d.waits_for"
+         d.detail, d.pointer, d.rule, d.first_seen, d.attempts, d.status, d.origin, d.source, d.event_id, d.replay_seq, d.waits_for"
     };
 }
 pub(super) use columns;
@@ -67,7 +71,7 @@ impl DeadLetter {
     }
 
     /// What is known of it, key and payload aside, in an order for people.
-    pub fn fields(&self) -> [(&'static str, Value); 17] {
+    pub fn fields(&self) -> [(&'static str, Value); 19] {
         [
             ("id", json!(self.id)),
             ("status", json!(self.status)),
@@ -79,6 +83,8 @@ impl DeadLetter {
             ("record_dt", json!(rfc3339(self.record_dt))),
             ("reason", json!(self.reason)),
             ("detail", json!(self.detail)),
+            ("pointer", json!(self.pointer)),
+            ("rule", json!(self.rule)),
             ("waits_for", json!(self.waits_for)),
             ("first_seen", json!(rfc3339(self.first_seen))),
             ("attempts", json!(self.attempts)),

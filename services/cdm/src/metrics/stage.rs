@@ -138,7 +138,10 @@ impl Stage for MetricsStage {
         let mut refused: Vec<(&Record, Reject)> = Vec::new();
         for record in records {
             let outcome = record.read(refuse_as.as_ref(), |record| ProcessedSearch::decode(&record.payload));
-            decoded.push((record, outcome.map_err(|reject| refused.push((record, reject))).ok()));
+            decoded.push((
+                record,
+                outcome.map_err(|reject| refused.push((record, self.place.locate(record, reject)))).ok(),
+            ));
         }
         let refused: Vec<(&Record, &Reject)> =
             refused.iter().map(|(record, reject)| (*record, reject)).collect();

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use proptest::prelude::*;
-use strata_events::{Origin, StageId};
-use strata_service::Settings;
+use strata_events::{Origin, Schema, StageId};
 use strata_service::config::{Route, Upstream};
+use strata_service::{SchemaRegistry, Settings};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +72,7 @@ impl Ground {
             stage: stages[stage],
             stream: "simulated",
             input: TOPICS[stage].to_owned(),
+            schema: Schema::new("{}"),
             upstream: (stage > 0).then(|| Upstream { stage: stages[0], topic: TOPICS[0].to_owned() }),
             output: TOPICS.get(stage + 1).map(|topic| (*topic).to_owned()),
         };
@@ -85,6 +86,7 @@ impl Ground {
             kafka: settings.kafka,
             batch: settings.batch,
             keep_settled: Duration::ZERO,
+            registry: SchemaRegistry::default(),
         };
         settings.batch.max_rows = 5;
         let stages = (0..self.writers).map(|_| MemoryStage { world: self.world.clone(), stage });

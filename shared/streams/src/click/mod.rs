@@ -6,6 +6,7 @@ pub mod generate;
 pub mod golden;
 pub mod raw;
 pub mod rows;
+pub mod schema;
 pub mod staged;
 pub mod vault;
 
@@ -22,8 +23,13 @@ pub use raw::Click;
 pub const CLICK: StreamSpec = StreamSpec {
     name: "click",
     hops: &[
-        Hop::new(StageId::Stg, StoreKind::Postgres, "KAFKA_CLICKSTREAM_TOPIC", "clickstream"),
-        Hop::new(StageId::Dds, StoreKind::Postgres, "KAFKA_CLICKSTREAM_DDS_TOPIC", "clickstream_dds"),
+        Hop::new(StageId::Stg, StoreKind::Postgres, ("KAFKA_CLICKSTREAM_TOPIC", "clickstream"), schema::RAW),
+        Hop::new(
+            StageId::Dds,
+            StoreKind::Postgres,
+            ("KAFKA_CLICKSTREAM_DDS_TOPIC", "clickstream_dds"),
+            schema::CLEANED,
+        ),
     ],
 };
 

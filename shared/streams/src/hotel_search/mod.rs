@@ -10,6 +10,7 @@ pub mod log;
 pub mod processed;
 pub mod raw;
 pub mod rows;
+pub mod schema;
 pub mod staged;
 pub mod vault;
 
@@ -27,9 +28,14 @@ pub use raw::{Offer, Search};
 pub const HOTEL_SEARCH: StreamSpec = StreamSpec {
     name: "hotel_search",
     hops: &[
-        Hop::new(StageId::Stg, StoreKind::Postgres, "KAFKA_RAW_DATA_TOPIC", "raw_data_topic"),
-        Hop::new(StageId::Dds, StoreKind::Postgres, "KAFKA_PROCESSED_DATA_TOPIC", "processed_data_topic"),
-        Hop::new(StageId::Cdm, StoreKind::Redis, "KAFKA_METRICS_TOPIC", "metrics_topic"),
+        Hop::new(StageId::Stg, StoreKind::Postgres, ("KAFKA_RAW_DATA_TOPIC", "raw_data_topic"), schema::RAW),
+        Hop::new(
+            StageId::Dds,
+            StoreKind::Postgres,
+            ("KAFKA_PROCESSED_DATA_TOPIC", "processed_data_topic"),
+            schema::PROCESSED,
+        ),
+        Hop::new(StageId::Cdm, StoreKind::Redis, ("KAFKA_METRICS_TOPIC", "metrics_topic"), schema::PROCESSED),
     ],
 };
 

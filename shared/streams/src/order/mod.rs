@@ -11,6 +11,7 @@ pub mod generate;
 pub mod golden;
 pub mod raw;
 pub mod rows;
+pub mod schema;
 pub mod staged;
 pub mod stored;
 pub mod vault;
@@ -30,9 +31,9 @@ pub use raw::{IdRef, OBJECT_TYPE, Order, OrderItem, OrderMessage, OrderPayload, 
 pub const ORDER: StreamSpec = StreamSpec {
     name: "order",
     hops: &[
-        Hop::new(StageId::Stg, StoreKind::Postgres, "KAFKA_STG_TOPIC", "stg_topic"),
-        Hop::new(StageId::Dds, StoreKind::Postgres, "KAFKA_DDS_TOPIC", "dds_topic"),
-        Hop::new(StageId::Cdm, StoreKind::Postgres, "KAFKA_CDM_TOPIC", "cdm_topic"),
+        Hop::new(StageId::Stg, StoreKind::Postgres, ("KAFKA_STG_TOPIC", "stg_topic"), schema::RAW),
+        Hop::new(StageId::Dds, StoreKind::Postgres, ("KAFKA_DDS_TOPIC", "dds_topic"), schema::FACT),
+        Hop::new(StageId::Cdm, StoreKind::Postgres, ("KAFKA_CDM_TOPIC", "cdm_topic"), schema::COUNTED),
     ],
 };
 

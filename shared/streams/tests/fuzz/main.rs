@@ -6,6 +6,7 @@
 
 mod config;
 mod mutation;
+mod schemas;
 
 use std::time::Instant;
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 /// Texts that stand where a value should: larger, deeper, emptier or stranger than expected.
-const VALUES: [&str; 24] = [
+const VALUES: &[&str] = &[
     "null",
     "true",
     "0",
@@ -31,7 +31,30 @@ const VALUES: [&str; 24] = [
     "{\"a\": {\"a\": {\"a\": {}}}}",
     "\"CLOSED\"",
     "\"00000000-0000-0000-0000-000000000000\"",
+    "\"{00000000-0000-0000-0000-000000000000}\"",
+    "\"URN:UUID:00000000-0000-0000-0000-000000000000\"",
+    "\"2025-02-28 8:05:00 UTC\"",
+    "\"2000-01-01T00:30:00+01:00\"",
+    "\"2025-02-30T00:00:00Z\"",
+    "\"2025-06-30t11:59:60z\"",
+    "\"\\u0085\\u2003\"",
+    "\" TruE\\t\"",
+    "1.0",
+    "4294967296",
+    "1000000001",
+    "1735689600.75",
+    "4102444799.9999999999",
+    "-0.000005",
+    "-0.00001",
+    "99999999999999.99",
+    "99999999999999.999999",
+    "[\"ffffffffffffffffffffffff\"]",
+    "[1, \"a\"]",
+    "{\"CLOSED\": null}",
 ];
+
+/// What stands where a value is to be taken out.
+const GONE: &str = "@gone@";
 
 /// One change of the bytes; places are taken modulo what is there.
 #[derive(Debug, Clone)]
@@ -93,6 +116,8 @@ pub enum ValueChange {
     Number(usize, f64),
     /// A text in its place, as often as this.
     Text(usize, String, usize),
+    /// Nothing in its place.
+    Gone(usize),
 }
 
 /// Changes of values.
@@ -101,6 +126,7 @@ pub fn of_values() -> impl Strategy<Value = Vec<ValueChange>> {
         4 => (any::<usize>(), 0..VALUES.len()).prop_map(|(at, which)| ValueChange::Strange(at, which)),
         2 => (any::<usize>(), any::<f64>()).prop_map(|(at, number)| ValueChange::Number(at, number)),
         1 => (any::<usize>(), any::<String>(), 0..40_usize).prop_map(|(at, text, times)| ValueChange::Text(at, text, times)),
+        1 => any::<usize>().prop_map(ValueChange::Gone),
     ];
     proptest::collection::vec(change, 1..4)
 }
@@ -114,6 +140,12 @@ pub fn change_values(golden: &[u8], changes: &[ValueChange]) -> String {
             ValueChange::Strange(at, which) => (*at, VALUES[*which].to_owned()),
             ValueChange::Number(at, number) => (*at, format!("{number:e}")),
             ValueChange::Text(at, text, times) => (*at, Value::from(text.repeat(*times)).to_string()),
+            ValueChange::Gone(at) => {
+                let count = places(&message);
+                *place(&mut message, &mut (at % count)).expect("a place") = Value::from(GONE);
+                prune(&mut message);
+                continue;
+            }
         };
         // Text that is no JSON value cannot stand in the tree, so a mark stands there until it is written.
         let mark = format!("@{number}@");
@@ -143,5 +175,20 @@ fn place<'a>(value: &'a mut Value, left: &mut usize) -> Option<&'a mut Value> {
         Value::Array(items) => items.iter_mut().find_map(|item| place(item, left)),
         Value::Object(fields) => fields.values_mut().find_map(|field| place(field, left)),
         _ => None,
+    }
+}
+
+/// Takes out what stands for nothing.
+fn prune(value: &mut Value) {
+    match value {
+        Value::Array(items) => {
+            items.retain(|item| item != GONE);
+            items.iter_mut().for_each(prune);
+        }
+        Value::Object(fields) => {
+            fields.retain(|_, field| field != GONE);
+            fields.values_mut().for_each(prune);
+        }
+        _ => {}
     }
 }
