@@ -70,8 +70,9 @@ make_bases() {
     root runtime ''
     root rust ca-certificates,gcc,g++,make,pkg-config,libssl-dev,zlib1g-dev
     [[ -x $ROOTS/rust/usr/local/bin/cargo ]] || cp -r "$(rustc --print sysroot)"/{bin,lib} "$ROOTS/rust/usr/local/"
-    image strata-base-runtime "$ROOTS/runtime"
-    image strata-base-rust "$ROOTS/rust"
+    # Once: an image that is imported again is another one, on which nothing that was built stands.
+    has_image strata-base-runtime || image strata-base-runtime "$ROOTS/runtime"
+    has_image strata-base-rust || image strata-base-rust "$ROOTS/rust"
     RUST_IMAGE=strata-base-rust RUNTIME_IMAGE=strata-base-runtime
 }
 

@@ -4,6 +4,7 @@
 set -euo pipefail
 
 out=$1
+binaries=(data-source stg dds cdm strata)
 sums=target/sources.sha256
 
 # cargo takes a source for unchanged that is older than what was built of it, but the clone before may have been
@@ -16,11 +17,11 @@ comm -13 <(sort "$sums") <(sort "$now") | cut -c 67- | xargs -r -d '\n' touch
 # A build that fails has built some of them: then all are new to the next.
 rm "$sums"
 
-cargo build --release --workspace --bins --locked
+cargo build --release --bins --locked "${binaries[@]/#/--package=}"
 mv "$now" "$sums"
 
 mkdir -p "$out/bin" "$out/lib"
-for binary in data-source stg dds cdm strata; do
+for binary in "${binaries[@]}"; do
     strip -o "$out/bin/$binary" "target/release/$binary"
     # Of what they link, the base image holds all but OpenSSL and zlib.
     ldd "$out/bin/$binary" | awk '/lib(ssl|crypto|z)\.so/ {print $3}' | xargs -r cp -L -u -t "$out/lib"
