@@ -48,6 +48,7 @@ async fn fill(fleet: &Fleet) {
     let mut random = random();
     fleet.ingest(&versions(&mut random, 40, 4)).await;
     fleet.push(150).await;
+    fleet.push_to(&strata_streams::click::DEF.spec, 50).await;
     let searches: Vec<Value> = (0..200).map(|_| any_search(&mut random).build()).collect();
     fleet.ingest_searches(&searches).await;
     // Each comes twice, with another user and hotel the second time.

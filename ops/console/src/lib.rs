@@ -53,7 +53,7 @@ pub fn build(app: App) -> impl Future<Output = anyhow::Result<Assembled>> {
 }
 
 fn assemble(app: &App) -> anyhow::Result<Assembled> {
-    tokio::spawn(lag::watch(Observer::new(&app.settings)?, app.shutdown.clone()));
+    tokio::spawn(lag::watch(Observer::called(&app.settings, "strata-lag")?, app.shutdown.clone()));
     // It sends nothing, but `/health` says whether Kafka answers.
     let kafka: Arc<dyn Client> = Arc::new(Producer::new(&app.settings.kafka)?);
     let (routes, clients) = (routes(app)?, vec![kafka]);

@@ -70,9 +70,14 @@ struct Live {
 impl Observer {
     /// Prepares the questions; nothing is connected yet. Call within the tokio runtime.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
+        Self::called(settings, "strata-observer")
+    }
+
+    /// The same, under another name in Postgres.
+    pub fn called(settings: &Settings, name: &str) -> anyhow::Result<Self> {
         let services = SERVICES.iter().map(|service| Ok((service.name, service.url()?)));
         // What is no longer waited for must not go on in the server.
-        let options = pg::options(&settings.postgres, "strata-observer")
+        let options = pg::options(&settings.postgres, name)
             .options([("statement_timeout", TIMEOUT.as_millis().to_string())]);
         let pool = PgPoolOptions::new()
             .max_connections(2)

@@ -17,7 +17,8 @@ use strata_streams::order::catalog;
 use strata_streams::source::{Make, Snapshot, Start};
 use strata_streams::{Message, STREAMS, StreamDef, click, hotel_search, order};
 
-use crate::{config, mutation};
+use crate::config::config;
+use crate::{CASES, mutation};
 
 /// Generated events of each stream that are held against its schema, some as they are, some damaged.
 const GENERATED: usize = 300;
@@ -346,12 +347,12 @@ fn valid_messages_are_accepted_by_schema_and_decoder() {
 #[test]
 fn damaged_messages_are_accepted_by_schema_and_decoder_or_by_neither() {
     let valid = valid();
-    proptest!(config(), |(which in 0..valid.len(), changes in mutation::of_values())| {
+    proptest!(config(CASES), |(which in 0..valid.len(), changes in mutation::of_values())| {
         let (hop, message, bytes) = &valid[which];
         let damaged = mutation::change_values(bytes, &changes);
         Case::new(hop, message, damaged.as_bytes()).assert_agrees_or_is_explained();
     });
-    proptest!(config(), |(which in 0..valid.len(), changes in mutation::of_bytes())| {
+    proptest!(config(CASES), |(which in 0..valid.len(), changes in mutation::of_bytes())| {
         let (hop, message, bytes) = &valid[which];
         let damaged = mutation::change_bytes(bytes, &changes);
         Case::new(hop, message, &damaged).assert_agrees_or_is_explained();
