@@ -68,7 +68,9 @@ async fn schemas_are_registered_and_records_name_them() {
     // WHEN the fleet starts, and events pass it
     launch(&fleet).await;
     ingest(&fleet, 0..30).await;
-    fleet.push_to(&hotel_search::HOTEL_SEARCH, 30).await;
+    for stream in STREAMS {
+        fleet.push_to(&stream.spec, 30).await;
+    }
     fleet.all_at_rest(SOON).await;
     // THEN ours is the newest version of every subject
     let versions = registry.versions(&subject(&fleet.stg_topic())).await;

@@ -41,13 +41,6 @@ impl fmt::Debug for Schema {
     }
 }
 
-impl fmt::Display for Breach {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pointer, rule } = self;
-        write!(f, "{} breaks {rule}", if pointer.is_empty() { "the message" } else { pointer })
-    }
-}
-
 /// Schemas that were asked already, by the address of their text: few, and only those of refused messages.
 static COMPILED: Mutex<BTreeMap<usize, Arc<Validator>>> = Mutex::new(BTreeMap::new());
 
