@@ -6,21 +6,11 @@ use sqlx::PgConnection;
 use strata_events::event_id::{EVENT_ID_HEADER, event_id};
 use strata_events::{Contract, Reject};
 use strata_pipeline::{Effects, Handler, Input, Output, Record, StageError};
+use strata_streams::click::Click;
 use strata_streams::click::clean::clean;
-use strata_streams::click::{CleanedClick, Click};
 
+use super::identified::IdentifiedClick;
 use super::store::{ClickEventRows, insert_click_events};
-
-/// A valid click with its identity and its text.
-#[derive(Debug)]
-pub struct IdentifiedClick {
-    /// What it is known by in all layers.
-    pub event_id: String,
-    /// The click, cleaned.
-    pub click: CleanedClick,
-    /// The record as received, fields unknown to us included.
-    pub text: Box<str>,
-}
 
 /// Handles `clickstream`.
 pub struct ClickHandler {

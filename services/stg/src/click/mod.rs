@@ -1,4 +1,5 @@
 //! Clicks: staged as received, cleaned.
 
 pub mod handler;
+pub mod identified;
 pub mod store;

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use strata_pipeline::metrics::written;
 use strata_pipeline::{Input, StageError};
 
-use super::handler::IdentifiedClick;
+use super::identified::IdentifiedClick;
 
 /// Columns for `stg.click_events`, one row a click, sorted by `event_id`.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -18,10 +18,12 @@ use strata_vault::rows::{Fresh, KeyedRows, Load, Rows, SatelliteRows};
 use strata_vault::{LoadPosition, Value, hub_key};
 use uuid::Uuid;
 
-use super::LeftOut;
 use super::coming::Coming;
 use super::reference::Reference;
 use crate::Progress;
+
+/// What was left out, by kind of event and reason: how often, and the first.
+pub type LeftOut = BTreeMap<(&'static str, &'static str), (u64, String)>;
 
 /// Rows that are loaded at once.
 const CHUNK: i64 = 500;

@@ -18,12 +18,10 @@ use strata_observe::Fleet;
 use strata_service::{Settings, failpoint};
 use strata_streams::STREAMS;
 
+pub use self::fill::LeftOut;
 use self::fill::fill;
 use super::{Recounted, begin, counters, hold};
 use crate::Progress;
-
-/// What was left out, by kind of event and reason: how often, and the first.
-pub type LeftOut = BTreeMap<(&'static str, &'static str), (u64, String)>;
 
 /// What was done.
 #[derive(Debug)]
